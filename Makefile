@@ -1,0 +1,69 @@
+# Every target sets up .venv first, when it is missing or older than pyproject.toml.
+# ARGS="…" hands Hydra overrides to the command behind a target:
+#   make search ARGS="experiment=breast_cancer search.seed=1"
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.PHONY: help setup train stage search refine confirm status sweep bench test test-fast lint format clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | \
+		awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## make .venv and install into it
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Caviar needs Python 3.11 or newer; write make PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "setting up $(VENV): some minutes the first time"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+train: $(READY)  ## train one model
+	@$(BIN)/python train.py $(ARGS)
+
+stage: $(READY)  ## draw and run one stage of random search
+	@$(BIN)/python train.py -m $(ARGS)
+
+search: $(READY)  ## coarse, fine, finest, confirm: find a good setting and explain it
+	@$(BIN)/caviar search $(ARGS)
+
+refine: $(READY)  ## compute the next stage's ranges from all finished trials
+	@$(BIN)/caviar refine $(ARGS)
+
+confirm: $(READY)  ## run the best settings again with fresh seeds, then open the test set once
+	@$(BIN)/caviar confirm $(ARGS)
+
+status: $(READY)  ## how far a study is
+	@$(BIN)/caviar status $(ARGS)
+
+sweep: $(READY)  ## write the coarse sweep file of a space
+	@$(BIN)/caviar sweep $(ARGS)
+
+bench: $(READY)  ## measure start-up, training and search on this machine
+	@$(BIN)/python benchmarks/speed.py $(ARGS)
+
+test: $(READY)  ## run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(READY)  ## run the tests that start no processes
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+lint: $(READY)  ## check format, lint and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(READY)  ## format the code and mend what the linter can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:  ## remove .venv and caches, never runs/
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Hyperparameter tuning done right: spaces, scales, coarse to fine, confirmed."""

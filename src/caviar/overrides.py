@@ -1,0 +1,58 @@
+"""Points as Hydra overrides, and the one rewrite that `one_minus.` names need.
+
+    python train.py one_minus.optimizer.momentum=0.0123
+
+means `optimizer.momentum=${one_minus:0.0123}`: the search coordinate is the complement, the
+config keeps the natural value, and a misspelt key is still Hydra's own clear error.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from caviar.space import OneMinusLog
+
+_SAFE_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_KEYWORDS = {"null", "true", "false", "inf", "nan"}
+
+
+def override_value(value: Any) -> str:
+    """`value` in Hydra's override grammar."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        if _SAFE_TEXT.fullmatch(value) and value.lower() not in _KEYWORDS:
+            return value
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{escaped}'"
+    return repr(value)
+
+
+def point_overrides(point: Mapping[str, Any]) -> list[str]:
+    """Search coordinates as overrides: ["optimizer.lr=0.01", "one_minus.optimizer.…=0.02"]."""
+    return [f"{name}={override_value(value)}" for name, value in point.items()]
+
+
+def rewrite_one_minus(arguments: Iterable[str]) -> list[str]:
+    """Every `one_minus.KEY=V` as `KEY=${one_minus:V}`, all else unchanged."""
+    prefix = OneMinusLog.prefix
+    rewritten = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and name.startswith(prefix):
+            argument = f"{name.removeprefix(prefix)}=${{one_minus:{value}}}"
+        rewritten.append(argument)
+    return rewritten
+
+
+def command_line(overrides: Sequence[str]) -> str:
+    """The `python train.py …` command for a shell."""
+    return shlex.join(["python", "train.py", *overrides])
+
+
+def keys_outside(overrides: Iterable[str], *nodes: str) -> list[str]:
+    """The overrides that do not touch the given top-level nodes, such as `search`."""
+    return [o for o in overrides if re.split(r"[.=@/]", o.lstrip("+~"), maxsplit=1)[0] not in nodes]

@@ -1,0 +1,85 @@
+"""A smooth model of all trials: a Gaussian process on the ranks of their losses.
+
+Ranks, because losses of real training span decades and end in infinity where a run diverged;
+unit coordinates, because there each axis is as straight as its scale makes it. An axis that does
+not matter gets a long length scale and is averaged over.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caviar.space import Choice, Space
+
+Array = NDArray[np.float64]
+
+
+def normal_scores(losses: Array) -> Array:
+    """Losses as the normal quantiles of their ranks: mean 0, spread 1, ties alike, lower better.
+
+    An infinite loss (a diverged trial) is worst and ties with the others of its kind.
+    """
+    from scipy.special import ndtri
+
+    n = len(losses)
+    below = (losses[:, None] > losses[None, :]).sum(axis=1)
+    ties = (losses[:, None] == losses[None, :]).sum(axis=1)  # itself included
+    return ndtri((below + ties / 2) / n)
+
+
+def features(space: Space, units: Array) -> Array:
+    """Model inputs from unit coordinates: a column for each axis, one per value of an unordered
+    choice."""
+    columns = []
+    for j, axis in enumerate(space):
+        if isinstance(axis.scale, Choice) and not axis.scale.ordered:
+            n = len(axis.scale.values)
+            columns += list(np.equal.outer(np.arange(n), np.floor(units[:, j] * n)).astype(float))
+        else:
+            columns.append(units[:, j])
+    return np.column_stack(columns)
+
+
+class Surrogate:
+    """Gaussian process with a Matérn 5/2 kernel, one length scale an axis, fitted by maximum
+    likelihood (Rasmussen & Williams 2006, ch. 5).
+
+    Arguments:
+        space: gives the unit coordinates; the coarse stage's space, whatever came later.
+        units: the trials, shape (n, axes).
+        losses: shape (n,), lower is better, infinite where training diverged.
+    """
+
+    def __init__(self, space: Space, units: Array, losses: Array) -> None:
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+        self.space = space
+        inputs = features(space, units)
+        smooth = Matern(np.ones(inputs.shape[1]), length_scale_bounds=(0.1, 30.0), nu=2.5)
+        kernel = ConstantKernel(1.0, (0.05, 20.0)) * smooth + WhiteKernel(0.1, (1e-3, 2.0))
+        self._process = GaussianProcessRegressor(kernel)
+        with warnings.catch_warnings():  # an axis that does not matter ends at its bound, as meant
+            warnings.simplefilter("ignore")
+            self._process.fit(inputs, normal_scores(losses))
+
+    def mean(self, units: Array) -> Array:
+        """Expected normal score at `units`, shape (n, axes) → (n,). Lower is better."""
+        return self._process.predict(features(self.space, units))
+
+    def total_effects(self, cloud: Array, rng: np.random.Generator) -> Array:
+        """Share of the trials' rank variance that each axis takes part in, shape (axes,).
+
+        The total Sobol index by Jansen's estimator (Saltelli 2010), of the model's mean over
+        `cloud`, relative to the variance of the normal scores, which is 1: noise has no share.
+        """
+        mean = self.mean(cloud)
+        effects = np.empty(cloud.shape[1])
+        for j in range(cloud.shape[1]):
+            moved = cloud.copy()
+            moved[:, j] = rng.permutation(moved[:, j])
+            effects[j] = np.mean((mean - self.mean(moved)) ** 2) / 2
+        return effects

@@ -1,0 +1,32 @@
+"""Spaces and scales: what is searched, and how each axis is drawn. NumPy only."""
+
+from caviar.space.axes import Axis, Space, SpaceError
+from caviar.space.lint import Problem, lint
+from caviar.space.scales import (
+    Choice,
+    Integer,
+    Linear,
+    Log,
+    LogInteger,
+    OneMinusLog,
+    Scale,
+    ScaleError,
+    scale_from_dict,
+)
+
+__all__ = [
+    "Axis",
+    "Choice",
+    "Integer",
+    "Linear",
+    "Log",
+    "LogInteger",
+    "OneMinusLog",
+    "Problem",
+    "Scale",
+    "ScaleError",
+    "Space",
+    "SpaceError",
+    "lint",
+    "scale_from_dict",
+]

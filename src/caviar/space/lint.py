@@ -1,0 +1,71 @@
+"""Check a space against the config it searches, before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from caviar.space.axes import Axis, Space
+from caviar.space.scales import Choice, Integer, Linear, Log
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one axis. A fatal one stops the command, another is a warning."""
+
+    key: str
+    message: str
+    fatal: bool = True
+
+
+def lint(space: Space, config: Mapping[str, Any]) -> list[Problem]:
+    """Every problem of `space` over `config` (nested plain containers), fatal ones first."""
+    defaults = dict(_flatten(config))
+    found = [p for axis in space for p in _problems(axis, defaults)]
+    return sorted(found, key=lambda p: not p.fatal)
+
+
+def _problems(axis: Axis, defaults: Mapping[str, Any]) -> Iterator[Problem]:
+    scale = axis.scale
+    if axis.key not in defaults:
+        close = difflib.get_close_matches(axis.key, defaults, n=1)
+        mend = f"did you mean {close[0]}?" if close else "drop it, or add it to the config"
+        yield Problem(axis.key, f"the config has no such key; {mend}")
+        return
+    default = defaults[axis.key]
+    if isinstance(scale, Integer) and isinstance(default, float) and default != int(default):
+        yield Problem(
+            axis.key,
+            f"the config's default is {default:g}, but the scale draws whole numbers; "
+            "use linear or log",
+        )
+    if type(scale) is Linear and scale.low > 0 and scale.high / scale.low >= 1000:
+        share = (scale.high - scale.high / 10) / (scale.high - scale.low)
+        yield Problem(
+            axis.key,
+            f"{scale.low:g} … {scale.high:g} spans {math.log10(scale.high / scale.low):.0f} "
+            f"decades, and linear draws put {share:.0%} of the trials into the last one; "
+            f"write ${{log:{scale.low:g},{scale.high:g}}}",
+            fatal=False,
+        )
+    if not isinstance(scale, Choice) and isinstance(default, int | float):
+        low, high = scale.declared()
+        if not low <= default <= high:
+            yield Problem(
+                axis.key,
+                f"the config's default {default:g} lies outside {low:g} … {high:g}",
+                fatal=False,
+            )
+    if isinstance(scale, Log) and isinstance(default, str):
+        yield Problem(axis.key, f"the config's default is the text {default!r}, not a number")
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, node in tree.items():
+        if isinstance(node, Mapping):
+            yield from _flatten(node, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", node

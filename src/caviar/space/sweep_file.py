@@ -1,0 +1,204 @@
+"""One stage of a search as a file that `wandb sweep FILE` and `train.py -m search.sweep=FILE` run.
+
+The file is written by hand rather than dumped, so that it reads and diffs well and every range
+can say in a comment why it is what it is. It reads back to exactly the same space.
+
+W&B's rules (0.31): dotted names, because nested `parameters:` break Hydra; floats with a decimal
+point, because YAML reads 1e-4 as text; `run_cap` in the file; `${args_no_hyphens}` hands the
+point over as `key=value`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from caviar.errors import UserError
+from caviar.space.axes import Axis, Space
+from caviar.space.scales import (
+    Choice,
+    Integer,
+    Linear,
+    Log,
+    LogInteger,
+    OneMinusLog,
+    Scale,
+    ScaleError,
+)
+
+DISTRIBUTIONS: dict[type[Linear], str] = {
+    Log: "log_uniform_values",
+    OneMinusLog: "log_uniform_values",
+    Linear: "uniform",
+    Integer: "int_uniform",
+    LogInteger: "q_log_uniform_values",
+}
+GOALS = {"min": "minimize", "max": "maximize"}
+LAUNCH = ("${env}", "${interpreter}", "${program}")  # before the fixed overrides
+POINT = "${args_no_hyphens}"  # after them
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """What a stage is: a space, how many trials, what is measured, what stays fixed."""
+
+    study: str
+    stage: str
+    space: Space
+    num_trials: int
+    metric: str
+    """The logged metric, without the `_best` that W&B is told to watch: `val/loss`."""
+    mode: str
+    """`min` or `max`."""
+    overrides: tuple[str, ...] = ()
+    """Hydra overrides that every trial of the stage shares."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """Comment lines at the top: parent stage, top five."""
+    reasons: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
+    """Comment lines by coordinate name: why the range is what it is."""
+
+    def text(self) -> str:
+        """The file's content."""
+        lines = [
+            f"# Stage {self.stage} of study {self.study}, random search.",
+            f"# Here: python train.py -m search.study={self.study} search.sweep=THIS_FILE",
+            "# W&B:  wandb sweep THIS_FILE",
+            *(f"# {note}".rstrip() for note in self.notes),
+            "program: train.py",
+            "method: random",
+            f"name: {_scalar(f'{self.study} {self.stage}')}",
+            "metric:",
+            f"  name: {_scalar(self.metric + '_best')}",
+            f"  goal: {GOALS[self.mode]}",
+            f"run_cap: {self.num_trials}",
+            "command:",
+            *(f"  - {_scalar(word)}" for word in (*LAUNCH, *self.overrides, POINT)),
+            "parameters:",
+        ]
+        for axis in self.space:
+            lines.append(f"  {axis.name}:{_declared(axis)}")
+            lines += [f"    # {reason}" for reason in self.reasons.get(axis.name, ())]
+            lines += [f"    {line}" for line in _parameter(axis.scale)]
+        return "\n".join(lines) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Write the file whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(self.text(), encoding="utf-8")
+        partial.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> SweepFile:
+        """Read a sweep file.
+
+        Raises:
+            UserError: it is missing, no YAML, or no random sweep over known distributions.
+        """
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the sweep file {path}: {error}") from None
+        except yaml.YAMLError as error:
+            raise UserError(f"{path} is no valid YAML: {error}") from None
+        try:
+            return cls._from_document(document, path)
+        except KeyError as error:
+            raise UserError(f"{path}: the key {error.args[0]} is missing; is it whole?") from None
+        except (ScaleError, TypeError, AttributeError, ValueError) as error:
+            raise UserError(f"{path}: {error}") from None
+
+    @classmethod
+    def _from_document(cls, document: Any, path: Path) -> SweepFile:
+        if not isinstance(document, dict):
+            raise ValueError("a sweep file is a mapping with method, metric and parameters")
+        if document.get("method") != "random":
+            raise ValueError(f"method is {document.get('method')!r}; only random is supported")
+        study, _, stage = str(document.get("name", "")).rpartition(" ")
+        axes = []
+        for name, parameter in document["parameters"].items():
+            try:
+                scale = _scale(name, parameter)
+            except (ScaleError, KeyError) as error:
+                raise ValueError(f"parameters.{name}: {_message(error)}") from None
+            axes.append(Axis(name.removeprefix(scale.prefix), scale))
+        command = [str(word) for word in document.get("command", ())]
+        goals = {goal: mode for mode, goal in GOALS.items()}
+        if document["metric"]["goal"] not in goals:
+            raise ValueError(f"metric.goal must be one of {', '.join(goals)}")
+        return cls(
+            study=study,
+            stage=stage or path.stem,
+            space=Space(tuple(axes)),
+            num_trials=int(document.get("run_cap", 0)),
+            metric=document["metric"]["name"].removesuffix("_best"),
+            mode=goals[document["metric"]["goal"]],
+            overrides=tuple(w for w in command if w not in (*LAUNCH, POINT)),
+        )
+
+
+def _parameter(scale: Scale) -> list[str]:
+    if isinstance(scale, Choice):
+        if len(scale.values) == 1:
+            return [f"value: {_scalar(scale.values[0])}"]
+        return ["values:", *(f"  - {_scalar(value)}" for value in scale.values)]
+    low, high = scale.low, scale.high
+    if isinstance(scale, LogInteger):
+        # W&B rounds a log-uniform float, so half a step each way gives the ends their full share.
+        low, high = scale.low - 0.5, scale.high + 0.5
+    lines = [f"distribution: {DISTRIBUTIONS[type(scale)]}"]
+    lines += [f"min: {_scalar(low)}", f"max: {_scalar(high)}"]
+    return [*lines, "q: 1"] if isinstance(scale, LogInteger) else lines
+
+
+def _scale(name: str, parameter: Mapping[str, Any]) -> Scale:
+    complement = name.startswith(OneMinusLog.prefix)
+    if "value" in parameter:
+        return Choice((parameter["value"],), complement)
+    if "values" in parameter:
+        return Choice(tuple(parameter["values"]), complement)
+    distribution = parameter.get("distribution")
+    low, high = parameter["min"], parameter["max"]
+    if distribution == "q_log_uniform_values":
+        return LogInteger(math.floor(low + 0.5), math.ceil(high - 0.5))
+    if complement:
+        if distribution != DISTRIBUTIONS[OneMinusLog]:
+            raise ScaleError(f"{distribution!r} should be {DISTRIBUTIONS[OneMinusLog]}")
+        return OneMinusLog(low, high)
+    for cls in (Log, Linear, Integer):
+        if distribution == DISTRIBUTIONS[cls]:
+            return cls(low, high)
+    known = ", ".join(dict.fromkeys(DISTRIBUTIONS.values()))
+    raise ScaleError(f"the distribution {distribution!r} is not one of {known}")
+
+
+def _declared(axis: Axis) -> str:
+    """The comment behind an axis: what the complement means in natural values, and the tier."""
+    words = [str(axis.scale)] if isinstance(axis.scale, OneMinusLog) else []
+    words += [f"tier {axis.tier}"] if axis.tier is not None else []
+    return f"  # {', '.join(words)}" if words else ""
+
+
+def _scalar(value: Any) -> str:
+    """A YAML 1.1 scalar that reads back as `value`; floats always with a decimal point."""
+    if isinstance(value, float):
+        mantissa, e, exponent = repr(value).partition("e")
+        mantissa += "" if "." in mantissa else ".0"
+        sign = "" if exponent.startswith("-") or not e else "+"
+        return f"{mantissa}{e}{sign}{exponent.lstrip('+')}"
+    if isinstance(value, str):
+        if re.fullmatch(r"[A-Za-z_$][\w${}=./ -]*\S", value) and yaml.safe_load(value) == value:
+            return value
+        return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value)
+
+
+def _message(error: Exception) -> str:
+    return f"the key {error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
