@@ -1,9 +1,13 @@
-"""The one exception that stands for a user's slip."""
+"""The two exceptions that end a command with one message and no traceback."""
 
 
 class UserError(Exception):
     """Something the user can mend: a key, a range, a file. Never a bug of ours.
 
     The message says what was wrong, where, and what to write instead. The entry points print it
-    after `error:` with no traceback and leave with exit code 2.
+    after `error:` and leave with exit code 2.
     """
+
+
+class SearchFailed(Exception):
+    """A search that cannot go on, because every trial failed. Exit code 1."""

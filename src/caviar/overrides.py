@@ -26,7 +26,8 @@ def override_value(value: Any) -> str:
     if isinstance(value, str):
         if _SAFE_TEXT.fullmatch(value) and value.lower() not in _KEYWORDS:
             return value
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        # Hydra reads a backslash as itself, except in front of a quote.
+        escaped = re.sub(r"(\\*)('|\Z)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value)
         return f"'{escaped}'"
     return repr(value)
 

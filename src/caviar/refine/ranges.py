@@ -78,7 +78,7 @@ def refine(
     Raises:
         TooFewTrials: fewer than five trials, or none that did not diverge.
     """
-    loss = np.asarray(losses, dtype=np.float64)
+    loss = _worst_if_diverged(losses)
     if len(loss) < TOP or not np.isfinite(loss).any():
         raise TooFewTrials(
             f"{len(loss)} finished trials, {int(np.isfinite(loss).sum())} of them not diverged; "
@@ -133,7 +133,7 @@ def candidates(
     `surrogate` sorts by the sum of a trial's ranks in loss and in the model's mean, because a
     low loss may be luck, and luck is not smooth; `top_k` by loss alone.
     """
-    loss = np.asarray(losses, dtype=np.float64)
+    loss = _worst_if_diverged(losses)
     by_loss = np.argsort(np.argsort(loss, kind="stable"), kind="stable")
     if method == "surrogate" and len(loss) >= TOP:
         units = coarse.to_unit({name: [p[name] for p in points] for name in coarse.names})
@@ -143,16 +143,20 @@ def candidates(
     return [int(i) for i in order if np.isfinite(loss[i])][:count]
 
 
+def _worst_if_diverged(losses: Sequence[float]) -> Array:
+    """The losses with NaN and -inf, too, as +inf."""
+    loss = np.asarray(losses, dtype=np.float64)
+    return np.where(np.isfinite(loss), loss, np.inf)
+
+
 def _box(coarse: Space, parent: Space) -> Array:
     """The parent's ranges in the coarse unit coordinates, shape (axes, 2)."""
     box = np.empty((len(coarse), 2))
     for j, axis in enumerate(coarse):
         old = parent.axis(axis.name).scale
         if isinstance(old, Linear):
-            low, high = axis.scale.to_unit([old.low, old.high])
-            half = axis.scale.to_unit([old.low, old.low + 1]) if isinstance(old, Integer) else [0]
-            step = float(half[-1] - half[0]) / 2 if len(half) == 2 else 0.0
-            box[j] = low - step, high + step
+            half = 0.5 if isinstance(old, Integer) else 0.0  # each whole number's own half steps
+            box[j] = axis.scale.to_unit([old.low - half, old.high + half])
         else:
             box[j] = 0.0, 1.0
     return box
@@ -184,12 +188,13 @@ def _next_range(
     coarse: Axis, old: Axis, box: Array, ends: Array, top_units: Array, used: Sequence[Any]
 ) -> tuple[Scale, list[str]]:
     """Narrow one axis that matters, or grow it past a wall that the best trials lean on."""
-    assert isinstance(old.scale, Linear) and isinstance(coarse.scale, Linear)
+    assert isinstance(old.scale, Linear)
+    assert isinstance(coarse.scale, Linear)
     width = box[1] - box[0]
     low, high = float(ends[0]), float(ends[1])
     near_low = top_units < box[0] + EDGE * width
     near_high = top_units > box[1] - EDGE * width
-    grown = []
+    grown: list[str] = []
     # Only an original wall, or one past it, is alarming; a refined range ends where it should.
     slack = 1e-6
     if box[0] <= slack and (near_low[0] or near_low.sum() >= 2):
@@ -210,12 +215,14 @@ def _next_range(
 
 def _one_step(new: Integer, old: Linear, grown: Sequence[str], used: Sequence[Any]) -> Integer:
     """Whole numbers narrow by at least one step a side, unless the best five stand on that end."""
-    low, high = new.low, new.high
+    low = new.low if "low" in grown else max(new.low, int(old.low))
+    high = new.high if "high" in grown else min(new.high, int(old.high))
+    clipped = (low, high) if low < high else (new.low, new.high)
     if "low" not in grown and low <= old.low < min(used):
         low = int(old.low) + 1
     if "high" not in grown and high >= old.high > max(used):
         high = int(old.high) - 1
-    return type(new)(low, high) if low < high else new
+    return type(new)(*((low, high) if low < high else clipped))
 
 
 def _next_choice(
@@ -226,8 +233,9 @@ def _next_choice(
         return old.scale, ["frozen earlier"]
     if effect < MATTERS:
         return _without_effect(old, used[0], effect, freeze)
-    kept = old.scale.keep(used)
-    return kept, [f"was {old.scale}", f"the best {len(used)} use these"]
+    if not set(used) & set(old.scale.values):  # a file edited by hand
+        return old.scale, [f"the best {len(used)} use none of these: values kept"]
+    return old.scale.keep(used), [f"was {old.scale}", f"the best {len(used)} use these"]
 
 
 def _without_effect(old: Axis, best: Any, effect: float, freeze: bool) -> tuple[Scale, list[str]]:

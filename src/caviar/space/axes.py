@@ -118,7 +118,8 @@ class Space:
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, node in tree.items():
         key = f"{prefix}{name}"
-        if isinstance(node, Mapping) and "scale" not in node:
+        # A config may have a key `scale` of its own; there it holds a dict, here the scale's name.
+        if isinstance(node, Mapping) and not isinstance(node.get("scale"), str):
             yield from _leaves(node, f"{key}.")
         else:
             yield key, node

@@ -11,6 +11,8 @@ from typing import Any
 from caviar.space.axes import Axis, Space
 from caviar.space.scales import Choice, Integer, Linear, Log
 
+THREE_DECADES = 999.999  # 1e-2 / 1e-5 is 999.9999999999999
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -36,13 +38,13 @@ def _problems(axis: Axis, defaults: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(axis.key, f"the config has no such key; {mend}")
         return
     default = defaults[axis.key]
-    if isinstance(scale, Integer) and isinstance(default, float) and default != int(default):
+    if isinstance(scale, Integer) and isinstance(default, float) and not default.is_integer():
         yield Problem(
             axis.key,
             f"the config's default is {default:g}, but the scale draws whole numbers; "
             "use linear or log",
         )
-    if type(scale) is Linear and scale.low > 0 and scale.high / scale.low >= 1000:
+    if type(scale) is Linear and scale.low > 0 and scale.high / scale.low >= THREE_DECADES:
         share = (scale.high - scale.high / 10) / (scale.high - scale.low)
         yield Problem(
             axis.key,

@@ -34,15 +34,15 @@ def round_significant(values: ArrayLike, digits: int) -> NDArray[np.float64]:
     x = np.asarray(values, dtype=np.float64)
     magnitude = np.floor(np.log10(np.abs(x), where=x != 0, out=np.zeros_like(x)))
     exponent = digits - 1 - magnitude
-    # Scaling by a power of ten up to 10**22 is exact, so the division rounds once and correctly.
-    up, down = 10.0 ** np.clip(exponent, 0, 22), 10.0 ** np.clip(-exponent, 0, 22)
+    # A power of ten up to 10**22 is exact, so down to 1e-17 the division rounds once, correctly.
+    up, down = 10.0 ** np.clip(exponent, 0, 300), 10.0 ** np.clip(-exponent, 0, 300)
     return np.where(exponent >= 0, np.rint(x * up) / up, np.rint(x / down) * down)
 
 
 def number(value: Any) -> float:
     """`value` as a float; booleans, text and NaN are refused."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ScaleError(f"{value!r} is not a finite number; write one, such as 0.1 or 1e-4")
+        raise ScaleError(f"{value!r} is not a finite number; write one, such as 0.1 or 1.0e-4")
     return float(value)
 
 
@@ -92,9 +92,15 @@ class Linear:
 
     def narrow(self, low: float, high: float) -> Linear:
         """The same scale between two unit coordinates, which may lie beyond the ends."""
-        ends = round_significant(self.from_unit([low, high]), BOUND_DIGITS)
-        wall_low, wall_high = self.walls()
-        return type(self)(max(float(ends[0]), wall_low), min(float(ends[1]), wall_high))
+        units, own = np.array([low, high]), np.array([self.low, self.high])
+        ends = self.from_unit(units)
+        short = round_significant(ends, BOUND_DIGITS)
+        if abs(np.diff(short) - np.diff(ends)) <= 0.02 * np.diff(ends):  # 0.9951 … 0.9953 is not
+            ends = short
+        ends = np.where(units == [0, 1], own, ends)  # a wall that stays is the same wall
+        inside = (units >= 0) & (units <= 1)
+        ends = np.clip(np.where(inside, np.clip(ends, *own), ends), *self.walls())
+        return type(self)(*ends.tolist()) if ends[0] < ends[1] else self
 
     def walls(self) -> tuple[float, float]:
         """Search coordinates that growth must not pass.
@@ -160,7 +166,7 @@ class OneMinusLog(Log):
     def from_natural(cls, low: float, high: float) -> OneMinusLog:
         """From the ends of β itself, 0 ≤ low < high < 1."""
         low, high = number(low), number(high)
-        if low < 0 or high >= 1:
+        if low < 0 or round(high, 15) >= 1:  # 15 digits, as in `natural`
             raise ScaleError(
                 f"{low:g} … {high:g} is not inside [0, 1): an average over 1/(1-β) steps needs "
                 "0 ≤ β < 1; write, for example, 0.9,0.999"
@@ -189,8 +195,8 @@ def whole(value: Any) -> int:
 class Integer(Linear):
     """Uniform whole numbers, both ends included: `${integer:16,128}`."""
 
-    low: int  # type: ignore[assignment]
-    high: int  # type: ignore[assignment]
+    low: int
+    high: int
 
     kind: ClassVar[str] = "integer"
 
@@ -214,14 +220,16 @@ class Integer(Linear):
     def narrow(self, low: float, high: float) -> Integer:
         """The whole numbers whose unit coordinate lies in [low, high]; never none."""
         step = 1e-9
-        first, last = (int(v) for v in self.from_unit([low, high]))
+        wall_low, wall_high = self.walls()
+        first, last = (int(v) for v in np.clip(self.from_unit([low, high]), wall_low, wall_high))
         first += bool(self.to_unit(first) < low - step)
         last -= bool(self.to_unit(last) > high + step)
-        wall_low, wall_high = self.walls()
-        first, last = int(max(first, wall_low)), int(min(last, wall_high))
         if first >= last:  # a single value is a choice of one; keep a neighbour instead
             middle = int(self.from_unit((low + high) / 2))
-            first, last = max(middle - 1, self.low), min(middle + 1, self.high)
+            inner = self.low if low >= 0 else wall_low
+            outer = self.high if high <= 1 else wall_high
+            first = int(max(middle - 1, inner))
+            last = int(max(min(middle + 1, outer), first + 1))
         return type(self)(first, last)
 
     def walls(self) -> tuple[float, float]:
@@ -240,8 +248,13 @@ class LogInteger(Integer):
             raise ScaleError(f"low {self.low:g} has no logarithm; start at 1, or use integer")
         super().__post_init__()
 
-    _straighten = staticmethod(np.log)
-    _bend = staticmethod(np.exp)
+    @staticmethod
+    def _straighten(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.log(values)
+
+    @staticmethod
+    def _bend(straight: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.exp(straight)
 
 
 @dataclass(frozen=True)
@@ -268,6 +281,8 @@ class Choice:
         for value in self.values:
             if not isinstance(value, str | int | float | bool | None):
                 raise ScaleError(f"{value!r} cannot be a choice; write numbers, text or null")
+            if isinstance(value, float):
+                number(value)
         if len({(type(v), v) for v in self.values}) < len(self.values):
             raise ScaleError(f"{list(self.values)} holds a value twice; write each once")
 
@@ -291,7 +306,8 @@ class Choice:
 
     def keep(self, used: Any) -> Choice:
         """The choice among those of its values that are in `used`, in the old order."""
-        return Choice(tuple(v for v in self.values if v in used), self.complement)
+        kept = {(type(v), v) for v in used}  # True is not 1
+        return Choice(tuple(v for v in self.values if (type(v), v) in kept), self.complement)
 
     def natural(self, value: Any) -> Any:
         return round(1 - value, 15) if self.complement else value

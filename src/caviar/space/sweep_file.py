@@ -14,7 +14,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from caviar.space.scales import (
     OneMinusLog,
     Scale,
     ScaleError,
+    number,
 )
 
 DISTRIBUTIONS: dict[type[Linear], str] = {
@@ -70,7 +71,7 @@ class SweepFile:
             f"# Stage {self.stage} of study {self.study}, random search.",
             f"# Here: python train.py -m search.study={self.study} search.sweep=THIS_FILE",
             "# W&B:  wandb sweep THIS_FILE",
-            *(f"# {note}".rstrip() for note in self.notes),
+            *(_comment(note) for note in self.notes),
             "program: train.py",
             "method: random",
             f"name: {_scalar(f'{self.study} {self.stage}')}",
@@ -83,8 +84,8 @@ class SweepFile:
             "parameters:",
         ]
         for axis in self.space:
-            lines.append(f"  {axis.name}:{_declared(axis)}")
-            lines += [f"    # {reason}" for reason in self.reasons.get(axis.name, ())]
+            lines.append(f"  {_scalar(axis.name)}:{_declared(axis)}")
+            lines += [f"    {_comment(reason)}" for reason in self.reasons.get(axis.name, ())]
             lines += [f"    {line}" for line in _parameter(axis.scale)]
         return "\n".join(lines) + "\n"
 
@@ -95,6 +96,10 @@ class SweepFile:
         partial.write_text(self.text(), encoding="utf-8")
         partial.replace(path)
 
+    def same_trials(self, other: SweepFile) -> bool:
+        """Whether both describe the same trials, were it more or fewer of them."""
+        return replace(self, num_trials=0) == replace(other, num_trials=0)
+
     @classmethod
     def read(cls, path: Path) -> SweepFile:
         """Read a sweep file.
@@ -103,9 +108,16 @@ class SweepFile:
             UserError: it is missing, no YAML, or no random sweep over known distributions.
         """
         try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read the sweep file {path}: {error}") from None
+        return cls.parse(text, path)
+
+    @classmethod
+    def parse(cls, text: str, path: Path) -> SweepFile:
+        """Read a sweep file's text; `path` is named in errors."""
+        try:
+            document = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise UserError(f"{path} is no valid YAML: {error}") from None
         try:
@@ -121,6 +133,8 @@ class SweepFile:
             raise ValueError("a sweep file is a mapping with method, metric and parameters")
         if document.get("method") != "random":
             raise ValueError(f"method is {document.get('method')!r}; only random is supported")
+        if not isinstance(document["parameters"], dict):
+            raise ValueError("parameters holds no axis; is the file whole?")
         study, _, stage = str(document.get("name", "")).rpartition(" ")
         axes = []
         for name, parameter in document["parameters"].items():
@@ -159,6 +173,8 @@ def _parameter(scale: Scale) -> list[str]:
 
 
 def _scale(name: str, parameter: Mapping[str, Any]) -> Scale:
+    if not isinstance(parameter, dict):
+        raise ScaleError("it says nothing; write value, values, or distribution, min and max")
     complement = name.startswith(OneMinusLog.prefix)
     if "value" in parameter:
         return Choice((parameter["value"],), complement)
@@ -167,7 +183,9 @@ def _scale(name: str, parameter: Mapping[str, Any]) -> Scale:
     distribution = parameter.get("distribution")
     low, high = parameter["min"], parameter["max"]
     if distribution == "q_log_uniform_values":
-        return LogInteger(math.floor(low + 0.5), math.ceil(high - 0.5))
+        if parameter.get("q", 1) != 1:
+            raise ScaleError(f"q is {parameter['q']!r}; only steps of 1 are supported")
+        return LogInteger(math.floor(number(low) + 0.5), math.ceil(number(high) - 0.5))
     if complement:
         if distribution != DISTRIBUTIONS[OneMinusLog]:
             raise ScaleError(f"{distribution!r} should be {DISTRIBUTIONS[OneMinusLog]}")
@@ -186,6 +204,11 @@ def _declared(axis: Axis) -> str:
     return f"  # {', '.join(words)}" if words else ""
 
 
+def _comment(words: str) -> str:
+    """One line, whatever a choice of text brings along."""
+    return ("# " + "".join(c if c.isprintable() else " " for c in words)).rstrip()
+
+
 def _scalar(value: Any) -> str:
     """A YAML 1.1 scalar that reads back as `value`; floats always with a decimal point."""
     if isinstance(value, float):
@@ -194,9 +217,10 @@ def _scalar(value: Any) -> str:
         sign = "" if exponent.startswith("-") or not e else "+"
         return f"{mantissa}{e}{sign}{exponent.lstrip('+')}"
     if isinstance(value, str):
-        if re.fullmatch(r"[A-Za-z_$][\w${}=./ -]*\S", value) and yaml.safe_load(value) == value:
+        if re.fullmatch(r"[A-Za-z_$]([\w${}=./ -]*\S)?", value) and yaml.safe_load(value) == value:
             return value
-        return json.dumps(value, ensure_ascii=False)
+        quoted: str = yaml.safe_dump(value, default_style='"', allow_unicode=True, width=math.inf)
+        return quoted.rstrip("\n")
     return json.dumps(value)
 
 

@@ -1,0 +1,196 @@
+"""The `caviar` command. Every verb takes Hydra overrides, as `python train.py` does.
+
+    caviar search search.study=mine search.seed=1
+    caviar refine search.study=mine
+
+`search` and `confirm` are `python train.py -m search.action=…`; the others need no training code
+and answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from caviar.app import clear_errors
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from caviar.search.study import Study
+
+app = typer.Typer(
+    help="Hyperparameter tuning done right: random, on the right scale, coarse to fine, confirmed.",
+    epilog="Example: caviar search experiment=digits search.study=mine",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Hydra overrides, such as search.study=mine", show_default=False),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that differs.")]
+
+
+def main() -> None:
+    """Entry point of the `caviar` command."""
+    with clear_errors():
+        app(standalone_mode=True)
+
+
+@app.command(epilog="Example: caviar search experiment=breast_cancer search.stages.fine.num_trials=20")
+def search(overrides: Overrides = None) -> None:
+    """Coarse, fine, finest, confirm: find a good setting and say whether to believe it."""
+    _train_py("search", overrides)
+
+
+@app.command(epilog="Example: caviar confirm search.study=mine search.confirm.seeds=4")
+def confirm(overrides: Overrides = None) -> None:
+    """Train the best settings again with fresh seeds, then open the test set, once."""
+    _train_py("confirm", overrides)
+
+
+@app.command(epilog="Example: caviar refine search.study=mine search.refine=top_k")
+def refine(overrides: Overrides = None, force: Force = False) -> None:
+    """Compute the next stage's ranges from all finished trials, and write its sweep file."""
+    from caviar.errors import UserError
+    from caviar.search.loop import print_refinement
+    from caviar.search.stages import refined_sweep
+    from caviar.view import console
+
+    study = _study(overrides)
+    names = study.settings.stage_names()
+    begun = study.ledger.stages()
+    stage = study.settings.stage or next((n for n in names if n not in begun), None)
+    if stage is None:
+        raise UserError(
+            f"all stages of study {study.name} have trials: {', '.join(begun)}; next is caviar "
+            f"confirm search.study={study.name}, or name one more stage with search.stage=…"
+        )
+    if stage in begun:
+        raise UserError(f"stage {stage} of study {study.name} has trials already; it stays as it is")
+    declared = names.get(stage)
+    trials = study.settings.num_trials or (declared.num_trials if declared else 10)
+    shared = (*study.overrides, *(declared.overrides if declared else ()))
+    sweep, found = refined_sweep(study, stage, trials, shared)
+    path = study.sweep_path(stage)
+    _write(path, sweep.text(), force)
+    print_refinement(sweep, found)
+    console.print(f"sweep file: {path}")
+    console.print(f"next: python train.py -m search.study={study.name} search.sweep={path}")
+
+
+@app.command(epilog="Example: caviar status search.study=mine")
+def status(overrides: Overrides = None) -> None:
+    """How far a study is: trials by status, the best so far. Without one named, all studies."""
+    from caviar import project
+    from caviar.view import console, print_status
+
+    if overrides:
+        study = _study(overrides)
+        print_status(study.ledger, study.metric, study.mode, study.folder)
+        return
+    from caviar.ledger import Ledger
+
+    journals = sorted(project.runs().glob("*/study.journal"))
+    if not journals:
+        console.print(f"no study in {project.runs()}; begin one: caviar search")
+    for journal in journals:
+        ledger = Ledger.open(str(journal), journal.parent.name)
+        print_status(ledger, None, None, journal.parent)
+
+
+@app.command(epilog="Example: caviar sweep space=tiers_1_2 search.study=mine --output mine.yaml")
+def sweep(
+    overrides: Overrides = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Default: sweeps/<study>/<first stage>.yaml")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write the coarse sweep file of a space, for train.py -m and for wandb sweep."""
+    from caviar import project
+    from caviar.search import checks
+    from caviar.search.stages import coarse_sweep
+    from caviar.view import console
+
+    study = _study(overrides, ledger_needed=False)
+    settings = study.settings
+    config, sources = _composed(overrides)
+    checks.no_test(config)
+    space = checks.parse_space(config, sources)
+    names = settings.stage_names()
+    stage = settings.stage or next(iter(names))
+    declared = names[stage].num_trials if stage in names else 30
+    written = coarse_sweep(study, space, stage, settings.num_trials or declared)
+    path = output or project.root() / "sweeps" / study.name / f"{stage}.yaml"
+    _write(path, written.text(), force)
+    console.print(f"sweep file: {path}")
+    console.print(f"here: python train.py -m search.study={study.name} search.sweep={path}")
+    console.print(f"W&B:  wandb sweep {path}")
+
+
+def _train_py(action: str, overrides: list[str] | None) -> None:
+    from caviar.app import main as train_py
+
+    train_py(["-m", f"search.action={action}", *(overrides or [])])
+
+
+def _composed(overrides: list[str] | None) -> tuple[DictConfig, list[tuple[str, DictConfig]]]:
+    """The config as train.py would compose it, without running anything, and its sources."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    from caviar import project, resolvers
+    from caviar.overrides import rewrite_one_minus
+    from caviar.search.sources import config_sources
+
+    root = project.root()
+    os.environ["CAVIAR_ROOT"] = str(root)
+    resolvers.register()
+    given = rewrite_one_minus(overrides or [])
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        config = compose("train", given)
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        return config, config_sources(hydra.config_loader, root, given)
+
+
+def _study(overrides: list[str] | None, ledger_needed: bool = True) -> Study:
+    from caviar.errors import UserError
+    from caviar.search.settings import SearchSettings, storage_of, study_folder
+    from caviar.search.stages import search_overrides
+    from caviar.search.study import Study
+
+    config, _ = _composed(overrides)
+    storage = storage_of(config)
+    study = Study(
+        settings=SearchSettings.of(config),
+        folder=study_folder(config),
+        storage=storage,
+        metric=config.metric.name,
+        mode=config.metric.mode,
+        overrides=search_overrides(overrides or []),
+        launch=lambda jobs, first: None,
+    )
+    if ledger_needed and "://" not in storage and not Path(storage).exists():
+        raise UserError(
+            f"there is no study {study.name} in {study.folder}; begin it with caviar search "
+            f"search.study={study.name}, or name another"
+        )
+    return study
+
+
+def _write(path: Path, text: str, force: bool) -> None:
+    from caviar.errors import UserError
+
+    if path.exists() and path.read_text(encoding="utf-8") != text and not force:
+        raise UserError(f"{path} exists and differs; write --force to replace it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

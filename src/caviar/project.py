@@ -1,0 +1,33 @@
+"""Where the project is: the folder that holds `conf/` and `runs/`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from caviar.errors import UserError
+
+
+def root() -> Path:
+    """`CAVIAR_ROOT`, else the nearest folder upwards from here with `conf/train.yaml`, else the
+    checkout that the package was installed from.
+
+    `python train.py` sets `CAVIAR_ROOT` to its own folder, so it works from anywhere.
+    """
+    if named := os.environ.get("CAVIAR_ROOT"):
+        places = [Path(named)]
+    else:
+        here = Path.cwd()
+        places = [here, *here.parents, Path(__file__).resolve().parents[2]]
+    for place in places:
+        if (place / "conf" / "train.yaml").is_file():
+            return place.resolve()
+    raise UserError(
+        f"no conf/train.yaml in {places[0]} or above; go to the project's folder, or set "
+        "CAVIAR_ROOT to it"
+    )
+
+
+def runs() -> Path:
+    """`CAVIAR_RUNS`, or `runs/` below the root: everything that training leaves behind."""
+    return Path(os.environ.get("CAVIAR_RUNS") or root() / "runs")

@@ -1,0 +1,66 @@
+"""What one training run leaves behind."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+COMPLETE, DIVERGED, FAILED = "complete", "diverged", "failed"
+
+
+@dataclass
+class Result:
+    """Outcome of one run; plain data, written as `result.json` and into the ledger."""
+
+    status: str = COMPLETE
+    """`complete`, `diverged` (a metric was NaN or infinite), or `failed` (an exception)."""
+    best: float | None = None
+    """Best value of the declared metric over epochs; None before the first validation."""
+    best_epoch: int | None = None
+    """Epoch of the best value, from 0."""
+    last: float | None = None
+    """The metric's last value."""
+    seconds: float = 0.0
+    """Wall time of fitting and testing."""
+    num_params: int = 0
+    """Trainable parameters."""
+    seed: int | None = None
+    """The seed that was used, also where the config said null."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Every metric at the end, `test/…` among them if the test set was opened."""
+    checkpoint: str | None = None
+    """Checkpoint of the best epoch."""
+    error: str | None = None
+    """One line, where the run failed."""
+
+    def loss(self, mode: str) -> float:
+        """The value to minimise: worst (infinite) for a diverged run, NaN for a failed one."""
+        if self.status == FAILED or (self.status == COMPLETE and self.best is None):
+            return math.nan
+        if self.status == DIVERGED or self.best is None:
+            return math.inf
+        return self.best if mode == "min" else -self.best
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values; NaN and infinity become None, which JSON has."""
+        return {key: _finite(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Result:
+        """Unknown keys, of a newer version, are ignored."""
+        return cls(**{k: v for k, v in values.items() if k in cls.__dataclass_fields__})
+
+    def write(self, folder: Path) -> None:
+        """Write `result.json`, whole or not at all."""
+        partial = folder / "result.json.partial"
+        partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        partial.replace(folder / "result.json")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,108 @@
+"""What `python train.py -m` does, by `search.action`: one stage, a whole search, or confirm."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from caviar.overrides import command_line
+from caviar.search import checks
+from caviar.search.settings import DEFAULT_TRIALS, SearchSettings, storage_of, study_folder
+from caviar.search.sources import config_sources
+from caviar.search.stages import (
+    coarse_sweep,
+    plan,
+    run_stage,
+    search_overrides,
+    sweep_with_overrides,
+)
+from caviar.search.study import Launch, Study
+from caviar.space.sweep_file import SweepFile
+
+
+def run(config: DictConfig, arguments: Sequence[str], launch: Launch, loader: Any) -> None:
+    """Entry of the sweeper.
+
+    Arguments:
+        config: composed, with every override.
+        arguments: the command line's overrides, `hydra.` ones left out.
+        launch: hands jobs, lists of overrides, to Hydra's launcher.
+        loader: Hydra's config loader, to name the file that holds a bad range.
+
+    Raises:
+        UserError: before anything ran.
+    """
+    settings = SearchSettings.of(config)
+    checks.no_grid(arguments)
+    checks.no_test(config)
+    checks.one_device(config)
+    study = Study(
+        settings=settings,
+        folder=study_folder(config),
+        storage=storage_of(config),
+        metric=config.metric.name,
+        mode=config.metric.mode,
+        overrides=search_overrides(arguments),
+        launch=launch,
+    )
+    with _clear_warnings():
+        sweep = first_sweep(study, config, arguments, loader)
+    if settings.dry_run:
+        _print_commands(study, sweep)
+        return
+    from caviar.search import loop
+
+    if settings.action == "stage":
+        loop.stage(study, sweep)
+    elif settings.action == "search":
+        loop.search(study, sweep)
+    else:
+        loop.confirm_only(study)
+
+
+def first_sweep(
+    study: Study, config: DictConfig, arguments: Sequence[str], loader: Any
+) -> SweepFile:
+    """The stage that the config asks for: a sweep file, or the space; checked."""
+    settings = study.settings
+    root = Path(config.paths.root)
+    if settings.sweep is not None:
+        path = Path(settings.sweep)
+        sweep = sweep_with_overrides(path, study.overrides)
+        checks.check_space(sweep.space, config, [])
+        sweep = replace(sweep, study=study.name, stage=settings.stage or sweep.stage)
+        trials = settings.num_trials or sweep.num_trials or DEFAULT_TRIALS
+        return replace(sweep, num_trials=trials)
+    space = checks.parse_space(config, config_sources(loader, root, arguments))
+    names = settings.stage_names()
+    stage = settings.stage or next(iter(names))
+    declared = names[stage].num_trials if stage in names else DEFAULT_TRIALS
+    return coarse_sweep(study, space, stage, settings.num_trials or declared)
+
+
+def _print_commands(study: Study, sweep: SweepFile) -> None:
+    """One line a trial on standard output, and nothing else there."""
+    for planned in plan(sweep, study.settings):
+        print(command_line(study.trial_overrides(planned, sweep.overrides)))
+
+
+class _clear_warnings(warnings.catch_warnings):  # noqa: N801
+    """Show warnings about the space as one line each, on standard error."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        shown = warnings.showwarning
+
+        def show(message: Any, category: Any, *place: Any, **more: Any) -> None:
+            if issubclass(category, checks.SpaceWarning):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                shown(message, category, *place, **more)
+
+        warnings.showwarning = show

@@ -1,0 +1,105 @@
+"""Refuse a bad search before anything runs: which file, which key, what to write instead."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from caviar.errors import UserError
+from caviar.space import Space, SpaceError, lint
+
+
+class SpaceWarning(UserWarning):
+    """A space that may be meant, but seldom is."""
+
+
+def no_grid(arguments: Sequence[str]) -> None:
+    """Refuse `a=1,2`: an axis is declared in the space, and drawn."""
+    for override in OverridesParser.create().parse_overrides(list(arguments)):
+        if override.is_sweep_override():
+            key, value = override.key_or_group, override.value_string
+            raise UserError(
+                f"{override.input_line}: -m draws from the space, it makes no grid; write "
+                f"'+space.{key}=${{choice:{value}}}' to search it, or hydra/sweeper=basic for "
+                "Hydra's own grid"
+            )
+
+
+def no_test(config: DictConfig) -> None:
+    """The test set is locked during a search."""
+    if config.test:
+        raise UserError("test=true: the test set is locked during a search; confirm opens it once")
+
+
+def one_device(config: DictConfig) -> None:
+    """Distributed training re-runs the whole command in every rank, sweep and all."""
+    devices, strategy = config.trainer.get("devices", 1), config.trainer.get("strategy", "auto")
+    several = isinstance(devices, int) and devices > 1 or OmegaConf.is_list(devices)
+    if several or str(strategy).startswith(("ddp", "fsdp", "deepspeed")):
+        raise UserError(
+            f"trainer.devices={devices} trainer.strategy={strategy}: a trial under -m runs on one "
+            "device inside this launcher; write trainer=cpu or trainer=gpu, or train one model "
+            "without -m"
+        )
+
+
+def parse_space(config: DictConfig, sources: Sequence[tuple[str, DictConfig]]) -> Space:
+    """The config's space, checked against the config.
+
+    Arguments:
+        config: composed.
+        sources: (file, its content from the root on), later ones win: to name the file at fault.
+    """
+    try:
+        tree = OmegaConf.to_container(config.space, resolve=True)
+        assert isinstance(tree, dict)
+        space = Space.parse(tree)  # type: ignore[arg-type]
+    except SpaceError as error:
+        raise UserError(_located(error.key, error.message, sources)) from None
+    except OmegaConfBaseException as error:
+        key = (error.full_key or "").removeprefix("space.")
+        raise UserError(_located(key, str(error).splitlines()[0], sources)) from None
+    if not len(space):
+        raise UserError("the space is empty; write space=all, or declare an axis in conf/space/")
+    check_space(space, config, sources)
+    return space
+
+
+def check_space(
+    space: Space, config: DictConfig, sources: Sequence[tuple[str, DictConfig]]
+) -> None:
+    """Refuse, or warn of, what `lint` finds."""
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    plain = {k: v for k, v in plain.items() if k not in ("hydra", "space", "search")}
+    for node in ("data", "model", "optimizer", "scheduler", "trainer"):
+        if OmegaConf.is_config(config.get(node)):
+            plain[node] = _resolved(config[node])
+    for problem in lint(space, plain):
+        message = _located(problem.key, problem.message, sources)
+        if problem.fatal:
+            raise UserError(message)
+        warnings.warn(message, SpaceWarning, stacklevel=2)
+
+
+def _resolved(node: DictConfig) -> Any:
+    """Plain values of a node, where they can be had outside of a run."""
+    try:
+        return OmegaConf.to_container(node, resolve=True)
+    except OmegaConfBaseException:
+        return OmegaConf.to_container(node, resolve=False)
+
+
+def _located(key: str, message: str, sources: Sequence[tuple[str, DictConfig]]) -> str:
+    for file, content in reversed(sources):
+        found = OmegaConf.select(content, f"space.{key}", throw_on_resolution_failure=False)
+        tree: Any = OmegaConf.to_container(content, resolve=False)
+        for part in ("space", *key.split(".")):
+            tree = tree.get(part) if isinstance(tree, dict) else None
+        if found is not None or tree is not None:
+            return f"{file}: {key}: {message}"
+    return f"space: {key}: {message}"

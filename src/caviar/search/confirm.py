@@ -1,0 +1,251 @@
+"""Confirm: the best few again with fresh seeds, then the test set, once.
+
+The best of n trials flatters itself: even equal settings differ by luck, and the maximum picks
+the luck. So the default setting is run with several seeds for the noise floor σ, the best three
+with fresh seeds, and what is reported is their mean ± s.e., never the search's own best value.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caviar.errors import SearchFailed, UserError
+from caviar.ledger import Trial
+from caviar.overrides import override_value
+from caviar.refine import candidates
+from caviar.search.settings import CONFIRM, TEST
+from caviar.search.stages import learned
+from caviar.search.study import Planned, Study
+from caviar.space import Space
+from caviar.space.sampling import trial_seed
+
+DEFAULT = "default"
+CLEAR = 2.0  # standard errors of the difference, from which a gain is more than noise
+
+
+@dataclass
+class Setting:
+    """One setting and what its fresh seeds gave."""
+
+    note: str
+    point: dict[str, Any]
+    """Search coordinates; empty for the default setting."""
+    values: list[float]
+    """Best value of the metric, one for each seed; infinite where training diverged."""
+    trials: list[int]
+    """Their numbers in the stage `confirm`."""
+    origin: str = ""
+    """The trial of the search that found it: `02_fine/7`."""
+    test: dict[str, list[float]] = field(default_factory=dict)
+    """Test metrics by name, one for each seed; of the default and the winner only."""
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values))
+
+    @property
+    def standard_error(self) -> float:
+        return standard_error(self.values)
+
+
+@dataclass
+class Verdict:
+    """What a study found."""
+
+    metric: str
+    mode: str
+    noise: float
+    """Standard deviation σ of the default setting over its seeds."""
+    default: Setting
+    winner: Setting
+    others: list[Setting]
+    trials: int
+    """Trials of all stages, confirmation included."""
+
+    @property
+    def gain(self) -> float:
+        """How much better the winner is, positive is better, in units of the metric."""
+        sign = 1 if self.mode == "min" else -1
+        return sign * (self.default.mean - self.winner.mean)
+
+    @property
+    def gain_in_noise(self) -> float:
+        """The gain in units of σ."""
+        return self.gain / self.noise if self.noise > 0 else math.copysign(math.inf, self.gain)
+
+    @property
+    def clear(self) -> bool:
+        """Whether the gain exceeds two standard errors of the difference of the means."""
+        seeds = 1 / len(self.default.values) + 1 / len(self.winner.values)
+        return self.gain > CLEAR * self.noise * math.sqrt(seeds)
+
+    def sentence(self) -> str:
+        """In plain words."""
+        if self.winner is self.default or self.winner.note == DEFAULT:
+            return (
+                "No setting beat the default when trained again with fresh seeds: keep the default."
+            )
+        if not math.isfinite(self.gain):
+            return "The default setting diverged with at least one seed; the winner did not."
+        gain = f"{self.gain:.3g} in {self.metric}, {self.gain_in_noise:.1f} σ"
+        if self.clear:
+            return f"The winner beats the default by {gain}: more than seeds alone explain."
+        return (
+            f"The gain of {gain}, is inside the noise: seeds alone could explain it. "
+            "Do not report it as an improvement."
+        )
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean; infinite with an infinite value, NaN for a single one."""
+    if not np.isfinite(values).all():
+        return math.inf
+    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+
+
+def confirm(study: Study) -> Verdict:
+    """Run the confirmation and open the test set, or continue doing so."""
+    overrides = _last_overrides(study)
+    coarse, _, pooled = learned(study, overrides)
+    chosen = _choose(study, coarse, pooled)
+    facts = {"overrides": list(overrides), "seed": study.settings.seed, "settings": chosen}
+    study.begin(CONFIRM, facts)
+    # Candidates may lie outside of the coarse walls, so they are shown as points only.
+    trials = study.run(CONFIRM, _plan(study, chosen), Space(()))
+    settings = _settings(study, chosen, trials)
+    sign = 1 if study.mode == "min" else -1
+    default = settings[0]
+    winner = min(settings, key=lambda s: sign * s.mean)
+    if not math.isfinite(winner.mean):
+        raise SearchFailed("every confirmed setting diverged with at least one of its fresh seeds")
+    _open_test_set(study, overrides, [default, winner])
+    ran = sum(len(study.ledger.trials(s)) for s in study.ledger.stages() if s != TEST)
+    finite = [v for v in default.values if math.isfinite(v)]
+    return Verdict(
+        metric=study.metric,
+        mode=study.mode,
+        noise=float(np.std(finite, ddof=1)) if len(finite) > 1 else math.nan,
+        default=default,
+        winner=winner,
+        others=[s for s in settings if s is not default and s is not winner],
+        trials=ran,
+    )
+
+
+def write_verdict(verdict: Verdict, path: Path) -> None:
+    """As JSON, whole or not at all."""
+    values = asdict(verdict) | {
+        "gain": verdict.gain,
+        "gain_in_noise": verdict.gain_in_noise,
+        "clear": verdict.clear,
+        "sentence": verdict.sentence(),
+    }
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_verdict(path: Path) -> Verdict:
+    """What `write_verdict` wrote."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    fields = {k: values[k] for k in ("metric", "mode", "noise", "trials")}
+    return Verdict(
+        default=Setting(**values["default"]),
+        winner=Setting(**values["winner"]),
+        others=[Setting(**s) for s in values["others"]],
+        **fields,
+    )
+
+
+def _last_overrides(study: Study) -> list[str]:
+    stages = [s for s in study.ledger.stages() if s not in (CONFIRM, TEST)]
+    return study.ledger.facts(stages[-1])["overrides"] if stages else []
+
+
+def _choose(study: Study, coarse: Space, pooled: Sequence[Trial]) -> list[dict[str, Any]]:
+    """The settings to confirm, default first. Decided once; a study that goes on keeps them."""
+    if CONFIRM in study.ledger.stages():
+        return study.ledger.facts(CONFIRM)["settings"]
+    points = [t.point for t in pooled]
+    losses = [t.result.loss(study.mode) for t in pooled if t.result]
+    best = candidates(coarse, points, losses, study.settings.confirm.top, study.settings.refine)
+    if not best:
+        raise UserError(f"study {study.name} has no trial that finished and did not diverge")
+    found = [
+        {
+            "note": f"candidate {rank}",
+            "point": pooled[i].point,
+            "origin": f"{pooled[i].stage}/{pooled[i].number}",
+            "seeds": study.settings.confirm.seeds,
+        }
+        for rank, i in enumerate(best, start=1)
+    ]
+    seeds = study.settings.confirm.default_seeds
+    return [{"note": DEFAULT, "point": {}, "origin": "", "seeds": seeds}, *found]
+
+
+def _plan(study: Study, chosen: Sequence[dict[str, Any]]) -> list[Planned]:
+    """Seed k is the same for every setting: what it does to all of them cancels."""
+    return [
+        Planned(c["point"], trial_seed(study.settings.seed, CONFIRM, k), c["note"])
+        for c in chosen
+        for k in range(c["seeds"])
+    ]
+
+
+def _settings(
+    study: Study, chosen: Sequence[dict[str, Any]], trials: Sequence[Trial]
+) -> list[Setting]:
+    worst = math.inf if study.mode == "min" else -math.inf
+    settings = []
+    for c in chosen:
+        own = [t for t in trials if t.note == c["note"]]
+        values = [
+            t.result.best if t.status == "complete" and t.result and t.result.best is not None
+            else worst
+            for t in own
+        ]
+        numbers = [t.number for t in own]
+        settings.append(Setting(c["note"], c["point"], values, numbers, c["origin"]))
+    return settings
+
+
+def _open_test_set(
+    study: Study, overrides: Sequence[str], settings: Sequence[Setting]
+) -> None:
+    """Test the checkpoints that confirmation left. The ledger's stage `test` is the seal: what it
+    lists was decided before the first look, and a finished trial of it never runs again."""
+    planned: list[Planned] = []
+    tested_settings: list[Setting] = []
+    by_note = {s.note: s for s in settings}  # the default may have won
+    confirmed = study.ledger.trials(CONFIRM)
+    for setting in by_note.values():
+        for number in setting.trials:
+            result = confirmed[number].result
+            if result is None or result.checkpoint is None or result.status != "complete":
+                continue
+            asked = f"ckpt_path={override_value(result.checkpoint)}"
+            planned.append(
+                Planned(
+                    setting.point,
+                    confirmed[number].seed,
+                    setting.note,
+                    overrides=("fit=false", "test=true", asked),
+                )
+            )
+            tested_settings.append(setting)
+    numbers = {s.note: s.trials for s in by_note.values()}
+    study.begin(TEST, {"overrides": list(overrides), "settings": numbers})
+    tested = study.run(TEST, planned, Space(()))
+    for setting, trial in zip(tested_settings, tested, strict=True):
+        assert trial.result is not None
+        for name, value in sorted(trial.result.metrics.items()):
+            if name.startswith("test/"):
+                setting.test.setdefault(name, []).append(value)

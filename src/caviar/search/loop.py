@@ -1,0 +1,173 @@
+"""The search loop: coarse → fine → finest → confirm, and what is printed on the way."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from rich.table import Table
+
+from caviar.errors import UserError
+from caviar.ledger import Trial, only_driver
+from caviar.overrides import point_overrides
+from caviar.refine import Refinement
+from caviar.search.confirm import (
+    Setting,
+    Verdict,
+    confirm,
+    read_verdict,
+    write_verdict,
+)
+from caviar.search.settings import CONFIRM, TEST
+from caviar.search.stages import refined_sweep, run_stage
+from caviar.search.study import Study
+from caviar.space.sweep_file import SweepFile
+from caviar.view import console, print_stage
+
+VERDICT = "verdict.json"
+
+
+def stage(study: Study, sweep: SweepFile) -> None:
+    """One stage, and the commands that continue."""
+    with only_driver(study.folder), _saying_how_to_continue(study):
+        _refuse_when_confirmed(study)
+        print_stage(run_stage(study, sweep), study.metric, study.mode, sweep.stage)
+    named = f" search.study={study.name}"
+    stages = list(study.settings.stage_names())
+    later = stages[stages.index(sweep.stage) + 1 :] if sweep.stage in stages else []
+    path = study.sweep_path(sweep.stage)
+    console.print(f"sweep file: {path}")
+    if later:
+        following = study.sweep_path(later[0])
+        console.print(f"next: caviar refine{named}")
+        console.print(f"then: python train.py -m{named} search.sweep={following}")
+    else:
+        console.print(f"next: caviar confirm{named}")
+
+
+def search(study: Study, coarse: SweepFile) -> None:
+    """All stages, then confirm; continues where it was, and says so when it is complete."""
+    if (study.folder / VERDICT).exists():
+        print_verdict(read_verdict(study.folder / VERDICT), study)
+        console.print(
+            f"study {study.name} is complete; search on under another name: "
+            "search.study=ANOTHER_NAME"
+        )
+        return
+    with only_driver(study.folder), _saying_how_to_continue(study):
+        sweep = coarse
+        for name, declared in study.settings.stage_names().items():
+            if CONFIRM in study.ledger.stages():
+                break
+            if name != coarse.stage:
+                overrides = (*study.overrides, *declared.overrides)
+                sweep = next_sweep(study, name, declared.num_trials, overrides)
+            print_stage(run_stage(study, sweep), study.metric, study.mode, name)
+            console.print()
+        _finish(study)
+
+
+def confirm_only(study: Study) -> None:
+    """Confirm what was searched so far."""
+    if (study.folder / VERDICT).exists():
+        print_verdict(read_verdict(study.folder / VERDICT), study)
+        console.print(f"study {study.name} was confirmed before, and its test set opened; once")
+        return
+    with only_driver(study.folder), _saying_how_to_continue(study):
+        _finish(study)
+
+
+def next_sweep(study: Study, name: str, trials: int, overrides: tuple[str, ...]) -> SweepFile:
+    """The stage's sweep file if it was begun already, else the refined one."""
+    if name in study.ledger.stages():
+        begun = SweepFile.parse(study.ledger.facts(name)["sweep"], study.sweep_path(name))
+        from dataclasses import replace
+
+        return replace(begun, num_trials=trials)
+    sweep, found = refined_sweep(study, name, trials, overrides)
+    print_refinement(sweep, found)
+    return sweep
+
+
+def print_refinement(sweep: SweepFile, found: Refinement) -> None:
+    """The next stage's ranges and why."""
+    table = Table(title=f"{sweep.stage}: ranges", title_justify="left", box=None, pad_edge=False)
+    for column in ("axis", "range", "why"):
+        table.add_column(column, overflow="fold")
+    for axis in sweep.space:
+        table.add_row(axis.key, str(axis.scale), "; ".join(found.reasons.get(axis.name, ())))
+    console.print(table)
+    console.print()
+
+
+def print_verdict(verdict: Verdict, study: Study) -> None:
+    """Default against winner, and in plain words whether to believe it."""
+    metric = verdict.metric
+    table = Table(title=f"{study.name}: default against winner", title_justify="left", box=None)
+    names = sorted({*verdict.default.test, *verdict.winner.test})
+    for column in ("", f"{metric} (fresh seeds)", *names, "setting"):
+        table.add_column(column, overflow="fold")
+    rows = [("default", verdict.default)]
+    if verdict.winner.note != verdict.default.note:
+        rows.append((f"winner, {verdict.winner.origin}", verdict.winner))
+    rows += [(s.origin, s) for s in verdict.others]
+    for label, setting in rows:
+        tests = [_mean(setting.test[name]) if name in setting.test else "" for name in names]
+        described = " ".join(point_overrides(setting.point)) or "as in conf/"
+        table.add_row(label, _mean(setting.values), *tests, described)
+    console.print(table)
+    console.print(
+        f"mean ± s.e. of {len(verdict.winner.values)} fresh seeds ({len(verdict.default.values)} "
+        f"for the default); noise σ = {verdict.noise:.3g}; {verdict.trials} trainings in all"
+    )
+    console.print(f"[bold]{verdict.sentence()}[/bold]")
+
+
+def _finish(study: Study) -> None:
+    from caviar.search.pictures import draw_pictures
+    from caviar.search.winner import write_winner
+
+    verdict = confirm(study)
+    console.print()
+    left = [*write_winner(study, verdict), *draw_pictures(study)]
+    write_verdict(verdict, study.folder / VERDICT)  # last: it says that the study is complete
+    print_verdict(verdict, study)
+    console.print(f"in {study.folder}:")
+    for path, what in left:
+        console.print(f"  {path.relative_to(study.folder)}: {what}")
+    console.print(f"train the winner: python train.py experiment={study.name}_winner")
+
+
+def _mean(values: list[float]) -> str:
+    setting = Setting("", {}, values, [])
+    return f"{setting.mean:.4g} ± {setting.standard_error:.2g}"
+
+
+def _refuse_when_confirmed(study: Study) -> None:
+    """More search after the test set was opened would make it a validation set."""
+    if TEST in study.ledger.stages():
+        raise UserError(
+            f"study {study.name} is confirmed and its test set open; search on under another "
+            "name: search.study=ANOTHER_NAME"
+        )
+
+
+class _saying_how_to_continue:  # noqa: N801
+    """On Ctrl-C or a signal, say what is kept."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt | SystemExit):
+            trials: list[Trial] = []
+            for name in self.study.ledger.stages():
+                trials += self.study.ledger.trials(name)
+            done = sum(t.finished for t in trials)
+            raise KeyboardInterrupt(
+                f"{done} finished trials are kept in {self.study.folder}; the same command "
+                "continues"
+            )

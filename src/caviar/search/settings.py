@@ -1,0 +1,118 @@
+"""The `search` node of the config: its fields, their types and their rules."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from caviar.errors import UserError
+from caviar.refine import METHODS
+from caviar.space.sampling import SAMPLERS
+
+ACTIONS = ("stage", "search", "confirm")
+CONFIRM, TEST = "confirm", "test"  # the ledger's stages after the last search stage
+DEFAULT_TRIALS = 30
+
+
+@dataclass
+class StageSettings:
+    """One round of `caviar search`."""
+
+    num_trials: int = DEFAULT_TRIALS
+    overrides: list[str] = field(default_factory=list)
+    """Hydra overrides of every trial of the stage, such as `trainer.max_epochs=5`."""
+
+
+@dataclass
+class ConfirmSettings:
+    """The best few again, with fresh seeds."""
+
+    default_seeds: int = 5
+    """Runs of the default setting; their spread is the noise floor σ."""
+    top: int = 3
+    """Settings to confirm."""
+    seeds: int = 2
+    """Fresh seeds for each of them."""
+
+
+@dataclass
+class SearchSettings:
+    """Everything under `search`; `conf/search/default.yaml` says what each is for."""
+
+    action: str = "stage"
+    study: str = "default"
+    stage: str | None = None
+    num_trials: int | None = None
+    seed: int = 0
+    sampler: str = "random"
+    storage: str | None = None
+    sweep: str | None = None
+    dry_run: bool = False
+    refine: str = "surrogate"
+    freeze: bool = False
+    stages: dict[str, StageSettings] = field(default_factory=dict)
+    confirm: ConfirmSettings = field(default_factory=ConfirmSettings)
+
+    @classmethod
+    def of(cls, config: DictConfig) -> SearchSettings:
+        """From a composed config.
+
+        Raises:
+            UserError: a field is unknown, of another type, or breaks its rule.
+        """
+        try:
+            node = OmegaConf.to_container(config.search, resolve=True)
+            merged = OmegaConf.merge(OmegaConf.structured(cls), node)
+            settings = OmegaConf.to_object(merged)
+        except OmegaConfBaseException as error:
+            raise UserError(f"search.{error.full_key}: {str(error).splitlines()[0]}") from None
+        assert isinstance(settings, cls)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        rules: list[tuple[str, Any, bool, str]] = [
+            ("action", self.action, self.action in ACTIONS, f"one of {', '.join(ACTIONS)}"),
+            ("sampler", self.sampler, self.sampler in SAMPLERS, f"one of {', '.join(SAMPLERS)}"),
+            ("refine", self.refine, self.refine in METHODS, f"one of {', '.join(METHODS)}"),
+            ("seed", self.seed, self.seed >= 0, "0 or more"),
+            ("stages", self.stages, bool(self.stages), "at least one stage"),
+            ("confirm.top", self.confirm.top, self.confirm.top >= 1, "1 or more"),
+            ("confirm.seeds", self.confirm.seeds, self.confirm.seeds >= 2, "2 or more"),
+            (
+                "confirm.default_seeds",
+                self.confirm.default_seeds,
+                self.confirm.default_seeds >= self.confirm.seeds,
+                f"{self.confirm.seeds} or more (as confirm.seeds)",
+            ),
+        ]
+        for name, text in (("study", self.study), ("stage", self.stage)):
+            legal = text is None or re.fullmatch(r"\w[\w.-]*", text) is not None
+            rules.append((name, text, legal, "letters, digits, dots and dashes: it names a folder"))
+        reserved = self.stage in (CONFIRM, TEST)
+        rules.append(("stage", self.stage, not reserved, "another name; confirm uses this one"))
+        trials = {f"stages.{name}.num_trials": s.num_trials for name, s in self.stages.items()}
+        for name, number in {"num_trials": self.num_trials, **trials}.items():
+            rules.append((name, number, number is None or number >= 1, "1 or more"))
+        for name, value, holds, rule in rules:
+            if not holds:
+                raise UserError(f"search.{name}={value} should be {rule}")
+
+    def stage_names(self) -> dict[str, StageSettings]:
+        """Stages in order, by their full names: `01_coarse`, `02_fine`, …"""
+        return {f"{i:02d}_{name}": s for i, (name, s) in enumerate(self.stages.items(), start=1)}
+
+
+def study_folder(config: DictConfig) -> Path:
+    """`runs/<study>/`, where everything of a study lies."""
+    return Path(config.paths.runs) / config.search.study
+
+
+def storage_of(config: DictConfig) -> str:
+    """The ledger's path or URL: `search.storage`, or a journal in the study's folder."""
+    return config.search.storage or str(study_folder(config) / "study.journal")

@@ -1,0 +1,156 @@
+"""Stages of random search: their sweep files, and running them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from caviar.errors import UserError
+from caviar.ledger import Trial
+from caviar.overrides import keys_outside, point_overrides
+from caviar.refine import Refinement, TooFewTrials, refine
+from caviar.search.settings import CONFIRM, TEST, SearchSettings
+from caviar.search.study import Planned, Study
+from caviar.space import Space
+from caviar.space.sampling import trial_seed
+from caviar.space.sweep_file import SweepFile
+
+# Nodes that say how to search; the others say what is trained, and belong into the sweep file.
+SEARCH_NODES = ("search", "space", "trial", "hydra")
+
+
+def coarse_sweep(study: Study, space: Space, stage: str, trials: int) -> SweepFile:
+    """The first stage, straight from the space."""
+    declared = study.settings.stage_names().get(stage)
+    return SweepFile(
+        study=study.name,
+        stage=stage,
+        space=space,
+        num_trials=trials,
+        metric=study.metric,
+        mode=study.mode,
+        overrides=(*study.overrides, *(declared.overrides if declared else ())),
+    )
+
+
+def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
+    """Write the stage's sweep file, run its trials that are not finished, return them all."""
+    settings = study.settings
+    facts = {
+        "sweep": sweep.text(),
+        "overrides": list(sweep.overrides),
+        "seed": settings.seed,
+        "sampler": settings.sampler,
+    }
+    study.begin(sweep.stage, facts)
+    path = study.sweep_path(sweep.stage)
+    if not path.exists() or SweepFile.read(path).num_trials != sweep.num_trials:
+        sweep.write(path)
+    return study.run(sweep.stage, plan(sweep, settings), sweep.space)
+
+
+def plan(sweep: SweepFile, settings: SearchSettings) -> list[Planned]:
+    """The stage's trials: each a pure function of (seed, stage, number, space)."""
+    columns = sweep.space.draw(
+        settings.seed, sweep.stage, sweep.num_trials, sampler=settings.sampler
+    )
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [
+        Planned(
+            dict(zip(columns, row, strict=True)), trial_seed(settings.seed, sweep.stage, number)
+        )
+        for number, row in enumerate(rows)
+    ]
+
+
+def learned(study: Study, overrides: Sequence[str]) -> tuple[Space, Space, list[Trial]]:
+    """The coarse space, the latest space, and the finished trials that may be pooled.
+
+    Failed trials say nothing of their setting. Stages trained under other overrides, such as
+    fewer epochs, are left out, because their losses do not compare.
+    """
+    ledger = study.ledger
+    stages = [s for s in ledger.stages() if s not in (CONFIRM, TEST)]
+    if not stages:
+        raise UserError(
+            f"study {study.name} has no finished stage in {study.storage}; run caviar search "
+            f"search.study={study.name}, or python train.py -m, first"
+        )
+    sweeps = [SweepFile.parse(ledger.facts(s)["sweep"], study.sweep_path(s)) for s in stages]
+    pooled = [
+        trial
+        for stage, sweep in zip(stages, sweeps, strict=True)
+        if sorted(sweep.overrides) == sorted(overrides)
+        for trial in ledger.trials(stage)
+        if trial.result is not None and not math.isnan(trial.result.loss(study.mode))
+    ]
+    return sweeps[0].space, sweeps[-1].space, pooled
+
+
+def refined_sweep(
+    study: Study, stage: str, trials: int, overrides: Sequence[str]
+) -> tuple[SweepFile, Refinement]:
+    """The next stage, computed from all finished trials.
+
+    Raises:
+        UserError: too few trials have finished.
+    """
+    parent = [s for s in study.ledger.stages() if s not in (CONFIRM, TEST, stage)]
+    before = study.ledger.facts(parent[-1])["overrides"] if parent else []
+    coarse, space, pooled = learned(study, before)
+    losses = [t.result.loss(study.mode) for t in pooled if t.result]
+    try:
+        found = refine(
+            coarse,
+            space,
+            [t.point for t in pooled],
+            losses,
+            method=study.settings.refine,
+            freeze=study.settings.freeze,
+            seed=study.settings.seed,
+        )
+    except TooFewTrials as error:
+        raise UserError(
+            f"study {study.name}: {error}; run more of stage {parent[-1]} first, with a larger "
+            "num_trials"
+        ) from None
+    diverged = sum(math.isinf(loss) for loss in losses)
+    notes = [
+        f"Refined ({study.settings.refine}) from {parent[-1]}: {len(pooled)} trials of all stages, "
+        f"{diverged} diverged.",
+        "Top five:",
+        *(f"  {_one(pooled[i], study.metric)}" for i in found.top),
+    ]
+    sweep = SweepFile(
+        study=study.name,
+        stage=stage,
+        space=found.space,
+        num_trials=trials,
+        metric=study.metric,
+        mode=study.mode,
+        overrides=tuple(overrides),
+        notes=tuple(notes),
+        reasons=found.reasons,
+    )
+    return sweep, found
+
+
+def search_overrides(arguments: Sequence[str]) -> list[str]:
+    """The command line's overrides that say what is trained."""
+    return keys_outside(arguments, *SEARCH_NODES)
+
+
+def sweep_with_overrides(path: Path, overrides: Sequence[str]) -> SweepFile:
+    """A sweep file, with the command line's overrides after its own."""
+    from dataclasses import replace
+
+    sweep = SweepFile.read(path)
+    added = [o for o in overrides if o not in sweep.overrides]
+    return replace(sweep, overrides=(*sweep.overrides, *added))
+
+
+def _one(trial: Trial, metric: str) -> str:
+    assert trial.result is not None
+    where = f"{trial.stage}/{trial.number}"
+    return f"{metric} {trial.result.best:.4g}  {where}  {' '.join(point_overrides(trial.point))}"

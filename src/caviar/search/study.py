@@ -1,0 +1,138 @@
+"""A study while it is driven: its folder, ledger, metric and launcher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from caviar.errors import SearchFailed, UserError
+from caviar.ledger import RUNNING, WAITING, Ledger, Trial
+from caviar.overrides import override_value, point_overrides, rewrite_one_minus
+from caviar.result import FAILED
+from caviar.search.settings import SearchSettings
+from caviar.space import Space
+from caviar.space.sweep_file import SweepFile
+from caviar.view import StageView
+
+Launch = Callable[[Sequence[Sequence[str]], int], Any]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One trial to be: its setting, its training seed, and what it is called."""
+
+    point: Mapping[str, Any]
+    seed: int
+    note: str = ""
+    overrides: Sequence[str] = field(default=())
+    """Beyond those of its stage."""
+
+
+@dataclass
+class Study:
+    """One search under one name."""
+
+    settings: SearchSettings
+    folder: Path
+    storage: str
+    metric: str
+    mode: str
+    overrides: Sequence[str]
+    """Hydra overrides that every trial of every stage shares."""
+    launch: Launch
+
+    @property
+    def name(self) -> str:
+        return self.settings.study
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger.open(self.storage, self.name)
+
+    def sweep_path(self, stage: str) -> Path:
+        """Where a stage's sweep file lies."""
+        return self.folder / f"{stage}.yaml"
+
+    def begin(self, stage: str, facts: Mapping[str, Any]) -> None:
+        """Make the stage in the ledger, or check that it was begun with the same facts.
+
+        Raises:
+            UserError: it was begun with others, which must not be mixed.
+        """
+        old = self.ledger.begin(stage, facts, self.mode)
+        for name, value in facts.items():
+            before = old.get(name)
+            same = before == value
+            if name == "sweep" and before is not None and not same:
+                where = Path(f"{self.name}/{stage}")
+                same = SweepFile.parse(before, where).same_trials(SweepFile.parse(value, where))
+            if not same:
+                raise UserError(
+                    f"stage {stage} of study {self.name} was begun with another {name}:\n"
+                    f"{_difference(before, value)}\nrepeat the old one to continue, or write "
+                    "search.study=ANOTHER_NAME to begin anew"
+                )
+
+    def run(self, stage: str, plan: Sequence[Planned], space: Space) -> list[Trial]:
+        """Run what of `plan` has not run yet, and return all of it.
+
+        Trial i of the ledger's stage is plan[i], so a longer plan adds trials and repeats none.
+
+        Raises:
+            SearchFailed: every trial failed.
+        """
+        for trial in self.ledger.trials(stage):
+            if trial.status == RUNNING:  # its driver died: this one holds the study's lock
+                self.ledger.release(stage, trial.number)
+        for planned in plan[len(self.ledger.trials(stage)) :]:
+            self.ledger.add(stage, planned.point, space, planned.seed, planned.note)
+        known = self.ledger.trials(stage)[: len(plan)]
+        waiting = [t.number for t in known if t.status == WAITING]
+        if waiting:
+            jobs = [self._job(stage, number, plan[number]) for number in waiting]
+            with StageView(self.ledger, stage, len(plan), self.metric, self.mode):
+                returned = self.launch(jobs, waiting[0])
+            known = self.ledger.trials(stage)[: len(plan)]
+            self._check_started(stage, known, returned)
+        if known and all(t.status == FAILED for t in known):
+            assert known[0].result is not None
+            raise SearchFailed(
+                f"all {len(known)} trials of {stage} failed, the first with\n"
+                f"  {known[0].result.error}\nsee {self.folder / stage / '0' / 'error.txt'}; mend "
+                "the model or the config, and write search.study=ANOTHER_NAME"
+            )
+        return known
+
+    def trial_overrides(self, planned: Planned, stage_overrides: Sequence[str]) -> list[str]:
+        """What a user would type to train this setting, in search coordinates."""
+        point = point_overrides(planned.point)
+        return [*stage_overrides, *planned.overrides, *point, f"seed={planned.seed}"]
+
+    def _job(self, stage: str, number: int, planned: Planned) -> list[str]:
+        fixed = self.ledger.facts(stage)["overrides"]
+        place = {"trial.stage": stage, "trial.number": number, "search.study": self.name}
+        if self.settings.storage:
+            place["search.storage"] = self.settings.storage
+        overrides = rewrite_one_minus(self.trial_overrides(planned, fixed))
+        return [*overrides, *(f"{key}={override_value(value)}" for key, value in place.items())]
+
+    def _check_started(self, stage: str, known: Sequence[Trial], returned: Any) -> None:
+        """A job that could not even claim its trial is no trial's fault, and must be seen."""
+        stuck = [t.number for t in known if t.status == WAITING]
+        for job in returned or ():
+            if stuck and isinstance(getattr(job, "_return_value", None), Exception):
+                raise job._return_value
+        if stuck:
+            raise SearchFailed(f"trials {stuck} of {stage} did not start; run the command again")
+
+
+def _difference(before: Any, now: Any) -> str:
+    """Lines that differ, old ones behind -, new ones behind +."""
+    import difflib
+
+    old, new = (v.splitlines() if isinstance(v, str) else [repr(v)] for v in (before, now))
+    lines = list(difflib.unified_diff(old, new, lineterm="", n=0))[2:]
+    return "\n".join(f"  {line}" for line in lines if not line.startswith(("@@", "-#", "+#")))

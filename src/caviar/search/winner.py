@@ -1,0 +1,88 @@
+"""The winner as files: its best checkpoint, and an experiment that trains it again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from caviar import project
+from caviar.search.confirm import Verdict
+from caviar.search.settings import CONFIRM
+from caviar.search.study import Study
+from caviar.space.scales import OneMinusLog
+
+Left = tuple[Path, str]  # a file, and what it is
+
+
+def write_winner(study: Study, verdict: Verdict) -> list[Left]:
+    """Write `best.ckpt` and `experiment/<study>_winner.yaml` into the study's folder."""
+    left = []
+    sign = 1 if study.mode == "min" else -1
+    confirmed = study.ledger.trials(CONFIRM)
+    results = [confirmed[n].result for n in verdict.winner.trials]
+    kept = [r for r in results if r and r.checkpoint and r.best is not None]
+    if kept:
+        best = min(kept, key=lambda r: sign * r.best)  # type: ignore[operator]
+        assert best.checkpoint is not None
+        target = study.folder / "best.ckpt"
+        shutil.copyfile(best.checkpoint, target)
+        left.append((target, f"the winner's best checkpoint, seed {best.seed}"))
+    overrides = study.ledger.facts(CONFIRM)["overrides"]
+    path = study.folder / "experiment" / f"{study.name}_winner.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(winner_text(study.name, verdict, overrides), encoding="utf-8")
+    left.append((path, f"python train.py experiment={study.name}_winner"))
+    return left
+
+
+def winner_text(study: str, verdict: Verdict, overrides: Sequence[str]) -> str:
+    """An experiment file: the overrides of the search, with the winning values on top."""
+    groups, values, lost = _split(overrides)
+    base = groups.pop("experiment", "digits")
+    defaults: list[Any] = [str(base)] if base is not None else []
+    defaults += [{f"override /{group}": choice} for group, choice in groups.items()]
+    defaults.append("_self_")
+    for name, value in verdict.winner.point.items():
+        if name.startswith(OneMinusLog.prefix):
+            name, value = name.removeprefix(OneMinusLog.prefix), round(1 - value, 15)
+        _put(values, name, value)
+    lines = [
+        "# @package _global_",
+        f"# Winner of study {study}: python train.py experiment={study}_winner",
+        f"# {verdict.sentence()}",
+        *(f"# The search also had {override}; write it on the command line." for override in lost),
+    ]
+    body = yaml.safe_dump({"defaults": defaults, **values}, sort_keys=False)
+    return "\n".join(lines) + "\n" + body
+
+
+def _split(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Config groups, values, and what a file cannot say (deletions, Hydra's own)."""
+    groups: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    lost: list[str] = []
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group
+        if override.is_delete() or key.startswith("hydra"):
+            lost.append(str(override.input_line))
+        elif (project.root() / "conf" / key).is_dir():
+            groups[key] = override.value()
+        elif key.startswith(OneMinusLog.prefix):
+            complement = override.value()
+            assert isinstance(complement, float)
+            _put(values, key.removeprefix(OneMinusLog.prefix), round(1 - complement, 15))
+        else:
+            _put(values, key, override.value())
+    return groups, values, lost
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        tree = tree.setdefault(part, {})
+    tree[last] = value

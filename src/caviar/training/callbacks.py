@@ -1,0 +1,69 @@
+"""What every run watches: the declared metric, its best, and whether training diverged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+
+Report = Callable[[int, float], None]
+
+
+class BestMetric(pl.Callback):
+    """Follows the declared metric and stops a run that diverged.
+
+    Logs the best value so far as `<metric>_best`, which is what a W&B sweep watches: a run's
+    summary keeps the last value, and the best is what counts.
+
+    Arguments:
+        metric: logged by the module at validation, such as `val/loss`.
+        mode: `min` or `max`.
+        report: called with (epoch, value) after each validation, on rank 0.
+    """
+
+    def __init__(self, metric: str, mode: str, report: Report | None = None) -> None:
+        self.metric, self.sign, self.report = metric, 1 if mode == "min" else -1, report
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.last: float | None = None
+        self.diverged = False
+        self.exception: BaseException | None = None
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if self.metric not in logged:
+            raise KeyError(
+                f"metric.name is {self.metric}, but validation logged only "
+                f"{', '.join(sorted(logged)) or 'nothing'}"
+            )
+        value, epoch = logged[self.metric], trainer.current_epoch
+        self.last = value
+        better = self.best is None or self.sign * value < self.sign * self.best
+        if math.isfinite(value) and better:
+            self.best, self.best_epoch = value, epoch
+        if self.best is not None:
+            pl_module.log(f"{self.metric}_best", self.best)
+        if self.report is not None and trainer.is_global_zero:
+            self.report(epoch, value)
+        if not all(math.isfinite(v) for v in logged.values()):
+            self.diverged = trainer.should_stop = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        loss = trainer.callback_metrics.get("train/loss")
+        if loss is not None and not math.isfinite(float(loss)):
+            self.diverged = trainer.should_stop = True
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        self.exception = exception
+
+    def state_dict(self) -> dict[str, float | int | None]:
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        self.best = state_dict["best"]
+        self.best_epoch = state_dict["best_epoch"]  # type: ignore[assignment]

@@ -1,0 +1,156 @@
+"""Data modules: fixed splits, and an order that is a pure function of (seed, epoch).
+
+    class MyData(DataModule):
+        def load(self):
+            return inputs, labels      # tensors or arrays, one row an example
+
+Any other LightningDataModule works as well, if `data.batch_size` is its argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Rows(Dataset[Batch]):
+    """Inputs and labels held in memory; a whole batch is fetched by one index operation."""
+
+    def __init__(self, inputs: Tensor, labels: Tensor) -> None:
+        self.inputs, self.labels = inputs, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.inputs[index], self.labels[index]
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        return self.inputs[indices], self.labels[indices]
+
+
+class EpochSampler(Sampler[int]):
+    """Shuffles by (seed, epoch), and deals the order out to the ranks of a distributed run.
+
+    Every rank gets the same number of examples; the order is padded from its start.
+    """
+
+    def __init__(self, length: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        self.length, self.seed, self.rank, self.world_size = length, seed, rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this at the start of every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.length // self.world_size)
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        padded = np.resize(order, len(self) * self.world_size)
+        return iter(padded[self.rank :: self.world_size].tolist())
+
+
+class DataModule(pl.LightningDataModule):
+    """Train / validation / test split of one table, fixed by a seed of its own.
+
+    Arguments:
+        num_features: columns of the table; the model's `in_features` follows it.
+        num_classes: classes among the labels.
+        batch_size: examples per training step, on each device.
+        split_seed: of the split alone.
+        fractions: shares of train, validation and test.
+        seed: of the training order; the run's seed.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_classes: int,
+        batch_size: int,
+        split_seed: int = 0,
+        fractions: Sequence[float] = (0.6, 0.2, 0.2),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+            raise ValueError(f"data.fractions {list(fractions)} are not three shares of 1")
+        if batch_size < 1:
+            raise ValueError(f"data.batch_size {batch_size} is below 1")
+        self.num_features, self.num_classes = num_features, num_classes
+        self.batch_size, self.seed = batch_size, seed
+        self.split_seed, self.fractions = split_seed, tuple(fractions)
+        self.splits: dict[str, Rows] = {}
+
+    def load(self) -> tuple[Any, Any]:
+        """All inputs, shape (examples, num_features), and labels, shape (examples,)."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load once, split, and standardise by the training part's mean and deviation."""
+        if self.splits:
+            return
+        inputs, labels = (torch.as_tensor(values) for values in self.load())
+        inputs, labels = inputs.float(), labels.long()
+        found = (inputs.shape[1], int(labels.max()) + 1)
+        if found != (self.num_features, self.num_classes):
+            raise ValueError(
+                f"the data has {found[0]} features and {found[1]} classes, but the config says "
+                f"data.num_features={self.num_features} data.num_classes={self.num_classes}"
+            )
+        order = np.random.default_rng(self.split_seed).permutation(len(labels))
+        ends = np.rint(np.cumsum(self.fractions) * len(labels)).astype(int)
+        parts = dict(zip(("train", "val", "test"), np.split(order, ends[:-1]), strict=True))
+        mean, deviation = inputs[parts["train"]].mean(0), inputs[parts["train"]].std(0)
+        inputs = (inputs - mean) / torch.where(deviation > 0, deviation, 1.0)
+        self.splits = {name: Rows(inputs[part], labels[part]) for name, part in parts.items()}
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        rows = self.splits["train"]
+        rank, world_size = 0, 1
+        if self.trainer is not None:
+            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        sampler = EpochSampler(len(rows), self.seed, rank, world_size)
+        return DataLoader(rows, self.batch_size, sampler=sampler, collate_fn=_as_is)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self._whole("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self._whole("test")
+
+    def _whole(self, split: str) -> DataLoader[Batch]:
+        # Not dealt out to ranks: padding would bias the metric, and every rank must see the same
+        # value to stop, or keep a checkpoint, at the same epoch.
+        return DataLoader(self.splits[split], batch_size=1024, collate_fn=_as_is)
+
+
+class SklearnData(DataModule):
+    """A classification data set that ships inside scikit-learn: `digits`, `breast_cancer`,
+    `wine` or `iris`."""
+
+    NAMES = ("digits", "breast_cancer", "wine", "iris")
+
+    def __init__(self, name: str, **table: Any) -> None:
+        super().__init__(**table)
+        if name not in self.NAMES:
+            raise ValueError(f"data.name {name!r} is not one of {', '.join(self.NAMES)}")
+        self.name = name
+
+    def load(self) -> tuple[Any, Any]:
+        from sklearn import datasets
+
+        return getattr(datasets, f"load_{self.name}")(return_X_y=True)
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch

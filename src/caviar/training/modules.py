@@ -1,0 +1,73 @@
+"""Lightning modules to derive from.
+
+    class MyModel(Classifier):
+        def __init__(self, num_classes: int, width: int) -> None:
+            super().__init__()
+            self.net = ...
+
+        def forward(self, x):      # logits, (batch, num_classes)
+            return self.net(x)
+
+`conf/model/my_model.yaml` then names it as `_target_`, and its keys can be searched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch.nn.functional as F
+from omegaconf import DictConfig
+from torch import Tensor
+
+from caviar.training.optim import build_optimizer, build_scheduler
+
+
+class Module(pl.LightningModule):
+    """A LightningModule whose optimizer and schedule are the config's.
+
+    Derive from it for a loss of your own and write `training_step`, `validation_step` and
+    `test_step`; log the declared metric (`metric.name`, such as `val/loss`) in validation.
+    """
+
+    # Set by caviar.training.run before fitting; kept off __init__, so that subclasses need not
+    # pass them on.
+    optimizer_config: DictConfig
+    scheduler_config: DictConfig | None = None
+    metric: str = "val/loss"
+
+    def configure_optimizers(self) -> Any:
+        trainable = [p for p in self.parameters() if p.requires_grad]
+        optimizer = build_optimizer(self.optimizer_config, trainable)
+        scheduler = build_scheduler(self.scheduler_config, optimizer)
+        if scheduler is None:
+            return optimizer
+        # `monitor` is for ReduceLROnPlateau; the others ignore it.
+        schedule = {"scheduler": scheduler, "interval": "epoch", "monitor": self.metric}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+class Classifier(Module):
+    """Cross-entropy over classes; logs loss and accuracy as `train/…`, `val/…` and `test/…`.
+
+    A batch is (inputs, labels): labels are class numbers, shape (batch,).
+    """
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        x, y = batch
+        loss = F.cross_entropy(self(x), y)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(y))
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._evaluate(batch, "test")
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor], split: str) -> None:
+        x, y = batch
+        logits = self(x)  # (batch, classes)
+        accuracy = (logits.argmax(dim=1) == y).float().mean()
+        values = {f"{split}/loss": F.cross_entropy(logits, y), f"{split}/acc": accuracy}
+        self.log_dict(values, batch_size=len(y))

@@ -1,0 +1,24 @@
+"""Keep Lightning's advertising and its harmless warnings off the screen; nothing else."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+HARMLESS = (
+    ".*does not have many workers.*",  # data in memory needs none
+    ".*The number of training batches .* is smaller than the logging interval.*",
+    ".*Checkpoint directory .* exists and is not empty.*",  # that is what resuming means
+    ".*isinstance\\(treespec, LeafSpec\\).*",  # inside torch
+    ".*You are using `weights_only=.*",
+    ".*The `srun` command is available on your system but is not used.*",
+    ".*Experiment logs directory .* exists and is not empty.*",
+)
+
+
+def quiet() -> None:
+    """Call before building a Trainer."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in HARMLESS:
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,147 @@
+"""Train one model from a composed config: `train(cfg)` is what `python train.py` does."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from caviar.errors import UserError
+from caviar.result import COMPLETE, DIVERGED, Result
+from caviar.training.callbacks import BestMetric, Report
+from caviar.training.modules import Module
+from caviar.training.quiet import quiet
+
+
+def train(config: DictConfig, output: Path, report: Report | None = None) -> Result:
+    """Fit, and test if the config says so; write `result.json` into `output`.
+
+    Arguments:
+        config: composed from `conf/train.yaml`, with `paths.output` resolved.
+        output: the run's folder.
+        report: called with (epoch, metric) after every validation.
+
+    Raises:
+        UserError: the config asks for what cannot be.
+        KeyboardInterrupt: also where Lightning would turn it into SystemExit.
+    """
+    quiet()
+    config.seed = _seed(config.seed)
+    torch.set_num_threads(config.threads)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    checkpoint = _checkpoint(config)
+    start = time.perf_counter()
+    data = instantiate(config.data, _convert_="all")
+    model = _model(config)
+    best = BestMetric(config.metric.name, config.metric.mode, report)
+    callbacks = [instantiate(c) for c in (config.callbacks or {}).values()]
+    loggers = [instantiate(c) for c in (config.logger or {}).values()]
+    trainer: pl.Trainer = instantiate(
+        config.trainer,
+        callbacks=[best, *callbacks],
+        logger=loggers,
+        enable_checkpointing=any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
+        # A bar is for eyes: silent where nobody looks, and in a search, which has its own view.
+        enable_progress_bar=sys.stdout.isatty() and config.trial.number is None,
+    )
+    for logger in loggers:
+        logger.log_hyperparams(_hyperparameters(config))
+    result = Result(seed=config.seed, num_params=_num_params(model))
+    if config.fit:
+        _call(trainer.fit, best, model, data, checkpoint)
+        result.best, result.best_epoch, result.last = best.best, best.best_epoch, best.last
+        result.status = DIVERGED if best.diverged else COMPLETE
+        result.metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        result.checkpoint = _best_checkpoint(trainer)
+    if config.test and result.status == COMPLETE:
+        _call(trainer.test, best, model, data, result.checkpoint or checkpoint)
+        result.metrics |= {k: float(v) for k, v in trainer.callback_metrics.items()}
+    if not config.fit:  # the only value there is: the metric on the test set
+        name = config.metric.name.partition("/")[2]
+        result.best = result.last = result.metrics.get(f"test/{name}")
+    result.seconds = round(time.perf_counter() - start, 3)
+    if trainer.is_global_zero:
+        result.write(output)
+    return result
+
+
+def _seed(seed: int | None) -> int:
+    """The seed itself, or a fresh one, the same on every rank of a distributed run."""
+    if seed is not None:
+        return seed
+    inherited = os.environ.get("PL_GLOBAL_SEED") if "LOCAL_RANK" in os.environ else None
+    return int(inherited) if inherited else secrets.randbits(31)
+
+
+def _checkpoint(config: DictConfig) -> str | None:
+    if config.ckpt_path is None:
+        if not config.fit and not config.test:
+            raise UserError("fit=false and test=false leave nothing to do; set one to true")
+        if not config.fit:
+            raise UserError("fit=false needs a model to test; write ckpt_path=runs/…/best.ckpt")
+        return None
+    path = Path(config.ckpt_path)
+    # Lightning itself silently starts anew where `last` finds nothing.
+    if not path.is_file():
+        raise UserError(f"ckpt_path={path}: there is no such file")
+    return str(path)
+
+
+def _model(config: DictConfig) -> Module:
+    model = instantiate(config.model, _convert_="all")
+    if not isinstance(model, Module):
+        raise UserError(
+            f"model._target_={config.model._target_} is a {type(model).__name__}; derive it from "
+            "caviar.training.Module (or Classifier), which builds the optimizer that the config "
+            "declares, and drop its configure_optimizers"
+        )
+    model.optimizer_config, model.scheduler_config = config.optimizer, config.scheduler
+    model.metric = config.metric.name
+    return model
+
+
+def _call(
+    action: Any, best: BestMetric, model: Module, data: Any, checkpoint: str | None
+) -> None:
+    """`trainer.fit` or `.test`; checkpoints load as plain containers only."""
+    handler = signal.getsignal(signal.SIGINT)
+    quietly = {} if action.__name__ == "fit" else {"verbose": False}
+    try:
+        action(model, datamodule=data, ckpt_path=checkpoint, weights_only=True, **quietly)
+    except SystemExit:
+        if isinstance(best.exception, KeyboardInterrupt):
+            # Lightning left the signal ignored, and hides why it exits.
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from None
+        raise
+    except RuntimeError as error:
+        if checkpoint is not None and "loading state_dict" in str(error):
+            raise UserError(f"ckpt_path={checkpoint} does not fit this model: {error}") from None
+        raise
+
+
+def _hyperparameters(config: DictConfig) -> dict[str, Any]:
+    """What a logger should know of the run: the config that shapes it, in natural values."""
+    keys = ("name", "seed", "data", "model", "optimizer", "scheduler", "trainer", "trial")
+    nodes = {key: OmegaConf.to_container(config[key], resolve=True) if OmegaConf.is_config(
+        config[key]) else config[key] for key in keys}
+    return nodes
+
+
+def _num_params(model: Module) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def _best_checkpoint(trainer: pl.Trainer) -> str | None:
+    callback = trainer.checkpoint_callback
+    path = getattr(callback, "best_model_path", "")
+    return path or None

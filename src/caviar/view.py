@@ -1,0 +1,180 @@
+"""What a person sees: one live line while a stage runs, tables when it is done.
+
+On a terminal the line is redrawn in place; elsewhere every finished trial is a line of its own.
+The view only reads the ledger, so it is the same for every launcher.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from caviar.ledger import Ledger, Trial
+from caviar.overrides import point_overrides
+from caviar.result import Result
+from caviar.space.sweep_file import SweepFile
+
+console = Console(highlight=False, soft_wrap=True)
+PERIOD = 0.5  # seconds between looks at the ledger
+
+
+class StageView:
+    """Follows one stage while it runs: `with StageView(ledger, stage, total, metric, mode): …`."""
+
+    def __init__(self, ledger: Ledger, stage: str, total: int, metric: str, mode: str) -> None:
+        self.ledger, self.stage, self.total = ledger, stage, total
+        self.metric, self.mode = metric, mode
+        self._stop = threading.Event()
+        self._start = time.monotonic()
+        self._seen = {t.number for t in ledger.trials(stage) if t.finished}
+        self._before = len(self._seen)
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+        )
+        self._task = self._bar.add_task(stage, total=total, left="")
+        self._live = Live(self._bar, console=console, auto_refresh=False, transient=True)
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> StageView:
+        if console.is_terminal:
+            self._live.start()
+        else:
+            console.print(f"{self.stage}: {self.total - self._before} trials to run")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._look()
+        if console.is_terminal:
+            self._live.stop()
+
+    def _follow(self) -> None:
+        while not self._stop.wait(PERIOD):
+            self._look()
+
+    def _look(self) -> None:
+        trials = self.ledger.trials(self.stage)
+        done = [t for t in trials if t.finished]
+        left = self._time_left(len(done))
+        if console.is_terminal:
+            lines: list[Any] = [self._bar]
+            best = best_trials(trials, self.mode, 1)
+            if best:
+                lines.append(Text(f"  best {describe(best[0], self.metric)}"))
+            self._bar.update(self._task, completed=len(done), left=left)
+            self._live.update(Group(*lines), refresh=True)
+        else:
+            for trial in done:
+                if trial.number not in self._seen:
+                    console.print(
+                        f"{self.stage} {len(self._seen) + 1}/{self.total}: "
+                        f"{describe(trial, self.metric)}{left and f' · {left}'}"
+                    )
+                    self._seen.add(trial.number)
+
+    def _time_left(self, done: int) -> str:
+        run = done - self._before
+        if run <= 0 or done >= self.total:
+            return ""
+        seconds = (time.monotonic() - self._start) / run * (self.total - done)
+        return f"{duration(seconds)} left"
+
+
+def best_trials(trials: Sequence[Trial], mode: str, count: int) -> list[Trial]:
+    """The best few that finished and did not diverge, best first."""
+    sign = 1 if mode == "min" else -1
+    ranked = [t for t in trials if t.status == "complete" and t.result and t.result.best is not None]
+    ranked.sort(key=lambda t: sign * t.result.best)  # type: ignore[union-attr, operator]
+    return ranked[:count]
+
+
+def describe(trial: Trial, metric: str) -> str:
+    """One trial in one line: value and setting, or what became of it."""
+    result = trial.result
+    setting = " ".join(point_overrides(trial.point)) or "the default setting"
+    label = f"{trial.note}: " if trial.note else ""
+    if result is None or result.status == "failed":
+        what = f"failed ({result.error if result else 'no result'})"
+    elif result.status == "diverged":
+        what = "diverged"
+    elif result.best is None:
+        what = "tested"
+    else:
+        what = f"{metric} {result.best:.4g}"
+    return f"{label}{what} with trial {trial.number}: {setting}"
+
+
+def print_stage(trials: Sequence[Trial], metric: str, mode: str, stage: str) -> None:
+    """The best five of a stage, and what became of the others."""
+    table = Table(title=f"{stage}: the best five", title_justify="left", box=None, pad_edge=False)
+    for column in ("trial", metric, "epoch", "seconds", "setting"):
+        table.add_column(column, overflow="fold")
+    for trial in best_trials(trials, mode, 5):
+        assert trial.result is not None
+        row = (str(trial.number), f"{trial.result.best:.4g}", str(trial.result.best_epoch))
+        setting = " ".join(point_overrides(trial.point))
+        table.add_row(*row, f"{trial.result.seconds:.1f}", setting)
+    console.print(table)
+    console.print(f"{len(trials)} trials: {counts(trials)}")
+
+
+def counts(trials: Sequence[Trial]) -> str:
+    """`28 complete, 2 diverged`."""
+    return ", ".join(f"{n} {status}" for status, n in Counter(t.status for t in trials).items())
+
+
+def print_status(ledger: Ledger, metric: str | None, mode: str | None, folder: Path) -> None:
+    """A line for each stage: how many trials of which status, and the best so far."""
+    console.print(f"[bold]{ledger.study}[/bold] in {folder}")
+    for stage in ledger.stages():
+        trials = ledger.trials(stage)
+        console.print(f"  {stage}: {len(trials)} trials: {counts(trials)}")
+        facts = ledger.facts(stage)
+        if "sweep" not in facts:
+            continue
+        sweep = SweepFile.parse(facts["sweep"], Path(stage))
+        for best in best_trials(trials, mode or sweep.mode, 1):
+            console.print(f"    best {describe(best, metric or sweep.metric)}")
+
+
+def print_result(result: Result, metric: str, folder: Path) -> None:
+    """The last lines of `python train.py`."""
+    if result.best is not None and result.last is not None:
+        console.print(
+            f"{metric} {result.best:.4g} at epoch {result.best_epoch}, last {result.last:.4g} · "
+            f"{result.status} · {result.num_params:,} parameters · {result.seconds:.1f} s · "
+            f"seed {result.seed}"
+        )
+    for name, value in sorted(result.metrics.items()):
+        if name.startswith("test/"):
+            console.print(f"{name} {value:.4g}")
+    console.print(f"in {folder}: result.json, the checkpoints and the logs")
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,1 @@
+"""Thin Hydra plugins; all they know of is `caviar`."""

@@ -1,0 +1,44 @@
+"""`hydra/sweeper=caviar`: what `python train.py -m` does. Everything else is in caviar.search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+# It has no settings of its own; those of a search are the config's `search` node.
+ConfigStore.instance().store(
+    name="caviar",
+    node={"_target_": "hydra_plugins.caviar.sweeper.CaviarSweeper"},
+    group="hydra/sweeper",
+    provider="caviar",
+)
+
+
+class CaviarSweeper(Sweeper):
+    """Draws the trials of a stage and hands them to the launcher in one call."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.config, self.hydra_context, self.task_function = config, hydra_context, task_function
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from caviar.search import run
+
+        return run(self.config, arguments, self._launch, self.hydra_context.config_loader)
+
+    def _launch(self, jobs: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.hydra_context,
+            task_function=self.task_function,
+            config=self.config,
+        )
+        return launcher.launch(jobs, initial_job_idx=first)
