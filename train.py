@@ -13,7 +13,7 @@ from pathlib import Path
 
 os.environ.setdefault("CAVIAR_ROOT", str(Path(__file__).resolve().parent))
 
-from caviar.app import main  # noqa: E402  (the root must be known first)
+from caviar.app import main
 
 if __name__ == "__main__":
     main()

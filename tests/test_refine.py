@@ -1,5 +1,6 @@
-"""Refine: the next ranges hold the optimum, walls hold or give way, and rounds beat one draw."""
+"""Refine: what the next ranges are, and which trials they are read from."""
 
+import itertools
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from caviar.refine.ranges import SHRINK_LIMIT, TOP
 from caviar.space import Axis, Choice, Integer, Linear, Log, LogInteger, OneMinusLog, Space
 
 both = pytest.mark.parametrize("method", METHODS)
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=10, deadline=None)
 
 
 def space_of(**scales):
@@ -55,7 +56,7 @@ def on_line(scale, values, losses, method="top_k", parent=None):
 @both
 def test_ranges_close_in_on_the_optimum(method):
     coarse = space_of(lr=Log(1e-6, 1), beta=OneMinusLog(1e-3, 0.1), p=Linear(0, 0.5))
-    spaces = rounds(coarse, [0.6, 0.5, 0.4], [30, 20, 20], method)
+    spaces = rounds(coarse, [0.6, 0.5, 0.4], [30, 15], method)
     last = spaces[-1]
     target = coarse.from_unit(np.array([[0.6, 0.5, 0.4]]))
     assert ((last.to_unit(target) > 0) & (last.to_unit(target) < 1)).all()
@@ -64,15 +65,12 @@ def test_ranges_close_in_on_the_optimum(method):
 
 
 @both
-@few
-@given(centre=st.floats(0.2, 0.8), scale=st.sampled_from([Log(1e-6, 1), Linear(-3, 5)]))
-def test_no_range_narrows_below_its_limit(method, centre, scale):
-    coarse = space_of(x=scale)
-    for old, new in zip(
-        *(rounds(coarse, [centre], [30, 20], method)[i:] for i in (0, 1)), strict=False
-    ):
+@pytest.mark.parametrize("scale", [Log(1e-6, 1), Linear(-3, 5)])
+def test_no_range_narrows_below_its_limit(method, scale):
+    spaces = rounds(space_of(x=scale), [0.37], [30, 20], method)
+    for old, new in itertools.pairwise(spaces):
         ends = old.to_unit({"a.x": [new.axes[0].scale.low, new.axes[0].scale.high]})
-        assert SHRINK_LIMIT - 1e-3 <= ends[1, 0] - ends[0, 0] < 1
+        assert SHRINK_LIMIT - 1e-3 <= ends[1, 0] - ends[0, 0] < 0.8
         assert ends.min() >= 0
         assert ends.max() <= 1
 
@@ -98,84 +96,6 @@ def test_top_k_pools_all_stages_but_stays_in_the_parent():
     losses = [2.1, 1, 0, 1.1, 2, 9, 6, 6, 9]
     found = on_line(Linear(0, 10), values, losses, parent=Linear(2.5, 7.5))
     assert found.space.axes[0].scale == Linear(2.5, 7.5)
-
-
-# -- walls
-
-
-GROWING = {
-    "log": (Log(1e-6, 1e-4), 1.6),
-    "log low": (Log(1e-2, 1), -0.6),
-    "linear": (Linear(0, 5), 1.6),
-    "one_minus_log": (OneMinusLog.from_natural(0.9, 0.99), -0.6),  # β of 0.9975
-    "integer": (Integer(1, 8), 1.6),
-    "log_integer": (LogInteger(16, 64), 1.6),
-    "log_integer low": (LogInteger(64, 512), -0.4),
-}
-
-
-@both
-@pytest.mark.parametrize("case", GROWING)
-def test_an_optimum_outside_the_walls_is_reached(method, case):
-    scale, centre = GROWING[case]
-    coarse = space_of(x=scale)
-    spaces = rounds(coarse, [centre], [30, 15, 15, 15], method)
-    optimum = scale.from_unit([centre])[0]
-    assert any(s.axes[0].scale.low <= optimum <= s.axes[0].scale.high for s in spaces)
-    grown = [s.axes[0].scale for s in spaces[1:]]
-    assert grown[0].high > scale.high if centre > 1 else grown[0].low < scale.low
-
-
-def test_growth_is_half_a_width_and_says_so():
-    coarse = space_of(lr=Log(1e-4, 1e-2))
-    points = draw(coarse, 20)
-    found = refine(coarse, coarse, points, bowl(coarse, points, [1.5]))
-    assert found.space.axes[0].scale.high == 0.1
-    assert "boundary alarm at the high wall: grown past 0.01" in found.reasons["a.lr"]
-
-
-def test_the_alarm_names_the_wall_of_beta_itself():
-    coarse = space_of(beta=OneMinusLog.from_natural(0.9, 0.99))
-    points = draw(coarse, 20)
-    found = refine(coarse, coarse, points, bowl(coarse, points, [-0.5]))
-    (alarm,) = [r for r in found.reasons["one_minus.a.beta"] if "alarm" in r]
-    assert "at the high wall" in alarm  # more momentum is less complement
-
-
-def test_only_original_walls_raise_the_alarm():
-    coarse = space_of(x=Linear(0, 10))
-    parent = space_of(x=Linear(2, 6))
-    points = draw(coarse, 20) + draw(parent, 10, "02_fine")
-    found = refine(coarse, parent, points, bowl(coarse, points, [0.6]))
-    assert found.space.axes[0].scale.high <= 6
-
-
-WALLED = [Log(1e-6, 1e-2), OneMinusLog(1e-3, 0.1), Linear(0, 0.5), Linear(0.2, 1), Integer(1, 6)]
-
-
-@both
-@pytest.mark.parametrize("scale", [*WALLED, LogInteger(1, 8)], ids=str)
-@pytest.mark.parametrize("centre", [-5, 6])
-def test_hard_walls_hold(method, scale, centre):
-    for space in rounds(space_of(x=scale), [centre], [20, 10, 10, 10], method):
-        grown = space.axes[0].scale
-        assert grown.low < grown.high
-        if isinstance(scale, Integer):
-            assert grown.low >= 1
-        elif isinstance(scale, Log):
-            assert grown.low > 0
-        else:
-            assert 0 <= grown.low < grown.high <= 1
-        if isinstance(scale, OneMinusLog):
-            assert 0 <= scale.natural(grown.high) < scale.natural(grown.low) < 1
-
-
-def test_a_hard_wall_is_named():
-    coarse = space_of(x=Integer(1, 6))
-    points = draw(coarse, 20)
-    found = refine(coarse, coarse, points, bowl(coarse, points, [0]))
-    assert found.space.axes[0].scale.low == 1
-    assert "boundary alarm at the low wall: but that is a hard wall" in found.reasons["a.x"]
 
 
 # -- whole numbers, choices, axes without effect
@@ -205,7 +125,7 @@ def test_integers_survive_any_surface(method, data, seed):
     centre = data.draw(st.floats(-3, 4))
     coarse = spaces = space_of(x=scale)
     points = []
-    for stage in range(4):
+    for stage in range(3):
         points += draw(spaces, 8, str(stage), seed)
         losses = bowl(coarse, points, [centre])
         spaces = refine(coarse, spaces, points, losses, method=method).space
@@ -305,45 +225,14 @@ def test_the_same_trials_give_the_same_file(method):
 
 def test_candidates_prefer_the_smooth_to_the_lucky():
     coarse = space_of(x=Linear(0, 1), y=Linear(0, 1))
-    points = [*draw(coarse, 40), {"a.x": 0.95, "a.y": 0.95}]
-    losses = [*bowl(coarse, points[:-1], [0.3, 0.3]), -1.0]  # far out among bad ones, yet the best
-    assert candidates(coarse, points, losses, 3, "top_k")[0] == 40
-    chosen = candidates(coarse, points, losses, 3)
-    assert 40 not in chosen
-    assert set(chosen) <= set(np.argsort(losses)[:8].tolist())
-
-
-# -- the whole: coarse to fine beats one round of the same total (METHOD: "coarse to fine")
-
-REPETITIONS = 200
-SIX = space_of(**{f"x{j}": Log(1e-4, 1) for j in range(6)})
-
-
-def regret(repetition, counts, noise, method="surrogate"):
-    """Loss without noise of the setting that a search of a 6-D surface ends with."""
-    rng = np.random.default_rng(repetition)
-    weights = rng.permutation([1, 0.5, 0.5, 0.3, 0.05, 0]).tolist()
-    centre = rng.uniform(0.1, 0.9, 6)
-    space, points, seen = SIX, [], np.empty(0)
-    for stage, count in enumerate(counts):
-        if points:
-            space = refine(SIX, space, points, seen, method=method).space
-        new = draw(space, count, f"stage {stage}", repetition)
-        points += new
-        loss = bowl(SIX, new, centre, weights)
-        seen = np.concatenate([seen, loss + noise * rng.standard_normal(count)])
-    return float(bowl(SIX, [points[int(np.argmin(seen))]], centre, weights)[0])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("noise", [0.0, 0.02])
-@pytest.mark.parametrize("counts", [(30, 14, 10), (20, 20, 20)])
-def test_rounds_beat_one_random_round(counts, noise):
-    gain = np.array(
-        [regret(i, (sum(counts),), noise) - regret(i, counts, noise) for i in range(REPETITIONS)]
-    )
-    error = gain.std(ddof=1) / math.sqrt(REPETITIONS)
-    if noise:
-        assert gain.mean() > -error  # does not lose
-    else:
-        assert gain.mean() > 3 * error  # beats
+    truth = {"surrogate": [], "top_k": []}
+    for seed in range(8):
+        points = draw(coarse, 40, seed=seed)
+        loss = bowl(coarse, points, [0.3, 0.3])
+        seen = loss + 0.15 * np.random.default_rng(seed).standard_normal(40)
+        for method, found in truth.items():
+            chosen = candidates(coarse, points, seen, 3, method)
+            assert len(chosen) == 3
+            found.append(loss[chosen].mean())
+        assert chosen == np.argsort(seen)[:3].tolist()  # top_k: by loss alone
+    assert np.mean(truth["surrogate"]) < 0.8 * np.mean(truth["top_k"])

@@ -74,8 +74,10 @@ def clear_errors() -> Iterator[None]:
         _say(str(error))
         sys.exit(FAILURE)
     except KeyboardInterrupt as interrupt:
-        print(f"\ninterrupted{': ' if interrupt.args else ''}{' '.join(map(str, interrupt.args))}",
-              file=sys.stderr)
+        print(
+            f"\ninterrupted{': ' if interrupt.args else ''}{' '.join(map(str, interrupt.args))}",
+            file=sys.stderr,
+        )
         sys.exit(INTERRUPTED)
     finally:
         if not wants_traceback:
@@ -88,6 +90,8 @@ def _say(message: str) -> None:
 
 def _message(error: Exception) -> str:
     """The error and what caused it, without repeating and without Hydra's advice to debug it."""
+    if isinstance(error, UserError):
+        return str(error)
     lines: list[str] = []
     cause: BaseException | None = error
     while cause is not None:

@@ -44,7 +44,9 @@ def main() -> None:
         app(standalone_mode=True)
 
 
-@app.command(epilog="Example: caviar search experiment=breast_cancer search.stages.fine.num_trials=20")
+@app.command(
+    epilog="Example: caviar search experiment=breast_cancer search.stages.fine.num_trials=20"
+)
 def search(overrides: Overrides = None) -> None:
     """Coarse, fine, finest, confirm: find a good setting and say whether to believe it."""
     _train_py("search", overrides)
@@ -74,7 +76,9 @@ def refine(overrides: Overrides = None, force: Force = False) -> None:
             f"confirm search.study={study.name}, or name one more stage with search.stage=…"
         )
     if stage in begun:
-        raise UserError(f"stage {stage} of study {study.name} has trials already; it stays as it is")
+        raise UserError(
+            f"stage {stage} of study {study.name} has trials already; it stays as it is"
+        )
     declared = names.get(stage)
     trials = study.settings.num_trials or (declared.num_trials if declared else 10)
     shared = (*study.overrides, *(declared.overrides if declared else ()))

@@ -39,14 +39,13 @@ def point_overrides(point: Mapping[str, Any]) -> list[str]:
 
 def rewrite_one_minus(arguments: Iterable[str]) -> list[str]:
     """Every `one_minus.KEY=V` as `KEY=${one_minus:V}`, all else unchanged."""
-    prefix = OneMinusLog.prefix
-    rewritten = []
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if equals and name.startswith(prefix):
-            argument = f"{name.removeprefix(prefix)}=${{one_minus:{value}}}"
-        rewritten.append(argument)
-    return rewritten
+    prefix = re.compile(rf"(\+{{0,2}}){re.escape(OneMinusLog.prefix)}([^=]+)=(.*)", re.DOTALL)
+    return [
+        prefix.sub(r"\1\2=${one_minus:\3}", argument, count=1)
+        if prefix.fullmatch(argument)
+        else argument
+        for argument in arguments
+    ]
 
 
 def command_line(overrides: Sequence[str]) -> str:

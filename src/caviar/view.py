@@ -6,10 +6,11 @@ The view only reads the ledger, so it is the same for every launcher.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,11 +22,14 @@ from rich.table import Table
 from rich.text import Text
 
 from caviar.ledger import Ledger, Trial
-from caviar.overrides import point_overrides
-from caviar.result import Result
+from caviar.overrides import command_line, point_overrides
+from caviar.result import COMPLETE, DIVERGED, FAILED, Result
+from caviar.space import OneMinusLog
 from caviar.space.sweep_file import SweepFile
 
 console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:  # in a file or a pipe nothing should be cut to a screen's width
+    console.width = 160
 PERIOD = 0.5  # seconds between looks at the ledger
 
 
@@ -105,39 +109,80 @@ class StageView:
 def best_trials(trials: Sequence[Trial], mode: str, count: int) -> list[Trial]:
     """The best few that finished and did not diverge, best first."""
     sign = 1 if mode == "min" else -1
-    ranked = [t for t in trials if t.status == "complete" and t.result and t.result.best is not None]
-    ranked.sort(key=lambda t: sign * t.result.best)  # type: ignore[union-attr, operator]
-    return ranked[:count]
+    ranked = [
+        (sign * t.result.best, t.number, t)
+        for t in trials
+        if t.status == COMPLETE and t.result and t.result.best is not None
+    ]
+    return [trial for *_, trial in sorted(ranked, key=lambda r: r[:2])[:count]]
 
 
 def describe(trial: Trial, metric: str) -> str:
     """One trial in one line: value and setting, or what became of it."""
     result = trial.result
-    setting = " ".join(point_overrides(trial.point)) or "the default setting"
     label = f"{trial.note}: " if trial.note else ""
-    if result is None or result.status == "failed":
+    if result is None or result.status == FAILED:
         what = f"failed ({result.error if result else 'no result'})"
-    elif result.status == "diverged":
-        what = "diverged"
-    elif result.best is None:
-        what = "tested"
+    elif result.status == DIVERGED or result.best is None:
+        what = result.status
     else:
         what = f"{metric} {result.best:.4g}"
-    return f"{label}{what} with trial {trial.number}: {setting}"
+    return f"{label}{what} · trial {trial.number}: {setting_text(trial.point)}"
 
 
-def print_stage(trials: Sequence[Trial], metric: str, mode: str, stage: str) -> None:
-    """The best five of a stage, and what became of the others."""
-    table = Table(title=f"{stage}: the best five", title_justify="left", box=None, pad_edge=False)
-    for column in ("trial", metric, "epoch", "seconds", "setting"):
-        table.add_column(column, overflow="fold")
-    for trial in best_trials(trials, mode, 5):
+def setting_text(point: Mapping[str, Any]) -> str:
+    """A setting for reading, in natural values: `lr=0.0431 momentum=0.9802`."""
+    shown = _natural(point)
+    return " ".join(f"{k}={v}" for k, v in shown.items()) or "the default setting"
+
+
+def setting_columns(points: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Settings as a table in natural values: the head, and a row for each."""
+    shown = [_natural(p) for p in points]
+    head = list(dict.fromkeys(name for row in shown for name in row))
+    return head, [[row.get(name, "") for name in head] for row in shown]
+
+
+def _natural(point: Mapping[str, Any]) -> dict[str, str]:
+    """Shortest name that tells the axes apart → natural value, rounded for reading."""
+    keys = {name: name.removeprefix(OneMinusLog.prefix) for name in point}
+    last = Counter(key.rpartition(".")[2] for key in keys.values())
+    shown = {}
+    for name, key in keys.items():
+        short = key.rpartition(".")[2]
+        value = point[name]
+        if name != key:  # as many digits as tell 1-β
+            text = f"{1 - value:.{max(3, 3 - math.floor(math.log10(value)))}g}"
+        else:
+            text = f"{value:.3g}" if isinstance(value, float) else str(value)
+        shown[short if last[short] == 1 else key] = text
+    return shown
+
+
+def print_stage(
+    trials: Sequence[Trial], metric: str, mode: str, stage: str, overrides: Sequence[str]
+) -> None:
+    """The best five of a stage, what became of the others, and how to train the best again."""
+    best = best_trials(trials, mode, 5)
+    head, rows = setting_columns([t.point for t in best])
+    table = plain_table(f"{stage}: the best five", "trial", metric, "epoch", *head, "seconds")
+    for trial, row in zip(best, rows, strict=True):
         assert trial.result is not None
-        row = (str(trial.number), f"{trial.result.best:.4g}", str(trial.result.best_epoch))
-        setting = " ".join(point_overrides(trial.point))
-        table.add_row(*row, f"{trial.result.seconds:.1f}", setting)
+        value, epoch = f"{trial.result.best:.4g}", str(trial.result.best_epoch)
+        table.add_row(str(trial.number), value, epoch, *row, f"{trial.result.seconds:.1f}")
     console.print(table)
     console.print(f"{len(trials)} trials: {counts(trials)}")
+    if best:
+        again = [*overrides, *point_overrides(best[0].point), f"seed={best[0].seed}"]
+        console.print(f"the best again: {command_line(again)}")
+
+
+def plain_table(title: str, *columns: str) -> Table:
+    """A table without lines, for numbers."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
 
 
 def counts(trials: Sequence[Trial]) -> str:
@@ -161,12 +206,13 @@ def print_status(ledger: Ledger, metric: str | None, mode: str | None, folder: P
 
 def print_result(result: Result, metric: str, folder: Path) -> None:
     """The last lines of `python train.py`."""
-    if result.best is not None and result.last is not None:
-        console.print(
-            f"{metric} {result.best:.4g} at epoch {result.best_epoch}, last {result.last:.4g} · "
-            f"{result.status} · {result.num_params:,} parameters · {result.seconds:.1f} s · "
-            f"seed {result.seed}"
-        )
+    best = f"{metric}: no finite value"
+    if result.best is not None and result.best_epoch is not None:
+        best = f"{metric} {result.best:.4g} at epoch {result.best_epoch}, last {result.last:.4g}"
+    console.print(
+        f"{best} · {result.status} · {result.num_params:,} parameters · {result.seconds:.1f} s · "
+        f"seed {result.seed}"
+    )
     for name, value in sorted(result.metrics.items()):
         if name.startswith("test/"):
             console.print(f"{name} {value:.4g}")

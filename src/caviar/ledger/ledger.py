@@ -35,7 +35,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from caviar.errors import UserError
 from caviar.ledger.journal import Journal
 from caviar.ledger.locks import locked
-from caviar.result import FAILED, Result
+from caviar.result import DIVERGED, FAILED, Result
 from caviar.space import Axis, Choice, Integer, Log, LogInteger, Space
 
 WAITING, RUNNING = "waiting", "running"
@@ -163,7 +163,7 @@ class Ledger:
         """Write the result of a running trial. A diverged one is complete, with the worst value."""
         trial_id = self._trial_id(stage, number)
         self._storage.set_trial_user_attr(trial_id, "result", result.to_dict())
-        if result.status == FAILED or (result.best is None and result.status != "diverged"):
+        if result.status == FAILED or (result.best is None and result.status != DIVERGED):
             self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
             return
         minimise = self._storage.get_study_directions(self._id(stage)) == [StudyDirection.MINIMIZE]

@@ -192,14 +192,14 @@ def _next_range(
     assert isinstance(coarse.scale, Linear)
     width = box[1] - box[0]
     low, high = float(ends[0]), float(ends[1])
-    near_low = top_units < box[0] + EDGE * width
-    near_high = top_units > box[1] - EDGE * width
+    low_alarm = _leans(top_units < box[0] + EDGE * width, np.equal(used, old.scale.low))
+    high_alarm = _leans(top_units > box[1] - EDGE * width, np.equal(used, old.scale.high))
     grown: list[str] = []
     # Only an original wall, or one past it, is alarming; a refined range ends where it should.
     slack = 1e-6
-    if box[0] <= slack and (near_low[0] or near_low.sum() >= 2):
+    if box[0] <= slack and low_alarm:
         low, grown = box[0] - GROWTH * width, [*grown, "low"]
-    if box[1] >= 1 - slack and (near_high[0] or near_high.sum() >= 2):
+    if box[1] >= 1 - slack and high_alarm:
         high, grown = box[1] + GROWTH * width, [*grown, "high"]
     scale = coarse.scale.narrow(low, high)
     if isinstance(scale, Integer):
@@ -211,6 +211,15 @@ def _next_range(
         what = "but that is a hard wall" if stuck else f"grown past {getattr(old.scale, end):.4g}"
         reasons.append(f"boundary alarm at the {natural.get(end, end)} wall: {what}")
     return scale, [f"was {old.scale}", *reasons]
+
+
+def _leans(near: NDArray[np.bool_], on_end: NDArray[np.bool_]) -> bool:
+    """Whether the best trials, best first, lean on a wall.
+
+    An end of a few whole numbers (2, 3 or 4 layers) owns more than the range's outer tenth, and
+    chance alone puts two of five there: then the best and two more must stand on it.
+    """
+    return bool(near[0] or near.sum() >= 2 or (on_end[0] and on_end.sum() >= 3))
 
 
 def _one_step(new: Integer, old: Linear, grown: Sequence[str], used: Sequence[Any]) -> Integer:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from caviar.overrides import command_line
 from caviar.search import checks
@@ -18,7 +16,6 @@ from caviar.search.sources import config_sources
 from caviar.search.stages import (
     coarse_sweep,
     plan,
-    run_stage,
     search_overrides,
     sweep_with_overrides,
 )
@@ -39,7 +36,8 @@ def run(config: DictConfig, arguments: Sequence[str], launch: Launch, loader: An
         UserError: before anything ran.
     """
     settings = SearchSettings.of(config)
-    checks.no_grid(arguments)
+    checks.no_grid(config, arguments)
+    checks.no_seed(arguments)
     checks.no_test(config)
     checks.one_device(config)
     study = Study(
@@ -51,8 +49,9 @@ def run(config: DictConfig, arguments: Sequence[str], launch: Launch, loader: An
         overrides=search_overrides(arguments),
         launch=launch,
     )
-    with _clear_warnings():
-        sweep = first_sweep(study, config, arguments, loader)
+    sweep = first_sweep(study, config, arguments, loader)
+    study.defaults = {axis.key: OmegaConf.select(config, axis.key) for axis in sweep.space}
+    checks.no_fixed_axis(sweep)
     if settings.dry_run:
         _print_commands(study, sweep)
         return
@@ -75,7 +74,7 @@ def first_sweep(
     if settings.sweep is not None:
         path = Path(settings.sweep)
         sweep = sweep_with_overrides(path, study.overrides)
-        checks.check_space(sweep.space, config, [])
+        checks.check_space(sweep.space, config, [], str(path))
         sweep = replace(sweep, study=study.name, stage=settings.stage or sweep.stage)
         trials = settings.num_trials or sweep.num_trials or DEFAULT_TRIALS
         return replace(sweep, num_trials=trials)
@@ -90,19 +89,3 @@ def _print_commands(study: Study, sweep: SweepFile) -> None:
     """One line a trial on standard output, and nothing else there."""
     for planned in plan(sweep, study.settings):
         print(command_line(study.trial_overrides(planned, sweep.overrides)))
-
-
-class _clear_warnings(warnings.catch_warnings):  # noqa: N801
-    """Show warnings about the space as one line each, on standard error."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        shown = warnings.showwarning
-
-        def show(message: Any, category: Any, *place: Any, **more: Any) -> None:
-            if issubclass(category, checks.SpaceWarning):
-                print(f"warning: {message}", file=sys.stderr)
-            else:
-                shown(message, category, *place, **more)
-
-        warnings.showwarning = show

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,22 +11,42 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from caviar.errors import UserError
-from caviar.space import Space, SpaceError, lint
+from caviar.space import OneMinusLog, Space, SpaceError, lint
+from caviar.space.sweep_file import SweepFile
 
 
-class SpaceWarning(UserWarning):
-    """A space that may be meant, but seldom is."""
-
-
-def no_grid(arguments: Sequence[str]) -> None:
+def no_grid(config: DictConfig, arguments: Sequence[str]) -> None:
     """Refuse `a=1,2`: an axis is declared in the space, and drawn."""
     for override in OverridesParser.create().parse_overrides(list(arguments)):
         if override.is_sweep_override():
-            key, value = override.key_or_group, override.value_string
+            key, value = override.key_or_group, override.get_value_string()
+            plus = "" if OmegaConf.select(config.space, key) is not None else "+"
             raise UserError(
                 f"{override.input_line}: -m draws from the space, it makes no grid; write "
-                f"'+space.{key}=${{choice:{value}}}' to search it, or hydra/sweeper=basic for "
+                f"'{plus}space.{key}=${{choice:{value}}}' to search it, or hydra/sweeper=basic for "
                 "Hydra's own grid"
+            )
+
+
+def no_seed(arguments: Sequence[str]) -> None:
+    """Every trial of a search has a seed of its own."""
+    for argument in arguments:
+        if argument.startswith("seed="):
+            raise UserError(
+                f"{argument}: in a search every trial has a training seed of its own, made from "
+                f"search.seed; write search.{argument}"
+            )
+
+
+def no_fixed_axis(sweep: SweepFile) -> None:
+    """What the command line fixes cannot be drawn as well."""
+    names = {axis.key: axis.name for axis in sweep.space}
+    for override in sweep.overrides:
+        key = override.partition("=")[0].lstrip("+").removeprefix(OneMinusLog.prefix)
+        if key in names:
+            raise UserError(
+                f"{override} fixes an axis of the space; write '~space.{key}' as well to take it "
+                f"out of the search, or space.{key}=… to change its range"
             )
 
 
@@ -39,7 +59,7 @@ def no_test(config: DictConfig) -> None:
 def one_device(config: DictConfig) -> None:
     """Distributed training re-runs the whole command in every rank, sweep and all."""
     devices, strategy = config.trainer.get("devices", 1), config.trainer.get("strategy", "auto")
-    several = isinstance(devices, int) and devices > 1 or OmegaConf.is_list(devices)
+    several = (isinstance(devices, int) and devices > 1) or OmegaConf.is_list(devices)
     if several or str(strategy).startswith(("ddp", "fsdp", "deepspeed")):
         raise UserError(
             f"trainer.devices={devices} trainer.strategy={strategy}: a trial under -m runs on one "
@@ -71,19 +91,22 @@ def parse_space(config: DictConfig, sources: Sequence[tuple[str, DictConfig]]) -
 
 
 def check_space(
-    space: Space, config: DictConfig, sources: Sequence[tuple[str, DictConfig]]
+    space: Space,
+    config: DictConfig,
+    sources: Sequence[tuple[str, DictConfig]],
+    file: str = "space",
 ) -> None:
-    """Refuse, or warn of, what `lint` finds."""
+    """Refuse, or warn of, what `lint` finds; `file` is named where no source has the key."""
     plain: Any = OmegaConf.to_container(config, resolve=False)
     plain = {k: v for k, v in plain.items() if k not in ("hydra", "space", "search")}
     for node in ("data", "model", "optimizer", "scheduler", "trainer"):
         if OmegaConf.is_config(config.get(node)):
             plain[node] = _resolved(config[node])
     for problem in lint(space, plain):
-        message = _located(problem.key, problem.message, sources)
+        message = _located(problem.key, problem.message, sources, file)
         if problem.fatal:
             raise UserError(message)
-        warnings.warn(message, SpaceWarning, stacklevel=2)
+        print(f"warning: {message}", file=sys.stderr)
 
 
 def _resolved(node: DictConfig) -> Any:
@@ -94,12 +117,13 @@ def _resolved(node: DictConfig) -> Any:
         return OmegaConf.to_container(node, resolve=False)
 
 
-def _located(key: str, message: str, sources: Sequence[tuple[str, DictConfig]]) -> str:
-    for file, content in reversed(sources):
-        found = OmegaConf.select(content, f"space.{key}", throw_on_resolution_failure=False)
+def _located(
+    key: str, message: str, sources: Sequence[tuple[str, DictConfig]], file: str = "space"
+) -> str:
+    for source, content in reversed(sources):
         tree: Any = OmegaConf.to_container(content, resolve=False)
         for part in ("space", *key.split(".")):
             tree = tree.get(part) if isinstance(tree, dict) else None
-        if found is not None or tree is not None:
-            return f"{file}: {key}: {message}"
-    return f"space: {key}: {message}"
+        if tree is not None:
+            return f"{source}: {key}: {message}"
+    return f"{file}: {key}: {message}"

@@ -208,7 +208,8 @@ def _settings(
     for c in chosen:
         own = [t for t in trials if t.note == c["note"]]
         values = [
-            t.result.best if t.status == "complete" and t.result and t.result.best is not None
+            t.result.best
+            if t.status == "complete" and t.result and t.result.best is not None
             else worst
             for t in own
         ]
@@ -217,9 +218,7 @@ def _settings(
     return settings
 
 
-def _open_test_set(
-    study: Study, overrides: Sequence[str], settings: Sequence[Setting]
-) -> None:
+def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Setting]) -> None:
     """Test the checkpoints that confirmation left. The ledger's stage `test` is the seal: what it
     lists was decided before the first look, and a finished trial of it never runs again."""
     planned: list[Planned] = []
@@ -243,7 +242,7 @@ def _open_test_set(
             tested_settings.append(setting)
     numbers = {s.note: s.trials for s in by_note.values()}
     study.begin(TEST, {"overrides": list(overrides), "settings": numbers})
-    tested = study.run(TEST, planned, Space(()))
+    tested = study.run(TEST, planned, Space(()), "test metric")
     for setting, trial in zip(tested_settings, tested, strict=True):
         assert trial.result is not None
         for name, value in sorted(trial.result.metrics.items()):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
+from dataclasses import replace
 
 from rich.table import Table
 
 from caviar.errors import UserError
 from caviar.ledger import Trial, only_driver
-from caviar.overrides import point_overrides
 from caviar.refine import Refinement
 from caviar.search.confirm import (
     Setting,
@@ -22,7 +20,7 @@ from caviar.search.settings import CONFIRM, TEST
 from caviar.search.stages import refined_sweep, run_stage
 from caviar.search.study import Study
 from caviar.space.sweep_file import SweepFile
-from caviar.view import console, print_stage
+from caviar.view import console, plain_table, print_stage, setting_columns
 
 VERDICT = "verdict.json"
 
@@ -31,7 +29,7 @@ def stage(study: Study, sweep: SweepFile) -> None:
     """One stage, and the commands that continue."""
     with only_driver(study.folder), _saying_how_to_continue(study):
         _refuse_when_confirmed(study)
-        print_stage(run_stage(study, sweep), study.metric, study.mode, sweep.stage)
+        _run_and_print(study, sweep)
     named = f" search.study={study.name}"
     stages = list(study.settings.stage_names())
     later = stages[stages.index(sweep.stage) + 1 :] if sweep.stage in stages else []
@@ -62,7 +60,7 @@ def search(study: Study, coarse: SweepFile) -> None:
             if name != coarse.stage:
                 overrides = (*study.overrides, *declared.overrides)
                 sweep = next_sweep(study, name, declared.num_trials, overrides)
-            print_stage(run_stage(study, sweep), study.metric, study.mode, name)
+            _run_and_print(study, sweep)
             console.print()
         _finish(study)
 
@@ -77,13 +75,16 @@ def confirm_only(study: Study) -> None:
         _finish(study)
 
 
+def _run_and_print(study: Study, sweep: SweepFile) -> None:
+    trials = run_stage(study, sweep)
+    print_stage(trials, study.metric, study.mode, sweep.stage, sweep.overrides)
+
+
 def next_sweep(study: Study, name: str, trials: int, overrides: tuple[str, ...]) -> SweepFile:
     """The stage's sweep file if it was begun already, else the refined one."""
     if name in study.ledger.stages():
         begun = SweepFile.parse(study.ledger.facts(name)["sweep"], study.sweep_path(name))
-        from dataclasses import replace
-
-        return replace(begun, num_trials=trials)
+        return replace(begun, num_trials=trials, overrides=overrides)
     sweep, found = refined_sweep(study, name, trials, overrides)
     print_refinement(sweep, found)
     return sweep
@@ -103,19 +104,20 @@ def print_refinement(sweep: SweepFile, found: Refinement) -> None:
 def print_verdict(verdict: Verdict, study: Study) -> None:
     """Default against winner, and in plain words whether to believe it."""
     metric = verdict.metric
-    table = Table(title=f"{study.name}: default against winner", title_justify="left", box=None)
-    names = sorted({*verdict.default.test, *verdict.winner.test})
-    for column in ("", f"{metric} (fresh seeds)", *names, "setting"):
-        table.add_column(column, overflow="fold")
     rows = [("default", verdict.default)]
     if verdict.winner.note != verdict.default.note:
-        rows.append((f"winner, {verdict.winner.origin}", verdict.winner))
-    rows += [(s.origin, s) for s in verdict.others]
-    for label, setting in rows:
+        rows.append(("winner", verdict.winner))
+    rows += [(s.note, s) for s in verdict.others]
+    names = sorted({*verdict.default.test, *verdict.winner.test})
+    head, settings = setting_columns([s.point or study.defaults for _, s in rows])
+    table = plain_table(f"{study.name}: default against winner", "", metric, *names)
+    found = plain_table("settings", "", "found as", *head)
+    for (label, setting), row in zip(rows, settings, strict=True):
         tests = [_mean(setting.test[name]) if name in setting.test else "" for name in names]
-        described = " ".join(point_overrides(setting.point)) or "as in conf/"
-        table.add_row(label, _mean(setting.values), *tests, described)
+        table.add_row(label, _mean(setting.values), *tests)
+        found.add_row(label, setting.origin or "conf/", *row)
     console.print(table)
+    console.print(found)
     console.print(
         f"mean ± s.e. of {len(verdict.winner.values)} fresh seeds ({len(verdict.default.values)} "
         f"for the default); noise σ = {verdict.noise:.3g}; {verdict.trials} trainings in all"
@@ -152,7 +154,7 @@ def _refuse_when_confirmed(study: Study) -> None:
         )
 
 
-class _saying_how_to_continue:  # noqa: N801
+class _saying_how_to_continue:
     """On Ctrl-C or a signal, say what is kept."""
 
     def __init__(self, study: Study) -> None:

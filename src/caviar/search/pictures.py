@@ -99,12 +99,24 @@ def _draw_curves(
             values += curve
             colour = COLOURS[i % len(COLOURS)]
             # A lone epoch is no line; give it a dot.
-            ax.plot(epochs, curve, c=colour, lw=0.9, alpha=0.55, label=label,
-                    marker="." if len(curve) == 1 else None)
+            ax.plot(
+                epochs,
+                curve,
+                c=colour,
+                lw=0.9,
+                alpha=0.55,
+                label=label,
+                marker="." if len(curve) == 1 else None,
+            )
             label = None
     if best is not None and best.curve:
-        ax.plot(list(best.curve), list(best.curve.values()), c="black", lw=2.2,
-                label=f"best, {best.stage}/{best.number}")
+        ax.plot(
+            list(best.curve),
+            list(best.curve.values()),
+            c="black",
+            lw=2.2,
+            label=f"best, {best.stage}/{best.number}",
+        )
     if values and min(values) > 0:
         ax.set_yscale("log")
         # A run about to diverge passes all bounds; the picture is about the others.

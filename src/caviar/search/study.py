@@ -43,6 +43,8 @@ class Study:
     overrides: Sequence[str]
     """Hydra overrides that every trial of every stage shares."""
     launch: Launch
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """The config's own values of the searched keys, to show beside what was found."""
 
     @property
     def name(self) -> str:
@@ -76,7 +78,9 @@ class Study:
                     "search.study=ANOTHER_NAME to begin anew"
                 )
 
-    def run(self, stage: str, plan: Sequence[Planned], space: Space) -> list[Trial]:
+    def run(
+        self, stage: str, plan: Sequence[Planned], space: Space, metric: str | None = None
+    ) -> list[Trial]:
         """Run what of `plan` has not run yet, and return all of it.
 
         Trial i of the ledger's stage is plan[i], so a longer plan adds trials and repeats none.
@@ -93,7 +97,7 @@ class Study:
         waiting = [t.number for t in known if t.status == WAITING]
         if waiting:
             jobs = [self._job(stage, number, plan[number]) for number in waiting]
-            with StageView(self.ledger, stage, len(plan), self.metric, self.mode):
+            with StageView(self.ledger, stage, len(plan), metric or self.metric, self.mode):
                 returned = self.launch(jobs, waiting[0])
             known = self.ledger.trials(stage)[: len(plan)]
             self._check_started(stage, known, returned)
@@ -101,8 +105,9 @@ class Study:
             assert known[0].result is not None
             raise SearchFailed(
                 f"all {len(known)} trials of {stage} failed, the first with\n"
-                f"  {known[0].result.error}\nsee {self.folder / stage / '0' / 'error.txt'}; mend "
-                "the model or the config, and write search.study=ANOTHER_NAME"
+                f"  {known[0].result.error}\nthe traceback is in "
+                f"{self.folder / stage / '0' / 'error.txt'}; mend the model or the config, then "
+                f"remove {self.folder} or write search.study=ANOTHER_NAME"
             )
         return known
 

@@ -20,7 +20,7 @@ Left = tuple[Path, str]  # a file, and what it is
 
 
 def write_winner(study: Study, verdict: Verdict) -> list[Left]:
-    """Write `best.ckpt` and `experiment/<study>_winner.yaml` into the study's folder."""
+    """Write `best.ckpt` and `conf/experiment/<study>_winner.yaml` into the study's folder."""
     left = []
     sign = 1 if study.mode == "min" else -1
     confirmed = study.ledger.trials(CONFIRM)
@@ -33,8 +33,8 @@ def write_winner(study: Study, verdict: Verdict) -> list[Left]:
         shutil.copyfile(best.checkpoint, target)
         left.append((target, f"the winner's best checkpoint, seed {best.seed}"))
     overrides = study.ledger.facts(CONFIRM)["overrides"]
-    path = study.folder / "experiment" / f"{study.name}_winner.yaml"
-    path.parent.mkdir(exist_ok=True)
+    path = study.folder / "conf" / "experiment" / f"{study.name}_winner.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(winner_text(study.name, verdict, overrides), encoding="utf-8")
     left.append((path, f"python train.py experiment={study.name}_winner"))
     return left

@@ -41,7 +41,7 @@ def _problems(axis: Axis, defaults: Mapping[str, Any]) -> Iterator[Problem]:
     if isinstance(scale, Integer) and isinstance(default, float) and not default.is_integer():
         yield Problem(
             axis.key,
-            f"the config's default is {default:g}, but the scale draws whole numbers; "
+            f"the config's default {default} is fractional, but the scale draws whole numbers; "
             "use linear or log",
         )
     if type(scale) is Linear and scale.low > 0 and scale.high / scale.low >= THREE_DECADES:

@@ -23,7 +23,7 @@ def seed_sequence(seed: int, *names: str) -> np.random.SeedSequence:
 
 
 def trial_seed(seed: int, stage: str, number: int) -> int:
-    """The training seed of trial `number`: 31 bits, other than that of every other trial."""
+    """The training seed of trial `number`: 31 bits, its own."""
     key = seed_sequence(seed, stage, f"trial {number}")
     return int(key.generate_state(1, np.uint32)[0] >> 1)
 

@@ -217,7 +217,10 @@ def _scalar(value: Any) -> str:
         sign = "" if exponent.startswith("-") or not e else "+"
         return f"{mantissa}{e}{sign}{exponent.lstrip('+')}"
     if isinstance(value, str):
-        if re.fullmatch(r"[A-Za-z_$]([\w${}=./ -]*\S)?", value) and yaml.safe_load(value) == value:
+        if (
+            re.fullmatch(r"[A-Za-z_$]([\w${}=./ -]*[\w${}=./-])?", value)
+            and yaml.safe_load(value) == value
+        ):
             return value
         quoted: str = yaml.safe_dump(value, default_style='"', allow_unicode=True, width=math.inf)
         return quoted.rstrip("\n")

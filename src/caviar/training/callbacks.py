@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytorch_lightning as pl
 
+from caviar.errors import UserError
+
 Report = Callable[[int, float], None]
 
 
@@ -35,7 +37,7 @@ class BestMetric(pl.Callback):
             return
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if self.metric not in logged:
-            raise KeyError(
+            raise UserError(
                 f"metric.name is {self.metric}, but validation logged only "
                 f"{', '.join(sorted(logged)) or 'nothing'}"
             )
@@ -45,15 +47,10 @@ class BestMetric(pl.Callback):
         if math.isfinite(value) and better:
             self.best, self.best_epoch = value, epoch
         if self.best is not None:
-            pl_module.log(f"{self.metric}_best", self.best)
+            pl_module.log(f"{self.metric}_best", self.best, sync_dist=True)
         if self.report is not None and trainer.is_global_zero:
             self.report(epoch, value)
         if not all(math.isfinite(v) for v in logged.values()):
-            self.diverged = trainer.should_stop = True
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        loss = trainer.callback_metrics.get("train/loss")
-        if loss is not None and not math.isfinite(float(loss)):
             self.diverged = trainer.should_stop = True
 
     def on_exception(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch.nn import Parameter
 from torch.optim import Optimizer
+
+from caviar.training.build import build
 
 # Keys that only feed an interpolation: `betas: [${optimizer.beta1}, ${optimizer.beta2}]`.
 FEEDERS = ("beta1", "beta2")
@@ -19,11 +20,11 @@ def build_optimizer(config: DictConfig, parameters: Iterable[Parameter]) -> Opti
     arguments = OmegaConf.to_container(config, resolve=True)
     assert isinstance(arguments, dict)
     kept = {k: v for k, v in arguments.items() if k not in FEEDERS or "betas" not in arguments}
-    return instantiate(kept, params=list(parameters), _convert_="all")
+    return build("optimizer", kept, params=list(parameters), _convert_="all")
 
 
 def build_scheduler(config: DictConfig | None, optimizer: Optimizer) -> Any:
     """`conf/scheduler/*.yaml` on `optimizer`, or None where it has no `_target_`."""
     if config is None or config.get("_target_") is None:
         return None
-    return instantiate(config, optimizer=optimizer)
+    return build("scheduler", config, optimizer=optimizer)

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from caviar.errors import UserError
 from caviar.result import COMPLETE, DIVERGED, Result
+from caviar.training.build import build
 from caviar.training.callbacks import BestMetric, Report
 from caviar.training.modules import Module
 from caviar.training.quiet import quiet
@@ -40,12 +40,15 @@ def train(config: DictConfig, output: Path, report: Report | None = None) -> Res
     pl.seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = _checkpoint(config)
     start = time.perf_counter()
-    data = instantiate(config.data, _convert_="all")
+    data = build("data", config.data, _convert_="all")
     model = _model(config)
     best = BestMetric(config.metric.name, config.metric.mode, report)
-    callbacks = [instantiate(c) for c in (config.callbacks or {}).values()]
-    loggers = [instantiate(c) for c in (config.logger or {}).values()]
-    trainer: pl.Trainer = instantiate(
+    # They serve fitting: a test must not touch the checkpoints that it reads.
+    declared = (config.callbacks or {}).items() if config.fit else ()
+    callbacks = [build(f"callbacks.{name}", c) for name, c in declared]
+    loggers = [build(f"logger.{name}", c) for name, c in (config.logger or {}).items()]
+    trainer: pl.Trainer = build(
+        "trainer",
         config.trainer,
         callbacks=[best, *callbacks],
         logger=loggers,
@@ -97,7 +100,7 @@ def _checkpoint(config: DictConfig) -> str | None:
 
 
 def _model(config: DictConfig) -> Module:
-    model = instantiate(config.model, _convert_="all")
+    model = build("model", config.model, _convert_="all")
     if not isinstance(model, Module):
         raise UserError(
             f"model._target_={config.model._target_} is a {type(model).__name__}; derive it from "
@@ -109,9 +112,7 @@ def _model(config: DictConfig) -> Module:
     return model
 
 
-def _call(
-    action: Any, best: BestMetric, model: Module, data: Any, checkpoint: str | None
-) -> None:
+def _call(action: Any, best: BestMetric, model: Module, data: Any, checkpoint: str | None) -> None:
     """`trainer.fit` or `.test`; checkpoints load as plain containers only."""
     handler = signal.getsignal(signal.SIGINT)
     quietly = {} if action.__name__ == "fit" else {"verbose": False}
@@ -132,9 +133,10 @@ def _call(
 def _hyperparameters(config: DictConfig) -> dict[str, Any]:
     """What a logger should know of the run: the config that shapes it, in natural values."""
     keys = ("name", "seed", "data", "model", "optimizer", "scheduler", "trainer", "trial")
-    nodes = {key: OmegaConf.to_container(config[key], resolve=True) if OmegaConf.is_config(
-        config[key]) else config[key] for key in keys}
-    return nodes
+    return {
+        key: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+        for key, node in ((key, config[key]) for key in keys)
+    }
 
 
 def _num_params(model: Module) -> int:

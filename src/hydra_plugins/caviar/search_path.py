@@ -10,12 +10,12 @@ from caviar.errors import UserError
 
 
 class WinnersSearchPath(SearchPathPlugin):
-    """Appends every `runs/<study>/` that holds an `experiment/` folder."""
+    """Appends every `runs/<study>/conf/`."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         try:
-            folders = sorted(project.runs().glob("*/experiment"))
+            folders = sorted(project.runs().glob("*/conf"))
         except UserError:
             return  # another Hydra application, which has no conf/train.yaml
         for folder in folders:
-            search_path.append("caviar", f"file://{folder.parent.resolve()}")
+            search_path.append("caviar", f"file://{folder.resolve()}")

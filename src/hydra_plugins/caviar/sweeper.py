@@ -12,7 +12,6 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-
 # It has no settings of its own; those of a search are the config's `search` node.
 ConfigStore.instance().store(
     name="caviar",
@@ -28,14 +27,20 @@ class CaviarSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        self.config, self.hydra_context, self.task_function = config, hydra_context, task_function
+        self.hydra_context = hydra_context
+        self.config = config
+        self.task_function = task_function
 
     def sweep(self, arguments: list[str]) -> Any:
         from caviar.search import run
 
+        assert self.config is not None
+        assert self.hydra_context is not None
         return run(self.config, arguments, self._launch, self.hydra_context.config_loader)
 
     def _launch(self, jobs: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
+        assert self.config is not None
+        assert self.hydra_context is not None
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context,
             task_function=self.task_function,

@@ -1,0 +1,21 @@
+"""Models that go wrong, for tests: python train.py model._target_=broken_models.Raises"""
+
+from typing import Any
+
+from caviar.training.models import MLP
+
+
+class Raises(MLP):
+    """Raises while it trains, if it is wide."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if self.net[0].out_features > 64:
+            raise ValueError("too wide for me")
+        return super().training_step(batch, batch_idx)
+
+
+class Exits(MLP):
+    """Leaves the process, as code that was a script once may do."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        raise SystemExit(3)

@@ -1,0 +1,122 @@
+"""Shared fixtures: a scratch `runs/`, train.py inside this process, and real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
+
+ROOT = Path(__file__).resolve().parents[1]
+FAST = ["trainer.max_epochs=2", "callbacks=none", "logger=none"]
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in the place of `runs/`, for this process and those that it starts."""
+    folder = tmp_path / "runs"
+    monkeypatch.setenv("CAVIAR_RUNS", str(folder))
+    monkeypatch.setenv("CAVIAR_ROOT", str(ROOT))
+    # A test that sets the seed leaves these behind for the next one.
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    return folder
+
+
+@pytest.fixture
+def hydra_state() -> Iterator[None]:
+    """Hydra keeps its state in globals; leave them as they were."""
+    before = Singleton.get_state()
+    GlobalHydra.instance().clear()
+    yield
+    GlobalHydra.instance().clear()
+    Singleton.set_state(before)
+
+
+Main = Callable[..., int]
+
+
+@pytest.fixture
+def main(runs: Path, hydra_state: None, monkeypatch: pytest.MonkeyPatch) -> Main:
+    """`main("-m", "search.num_trials=3")`: train.py inside this process; its exit code."""
+    from caviar.app import main as entry
+
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+
+    def call(*arguments: str) -> int:
+        GlobalHydra.instance().clear()
+        try:
+            entry(arguments)
+        except SystemExit as left:
+            return int(left.code or 0)
+        return 0
+
+    return call
+
+
+class Process:
+    """One process of ours, in a group of its own, that never outlives its test."""
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
+        self.popen = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait(self, timeout: float = 120) -> str:
+        """Wait for its end; everything it printed."""
+        return self.popen.communicate(timeout=timeout)[0]
+
+    def wait_for_line(self, text: str) -> str:
+        """Read until a line holds `text`; what was read."""
+        assert self.popen.stdout is not None
+        read = ""
+        for line in self.popen.stdout:
+            read += line
+            if text in line:
+                return read
+        raise AssertionError(f"{text!r} was not printed; all it said:\n{read}")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to its whole group, as a terminal does."""
+        os.killpg(self.popen.pid, number)
+
+    @property
+    def code(self) -> int | None:
+        return self.popen.returncode
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start(runs: Path) -> Iterator[Start]:
+    """`start("train.py", "-m", …)` or `start("caviar", "status")`: a real process."""
+    started: list[Process] = []
+
+    def call(program: str, *arguments: str, **environment: str) -> Process:
+        command = [sys.executable, program]
+        if program == "caviar":
+            command = [sys.executable, "-c", "from caviar.cli import main; main()"]
+        process = Process([*command, *arguments], {**os.environ, **environment})
+        started.append(process)
+        return process
+
+    yield call
+    for process in started:
+        if process.popen.poll() is None:
+            process.send(signal.SIGKILL)
+        process.popen.communicate()

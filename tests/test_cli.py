@@ -1,0 +1,160 @@
+"""The `caviar` command: help, refine, status, sweep, and answers to slips."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from caviar.ledger import Ledger
+from caviar.overrides import command_line
+from caviar.result import Result
+from caviar.search.settings import SearchSettings
+from caviar.search.stages import plan
+from caviar.space import Axis, Integer, Log, OneMinusLog, Space
+from caviar.space.sweep_file import SweepFile
+from conftest import ROOT
+
+Caviar = Callable[..., int]
+
+SPACE = Space(
+    (
+        Axis("optimizer.lr", Log(1e-4, 1.0)),
+        Axis("optimizer.momentum", OneMinusLog(1e-3, 0.1)),
+        Axis("model.width", Integer(16, 128)),
+    )
+)
+
+
+@pytest.fixture
+def caviar(runs: Path, hydra_state: None, monkeypatch: pytest.MonkeyPatch) -> Caviar:
+    from caviar.cli import main
+
+    def call(*arguments: str) -> int:
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["caviar", *arguments])
+        try:
+            main()
+        except SystemExit as left:
+            return int(left.code or 0)
+        return 0
+
+    return call
+
+
+@pytest.fixture
+def study(runs: Path) -> Ledger:
+    """Study `s` with one finished stage, whose losses a formula made."""
+    sweep = SweepFile("s", "01_coarse", SPACE, 20, "val/loss", "min")
+    ledger = Ledger.open(str(runs / "s/study.journal"), "s")
+    facts = {"sweep": sweep.text(), "overrides": [], "seed": 0, "sampler": "random"}
+    ledger.begin("01_coarse", facts, "min")
+    for number, planned in enumerate(plan(sweep, SearchSettings())):
+        ledger.add("01_coarse", planned.point, SPACE, planned.seed, "")
+        ledger.claim("01_coarse", number)
+        units = SPACE.to_unit({k: [v] for k, v in planned.point.items()})[0]
+        loss = float((units[0] - 0.6) ** 2 + 0.3 * (units[1] - 0.4) ** 2)
+        ledger.finish("01_coarse", number, Result(best=loss, best_epoch=0, last=loss))
+    return ledger
+
+
+@pytest.mark.parametrize("verb", ["search", "refine", "confirm", "status", "sweep"])
+def test_every_verb_explains_itself_with_an_example(
+    caviar: Caviar, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    assert caviar(verb, "--help") == 0
+    assert f"Example: caviar {verb}" in capsys.readouterr().out
+
+
+def test_help_and_refine_never_import_torch(study: Ledger, runs: Path) -> None:
+    watch = (
+        "import sys\nsys.argv = ['caviar'] + {arguments}\nfrom caviar.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as left:\n    assert not left.code, left.code\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    for arguments in (["--help"], ["refine", "search.study=s"], ["status"]):
+        code = watch.format(arguments=arguments)
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_refine_writes_the_next_file(
+    caviar: Caviar, study: Ledger, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert caviar("refine", "search.study=s") == 0
+    path = runs / "s/02_fine.yaml"
+    sweep = SweepFile.read(path)
+    assert (sweep.stage, sweep.num_trials) == ("02_fine", 14)
+    low, high = sweep.space.axis("optimizer.lr").scale.declared()  # type: ignore[union-attr]
+    assert 1e-4 <= low < 10**-1.6 < high <= 1  # the optimum, at unit 0.6
+    assert high / low < 1e4
+    text = path.read_text()
+    assert "from 01_coarse: 20 trials of all stages, 0 diverged" in text
+    assert "Top five:" in text
+    assert f"search.sweep={path}" in capsys.readouterr().out
+
+
+def test_refine_does_not_replace_a_file_that_differs(
+    caviar: Caviar, study: Ledger, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert caviar("refine", "search.study=s") == 0
+    path = runs / "s/02_fine.yaml"
+    written = path.read_text()
+    assert caviar("refine", "search.study=s") == 0  # the same again is no harm
+    path.write_text(written + "# mine\n")
+    assert caviar("refine", "search.study=s") == 2
+    assert "--force" in capsys.readouterr().err
+    assert caviar("refine", "search.study=s", "--force") == 0
+    assert path.read_text() == written
+
+
+def test_refine_needs_enough_trials(
+    caviar: Caviar, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = Ledger.open(str(runs / "s/study.journal"), "s")
+    sweep = SweepFile("s", "01_coarse", SPACE, 2, "val/loss", "min")
+    ledger.begin("01_coarse", {"sweep": sweep.text(), "overrides": []}, "min")
+    assert caviar("refine", "search.study=s") == 2
+    assert "at least 5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["refine", "status"])
+def test_a_study_that_is_not_there(
+    caviar: Caviar, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    assert caviar(verb, "search.study=nowhere") == 2
+    assert "there is no study nowhere" in capsys.readouterr().err
+
+
+def test_status_of_one_study_and_of_all(
+    caviar: Caviar, study: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["status"], ["status", "search.study=s"]):
+        assert caviar(*arguments) == 0
+        printed = capsys.readouterr().out
+        assert "01_coarse: 20 trials: 20 complete" in printed
+        assert "best val/loss" in printed
+
+
+def test_status_without_any_study(caviar: Caviar, capsys: pytest.CaptureFixture[str]) -> None:
+    assert caviar("status") == 0
+    assert "no study in" in capsys.readouterr().out
+
+
+def test_sweep_writes_the_coarse_file_of_a_space(caviar: Caviar, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    assert caviar("sweep", "space=tier_1", "search.num_trials=7", "--output", str(path)) == 0
+    sweep = SweepFile.read(path)
+    assert (sweep.space.names, sweep.num_trials) == (["optimizer.lr"], 7)
+
+
+def test_confirm_without_trials(caviar: Caviar, capsys: pytest.CaptureFixture[str]) -> None:
+    assert caviar("confirm", "search.study=nowhere") == 2
+    assert "no finished stage" in capsys.readouterr().err
+
+
+def test_commands_are_quoted_for_a_shell() -> None:
+    assert command_line(["a=b c"]) == "python train.py 'a=b c'"

@@ -1,0 +1,149 @@
+"""The whole search on a tiny budget, inside this process: stages, confirm, what is left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from caviar.ledger import Ledger
+from caviar.search.confirm import Setting, Verdict, standard_error
+from caviar.search.winner import winner_text
+from caviar.space.sweep_file import SweepFile
+from conftest import FAST, Main
+
+TINY = [
+    "-m",
+    "search.action=search",
+    "search.study=s",
+    "logger=none",
+    "trainer.max_epochs=2",
+    "space=tiers_1_2",
+    "search.stages.coarse.num_trials=6",
+    "search.stages.fine.num_trials=2",
+    "~search.stages.finest",
+    "search.confirm.default_seeds=3",
+    "search.confirm.top=2",
+]
+
+
+@pytest.mark.slow
+def test_a_search_from_end_to_end(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(*TINY) == 0
+    printed = capsys.readouterr().out
+    study = runs / "s"
+    ledger = Ledger.open(str(study / "study.journal"), "s")
+    assert ledger.stages() == ["01_coarse", "02_fine", "confirm", "test"]
+    numbers = {stage: len(ledger.trials(stage)) for stage in ledger.stages()}
+    verdict = json.loads((study / "verdict.json").read_text())
+    tested = 3 + (2 if verdict["winner"]["note"] != "default" else 0)
+    assert numbers == {"01_coarse": 6, "02_fine": 2, "confirm": 3 + 2 * 2, "test": tested}
+
+    # The test set was opened for the confirmed settings only, and by them only.
+    for file in study.rglob("result.json"):
+        metrics = json.loads(file.read_text())["metrics"]
+        opened = any(name.startswith("test/") for name in metrics)
+        assert opened == (file.parent.parent.name == "test")
+
+    # Fresh seeds: none that the search used.
+    searched = {t.seed for s in ("01_coarse", "02_fine") for t in ledger.trials(s)}
+    assert not searched & {t.seed for t in ledger.trials("confirm")}
+
+    # What is reported is the mean of the fresh seeds.
+    winner = verdict["winner"]
+    values = [ledger.trials("confirm")[n].result.best for n in winner["trials"]]
+    assert winner["values"] == values
+    assert "default against winner" in printed
+    assert verdict["sentence"] in printed.replace("\n", " ")
+
+    # The refined file says why, and is the space that stage two drew from.
+    fine = study / "02_fine.yaml"
+    assert "Refined (surrogate) from 01_coarse: 6 trials" in fine.read_text()
+    assert SweepFile.read(fine).num_trials == 2
+
+    for name in ("trials.png", "curves.png", "best.png"):
+        assert (study / name).read_bytes().startswith(b"\x89PNG")
+    assert (study / "best.ckpt").exists()
+
+    # The winner's experiment trains, with the winner's values.
+    assert main("experiment=s_winner") == 0
+    config = yaml.safe_load((runs / "train/0/.hydra/config.yaml").read_text())
+    assert config["trainer"]["max_epochs"] == 2
+    if winner["note"] != "default":
+        assert config["optimizer"]["lr"] == winner["point"]["optimizer.lr"]
+
+    # Again: complete, nothing runs; and the search is closed.
+    before = {p: p.stat().st_mtime_ns for p in study.rglob("result.json")}
+    capsys.readouterr()
+    assert main(*TINY) == 0
+    assert "study s is complete" in capsys.readouterr().out
+    assert {p: p.stat().st_mtime_ns for p in study.rglob("result.json")} == before
+    assert main("-m", *FAST, "search.study=s") == 2
+    assert "test set open" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_same_seed_finds_the_same_winner_with_top_k(main: Main, runs: Path) -> None:
+    for name in ("a", "b"):
+        assert main(*TINY, f"search.study={name}", "search.refine=top_k") == 0
+    verdicts = [json.loads((runs / n / "verdict.json").read_text()) for n in ("a", "b")]
+    assert verdicts[0] == verdicts[1]
+    assert (runs / "a/02_fine.yaml").read_text() == (runs / "b/02_fine.yaml").read_text().replace(
+        "study b", "study a"
+    ).replace("study=b", "study=a").replace("name: b ", "name: a ")
+
+
+def verdict(default: list[float], winner: list[float], noise: float, mode: str = "min") -> Verdict:
+    return Verdict(
+        metric="val/loss",
+        mode=mode,
+        noise=noise,
+        default=Setting("default", {}, default, []),
+        winner=Setting("candidate 1", {"optimizer.lr": 0.1}, winner, []),
+        others=[],
+        trials=1,
+    )
+
+
+def test_a_gain_beyond_the_noise_is_clear() -> None:
+    found = verdict([1.0, 1.1, 0.9, 1.0, 1.0], [0.5, 0.5], noise=0.1)
+    assert found.gain == pytest.approx(0.5)
+    assert found.gain_in_noise == pytest.approx(5)
+    assert found.clear
+    assert "more than seeds alone explain" in found.sentence()
+
+
+def test_a_gain_inside_the_noise_is_called_that() -> None:
+    found = verdict([1.0, 1.1, 0.9, 1.0, 1.0], [0.9, 0.9], noise=0.1)
+    assert not found.clear
+    assert "inside the noise" in found.sentence()
+
+
+def test_a_gain_is_positive_when_the_winner_is_better() -> None:
+    assert verdict([0.5, 0.5], [0.6, 0.6], noise=0.01, mode="max").gain == pytest.approx(0.1)
+
+
+def test_a_default_that_wins_is_kept() -> None:
+    found = verdict([0.5, 0.5], [0.6, 0.6], noise=0.01)
+    found.winner = found.default
+    assert "keep the default" in found.sentence()
+
+
+def test_standard_errors() -> None:
+    assert standard_error([1.0, 3.0]) == pytest.approx(1.0)
+    assert standard_error([1.0, float("inf")]) == float("inf")
+
+
+def test_the_winner_keeps_what_the_search_fixed() -> None:
+    found = verdict([1.0, 1.0], [0.5, 0.5], noise=0.1)
+    found.winner.point = {"optimizer.lr": 0.1, "one_minus.optimizer.momentum": 0.02}
+    overrides = ["experiment=breast_cancer", "optimizer=sgd", "trainer.max_epochs=3", "~logger"]
+    written = yaml.safe_load(winner_text("s", found, overrides))
+    assert written["defaults"] == ["breast_cancer", {"override /optimizer": "sgd"}, "_self_"]
+    assert written["optimizer"] == {"lr": 0.1, "momentum": 0.98}
+    assert written["trainer"] == {"max_epochs": 3}
+    assert "~logger" in winner_text("s", found, overrides)

@@ -1,0 +1,186 @@
+"""One stage: `train.py -m` inside this process."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from caviar.ledger import Ledger
+from caviar.space.sweep_file import SweepFile
+from conftest import FAST, Main
+
+STAGE = ["-m", *FAST, "search.study=s"]
+
+
+def trials(runs: Path, stage: str = "01_coarse") -> list[object]:
+    return list(Ledger.open(str(runs / "s/study.journal"), "s").trials(stage))
+
+
+def lines(printed: str) -> list[str]:
+    return [line for line in printed.splitlines() if line]
+
+
+def test_a_stage_leaves_trials_folders_and_a_sweep_file(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(*STAGE, "search.num_trials=2") == 0
+    printed = capsys.readouterr().out
+    found = trials(runs)
+    assert [t.status for t in found] == ["complete", "complete"]
+    for trial in found:
+        folder = runs / "s/01_coarse" / str(trial.number)
+        result = json.loads((folder / "result.json").read_text())
+        assert result["best"] == trial.result.best == min(trial.curve.values())
+        assert len(trial.curve) == 2
+    assert "01_coarse: the best five" in printed
+    assert "next: caviar refine search.study=s" in printed
+    sweep = SweepFile.read(runs / "s/01_coarse.yaml")
+    assert sweep.num_trials == 2
+    assert set(sweep.overrides) == set(FAST)
+
+
+def test_running_again_runs_nothing_and_a_larger_number_only_the_new(
+    main: Main, runs: Path
+) -> None:
+    assert main(*STAGE, "search.num_trials=2") == 0
+    first = {p: p.stat().st_mtime_ns for p in (runs / "s").glob("01_coarse/*/result.json")}
+    assert main(*STAGE, "search.num_trials=2") == 0
+    assert main(*STAGE, "search.num_trials=3") == 0
+    assert len(trials(runs)) == 3
+    assert all(path.stat().st_mtime_ns == time for path, time in first.items())
+    assert SweepFile.read(runs / "s/01_coarse.yaml").num_trials == 3
+
+
+def test_the_dry_run_prints_commands_that_reproduce_the_trials(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(*STAGE, "search.num_trials=3", "search.dry_run=true") == 0
+    commands = lines(capsys.readouterr().out)
+    assert not runs.exists()
+    assert len(commands) == 3
+    assert main(*STAGE, "search.num_trials=2") == 0
+    for number, trial in enumerate(trials(runs)):
+        program, script, *overrides = shlex.split(commands[number])
+        assert (program, script) == ("python", "train.py")
+        assert any(o.startswith("one_minus.optimizer.momentum=") for o in overrides)
+        assert main(*overrides) == 0
+        again = json.loads((runs / "train" / str(number) / "result.json").read_text())
+        assert again["best"] == trial.result.best
+
+
+def test_a_sweep_file_is_run_as_the_space_it_came_from(main: Main, runs: Path) -> None:
+    assert main(*STAGE, "search.num_trials=2") == 0
+    file = runs / "s/01_coarse.yaml"
+    assert main("-m", f"search.sweep={file}", "search.study=t") == 0
+    again = Ledger.open(str(runs / "t/study.journal"), "t").trials("01_coarse")
+    assert [t.point for t in again] == [t.point for t in trials(runs)]
+    assert [t.result.best for t in again] == [t.result.best for t in trials(runs)]
+
+
+def test_a_failing_trial_does_not_end_the_stage(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(*STAGE, "search.num_trials=5", "model._target_=broken_models.Raises") == 0
+    found = trials(runs)
+    wide = [t.point["model.width"] > 64 for t in found]
+    assert [t.status == "failed" for t in found] == wide
+    assert 0 < sum(wide) < 5
+    failed = found[wide.index(True)]
+    assert failed.result.error == "ValueError: too wide for me"
+    assert "Traceback" in (runs / f"s/01_coarse/{failed.number}/error.txt").read_text()
+    assert "too wide for me" in capsys.readouterr().out
+
+
+def test_when_all_trials_fail_the_reason_is_said_once(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(*STAGE, "search.num_trials=2", "model._target_=broken_models.Exits") == 1
+    assert [t.status for t in trials(runs)] == ["failed", "failed"]
+    printed = capsys.readouterr().err
+    assert printed.count("SystemExit: 3") == 1
+    assert "error.txt" in printed
+
+
+def test_a_diverged_trial_is_a_result(main: Main, runs: Path) -> None:
+    wild = "space.optimizer.lr=${log:1e5,1e6}"
+    assert main(*STAGE, "search.num_trials=2", wild) == 0
+    assert [t.status for t in trials(runs)] == ["diverged", "diverged"]
+
+
+def test_other_settings_are_not_mixed_into_a_stage(
+    main: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(*STAGE, "search.num_trials=1") == 0
+    for other in ("search.seed=1", "search.sampler=sobol", "space=tier_1", "model.dropout=0.1"):
+        assert main(*STAGE, "search.num_trials=1", other) == 2
+        assert "begun with another" in capsys.readouterr().err
+
+
+def test_the_test_set_stays_closed(main: Main, runs: Path) -> None:
+    assert main(*STAGE, "search.num_trials=1") == 0
+    for file in runs.rglob("result.json"):
+        assert not any(name.startswith("test") for name in json.loads(file.read_text())["metrics"])
+    assert main(*STAGE, "test=true") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (["space.optimizer.lr=${log:1,0.1}"], ["command line: optimizer.lr", "swap them"]),
+        (["space.optimizer.lr=${log:0,1}"], ["optimizer.lr", "no logarithm"]),
+        (["space.optimizer.momentum=${one_minus_log:0.9,1}"], ["inside [0, 1)"]),
+        (["+space.model.widht=${integer:1,2}"], ["model.widht", "did you mean model.width?"]),
+        (["+space.optimizer.lr2=${log:1}"], ["takes two numbers"]),
+        (
+            ["optimizer.weight_decay=0.5", "+space.optimizer.weight_decay=${integer:0,1}"],
+            ["whole numbers"],
+        ),
+        (
+            ["+space.data.split_seed=${integer:0,3}", "+space.model.dropout=${choice:}"],
+            ["model.dropout", "the choice is empty"],
+        ),
+        (["optimizer=adam"], ["conf/space/tier_2.yaml: optimizer.momentum", "no such key"]),
+        (["optimizer.lr=0.1,0.2"], ["it makes no grid", "choice:0.1,0.2"]),
+        (["optimizer.lr=0.1"], ["fixes an axis", "~space.optimizer.lr"]),
+        (["seed=1"], ["search.seed=1"]),
+        (["trainer=ddp_cpu"], ["one device"]),
+        (["search.num_trials=0"], ["search.num_trials=0 should be 1 or more"]),
+        (["search.num_trials=x"], ["search.num_trials"]),
+        (["search.study=a/b"], ["names a folder"]),
+        (["search.storage=nosuch://h/d"], ["search.storage=nosuch://h/d"]),
+        (["search.sweep=nowhere.yaml"], ["nowhere.yaml"]),
+        (["~space.optimizer", "~space.model", "~space.data", "~space.scheduler"], ["empty"]),
+    ],
+)
+def test_a_bad_search_is_refused_before_anything_runs(
+    main: Main,
+    runs: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    messages: list[str],
+) -> None:
+    assert main("-m", "search.study=s", "search.num_trials=1", *arguments) == 2
+    printed = capsys.readouterr().err
+    for message in messages:
+        assert message in printed
+    assert "Traceback" not in printed
+    assert not list(runs.rglob("result.json"))
+
+
+def test_linear_over_decades_is_warned_of(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    wide = "space.optimizer.lr=${linear:1e-4,1}"
+    assert main("-m", wide, "search.dry_run=true", "search.num_trials=1") == 0
+    printed = capsys.readouterr()
+    assert "warning: command line: optimizer.lr" in printed.err
+    assert len(lines(printed.out)) == 1
+
+
+def test_the_sweeper_is_found_by_hydra() -> None:
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.sweeper import Sweeper
+
+    names = [plugin.__name__ for plugin in Plugins.instance().discover(Sweeper)]
+    assert "CaviarSweeper" in names

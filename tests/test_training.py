@@ -1,0 +1,212 @@
+"""Training one model: seeds, splits, order, the best value, resuming."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from caviar import resolvers
+from caviar.errors import UserError
+from caviar.training.data import EpochSampler, SklearnData
+from caviar.training.optim import build_optimizer, build_scheduler
+from conftest import FAST, ROOT, Main
+
+Compose = Callable[..., DictConfig]
+
+
+@pytest.fixture
+def composed(runs: Path, hydra_state: None) -> Compose:
+    def call(*overrides: str) -> DictConfig:
+        resolvers.register()
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            return compose("train", list(overrides))
+
+    return call
+
+
+def result(runs: Path, number: int) -> dict[str, object]:
+    return json.loads((runs / "train" / str(number) / "result.json").read_text())
+
+
+def test_same_seed_same_answer_and_another_seed_another(main: Main, runs: Path) -> None:
+    for seed in ("0", "0", "1", "null"):
+        assert main(*FAST, f"seed={seed}", "model.dropout=0.1") == 0
+    zero, again, one, fresh = (result(runs, i) for i in range(4))
+    assert zero["best"] == again["best"] != one["best"]
+    assert (zero["seed"], one["seed"]) == (0, 1)
+    assert main(*FAST, f"seed={fresh['seed']}", "model.dropout=0.1") == 0  # it was written down
+    assert result(runs, 4)["best"] == fresh["best"]
+
+
+def test_golden_value_of_the_default(main: Main, runs: Path) -> None:
+    assert main(*FAST) == 0
+    found = result(runs, 0)
+    assert found["best"] == pytest.approx(1.2910, abs=0.01)
+    assert found["num_params"] == 64 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10
+    assert found["status"] == "complete"
+
+
+def test_the_best_value_counts_not_the_last(main: Main, runs: Path) -> None:
+    assert main("logger=csv", "trainer.max_epochs=5", "optimizer.lr=0.3") == 0
+    found = result(runs, 0)
+    with (runs / "train" / "0" / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/loss"]]
+    curve = [float(row["val/loss"]) for row in rows]
+    assert found["best"] == min(curve)
+    assert found["best_epoch"] == int(np.argmin(curve))
+    assert found["last"] == curve[-1]
+    assert [float(row["val/loss_best"]) for row in rows] == list(np.minimum.accumulate(curve))
+    kept = torch.load(str(found["checkpoint"]), weights_only=True)
+    assert kept["epoch"] == found["best_epoch"]
+
+
+def test_a_run_that_diverges_says_so_and_stops(main: Main, runs: Path) -> None:
+    assert main(*FAST, "optimizer.lr=1e6", "trainer.max_epochs=30") == 0
+    assert result(runs, 0)["status"] == "diverged"
+
+
+def test_a_resumed_run_goes_on_where_it_was(main: Main, runs: Path) -> None:
+    assert main("logger=none", "trainer.max_epochs=2") == 0
+    last = runs / "train/0/checkpoints/last.ckpt"
+    assert main("logger=none", "trainer.max_epochs=4", f"ckpt_path='{last}'") == 0
+    assert main("logger=none", "trainer.max_epochs=4") == 0
+    assert result(runs, 1)["best_epoch"] == 3
+    assert result(runs, 1)["best"] == pytest.approx(result(runs, 2)["best"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ckpt_path=nowhere.ckpt"], "ckpt_path=nowhere.ckpt: there is no such file"),
+        (["fit=false"], "fit=false and test=false leave nothing to do"),
+        (["fit=false", "test=true"], "needs a model to test"),
+        (["optimizer.lr=-1"], "optimizer (_target_ torch.optim.SGD)"),
+        (["optimizer=sdg"], "sdg"),
+        (["model.widht=3"], "widht"),
+        (["data.num_features=3"], "the data has 64 features"),
+        (["metric.name=val/f1"], "metric.name is val/f1, but validation logged only"),
+        (["model._target_=torch.nn.Identity"], "derive it from"),
+        (["one_minus.optimizer.momentum=abc"], "'abc' is not a number"),
+        (["one_minus.optimizer.momentun=0.1"], "momentun"),
+    ],
+)
+def test_a_slip_gets_one_message_and_exit_code_2(
+    main: Main, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(*FAST, *arguments) == 2
+    printed = capsys.readouterr().err
+    assert "error: " in printed
+    assert message in printed
+    assert "Traceback" not in printed
+
+
+def test_one_minus_reaches_the_config_in_natural_units(composed: Compose) -> None:
+    config = composed("optimizer.momentum=${one_minus:0.0123}")
+    assert config.optimizer.momentum == 0.9877
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_betas_are_reachable_one_by_one(composed: Compose, name: str) -> None:
+    config = composed(f"optimizer={name}", "optimizer.beta1=0.8", "optimizer.beta2=0.95")
+    optimizer = build_optimizer(config.optimizer, [torch.nn.Parameter(torch.zeros(1))])
+    assert optimizer.param_groups[0]["betas"] == (0.8, 0.95)
+    assert type(optimizer).__name__.lower() == name
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (["scheduler=inverse_time", "scheduler.rate=1"], [1, 1 / 2, 1 / 3, 1 / 4]),
+        (["scheduler=exponential", "scheduler.gamma=0.5"], [1, 1 / 2, 1 / 4, 1 / 8]),
+        (["scheduler=step", "scheduler.step_size=2", "scheduler.gamma=0.1"], [1, 1, 0.1, 0.1]),
+        (["scheduler=cosine", "trainer.max_epochs=2"], [1, 0.5, 0, 0.5]),
+    ],
+)
+def test_schedules(composed: Compose, schedule: list[str], expected: list[float]) -> None:
+    config = composed("optimizer.lr=1", *schedule)
+    optimizer = build_optimizer(config.optimizer, [torch.nn.Parameter(torch.zeros(1))])
+    scheduler = build_scheduler(config.scheduler, optimizer)
+    rates = []
+    for _ in range(4):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx(expected, abs=1e-12)
+
+
+def test_no_schedule(composed: Compose) -> None:
+    config = composed("scheduler=none")
+    optimizer = build_optimizer(config.optimizer, [torch.nn.Parameter(torch.zeros(1))])
+    assert build_scheduler(config.scheduler, optimizer) is None
+
+
+def data(**changed: object) -> SklearnData:
+    table: dict[str, object] = {"num_features": 64, "num_classes": 10, "batch_size": 32}
+    module = SklearnData("digits", **{**table, **changed})
+    module.setup()
+    return module
+
+
+def test_the_split_depends_on_its_own_seed_alone() -> None:
+    one, two, other = data(seed=0), data(seed=1), data(split_seed=1)
+    for part in ("train", "val", "test"):
+        assert torch.equal(one.splits[part].labels, two.splits[part].labels)
+    assert not torch.equal(one.splits["test"].labels, other.splits["test"].labels)
+    sizes = [len(one.splits[part]) for part in ("train", "val", "test")]
+    assert sizes == [1078, 360, 359]
+
+
+def test_the_training_part_is_standardised() -> None:
+    inputs = data().splits["train"].inputs
+    assert inputs.mean(0).abs().max() < 1e-5
+    varied = inputs.std(0) > 0
+    assert torch.allclose(inputs.std(0)[varied], torch.tensor(1.0), atol=1e-4)
+
+
+def test_the_order_is_a_function_of_seed_and_epoch() -> None:
+    def order(seed: int, epoch: int, rank: int = 0, world_size: int = 1) -> list[int]:
+        sampler = EpochSampler(101, seed, rank, world_size)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(0, 1) == order(0, 1)
+    assert order(0, 1) != order(0, 2) != order(1, 2)
+    assert sorted(order(0, 1)) == list(range(101))
+    ranks = [order(0, 1, rank, 2) for rank in range(2)]
+    assert len(ranks[0]) == len(ranks[1]) == 51
+    assert set(ranks[0]) | set(ranks[1]) == set(range(101))
+
+
+def test_unknown_data_names_the_known(composed: Compose) -> None:
+    with pytest.raises(UserError, match="digits, breast_cancer, wine, iris"):
+        SklearnData("mnist", num_features=1, num_classes=1, batch_size=1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["experiment=breast_cancer", "test=true"],
+        ["optimizer=adam"],
+        ["optimizer=adamw", "scheduler=cosine"],
+        ["callbacks=early_stopping", "logger=csv"],
+        ["trainer=cpu", "scheduler=none"],
+        ["debug=fast"],
+        ["debug=overfit", "trainer.max_epochs=2"],
+        ["debug=profile", "trainer.max_epochs=1"],
+    ],
+)
+def test_every_group_trains(main: Main, runs: Path, arguments: list[str]) -> None:
+    assert main("trainer.max_epochs=1", *arguments) == 0
+    found = result(runs, 0)
+    assert found["status"] == "complete"
+    metrics = found["metrics"]
+    assert isinstance(metrics, dict)
+    assert ("test/loss" in metrics) == ("test=true" in arguments)
