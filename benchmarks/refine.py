@@ -44,6 +44,7 @@ STAGES = {"01_coarse": 30, "02_fine": 14, "03_finest": 10}
 CONFIRM, SEEDS = 3, 2  # settings, fresh seeds each
 FRESH = 10  # seeds of the score
 BUDGET = sum(STAGES.values()) + CONFIRM * SEEDS
+DECIDES = 16  # searches, at least, for a verdict; fewer have no standard error worth the name
 CHUNK = 8  # searches that run in lockstep, so that their trials fill a stack
 
 # ---------------------------------------------------------------------------- arms
@@ -211,7 +212,7 @@ def main() -> None:
 
     print(f"\n{count} searches of each kind, {BUDGET} trainings each; mean ± standard error\n")
     print(table(results) + "\n")
-    for name, score in results.items():
+    for name, score in results.items() if count >= DECIDES else ():
         print(f"{name}: the default, {DEFAULT}, {verdict(score)} (two standard errors)")
     minutes = (time.perf_counter() - start) / 60
     print(f"\n{minutes:.1f} minutes, {args.workers} workers. The same numbers again:")

@@ -70,6 +70,7 @@ def test_every_verb_explains_itself_with_an_example(
     assert f"Example: caviar {verb}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_help_and_refine_never_import_torch(study: Ledger, runs: Path) -> None:
     watch = (
         "import sys\nsys.argv = ['caviar'] + {arguments}\nfrom caviar.cli import main\n"

@@ -1,6 +1,9 @@
 """Coarse to fine beats one random round of the same total (METHOD: "coarse to fine")."""
 
 import math
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -29,13 +32,20 @@ def regret(repetition, counts, noise, method="surrogate"):
     return float(bowl(SIX, [points[int(np.argmin(seen))]], centre, weights)[0])
 
 
+def gained(counts, noise, repetition):
+    """How much lower the regret is than after one random round of the same total."""
+    return regret(repetition, (sum(counts),), noise) - regret(repetition, counts, noise)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 0.02])
 @pytest.mark.parametrize("counts", [(30, 14, 10), (20, 20, 20)])
 def test_rounds_beat_one_random_round(counts, noise):
-    gain = np.array(
-        [regret(i, (sum(counts),), noise) - regret(i, counts, noise) for i in range(REPETITIONS)]
-    )
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=spawn) as pool:
+        gain = np.array(
+            list(pool.map(partial(gained, counts, noise), range(REPETITIONS), chunksize=25))
+        )
     error = gain.std(ddof=1) / math.sqrt(REPETITIONS)
     if noise:
         assert gain.mean() > -error  # does not lose

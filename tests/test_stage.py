@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hydra.test_utils.launcher_common_tests import LauncherTestSuite
 
 from caviar.ledger import Ledger
 from caviar.space.sweep_file import SweepFile
@@ -42,6 +44,7 @@ def test_a_stage_leaves_trials_folders_and_a_sweep_file(
     assert set(sweep.overrides) == set(FAST)
 
 
+@pytest.mark.slow
 def test_running_again_runs_nothing_and_a_larger_number_only_the_new(
     main: Main, runs: Path
 ) -> None:
@@ -54,6 +57,7 @@ def test_running_again_runs_nothing_and_a_larger_number_only_the_new(
     assert SweepFile.read(runs / "s/01_coarse.yaml").num_trials == 3
 
 
+@pytest.mark.slow
 def test_the_dry_run_prints_commands_that_reproduce_the_trials(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,6 +75,7 @@ def test_the_dry_run_prints_commands_that_reproduce_the_trials(
         assert again["best"] == trial.result.best
 
 
+@pytest.mark.slow
 def test_a_sweep_file_is_run_as_the_space_it_came_from(main: Main, runs: Path) -> None:
     assert main(*STAGE, "search.num_trials=2") == 0
     file = runs / "s/01_coarse.yaml"
@@ -80,6 +85,7 @@ def test_a_sweep_file_is_run_as_the_space_it_came_from(main: Main, runs: Path) -
     assert [t.result.best for t in again] == [t.result.best for t in trials(runs)]
 
 
+@pytest.mark.slow
 def test_a_failing_trial_does_not_end_the_stage(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +100,7 @@ def test_a_failing_trial_does_not_end_the_stage(
     assert "too wide for me" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_when_all_trials_fail_the_reason_is_said_once(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,12 +111,14 @@ def test_when_all_trials_fail_the_reason_is_said_once(
     assert "error.txt" in printed
 
 
+@pytest.mark.slow
 def test_a_diverged_trial_is_a_result(main: Main, runs: Path) -> None:
     wild = "space.optimizer.lr=${log:1e5,1e6}"
     assert main(*STAGE, "search.num_trials=2", wild) == 0
     assert [t.status for t in trials(runs)] == ["diverged", "diverged"]
 
 
+@pytest.mark.slow
 def test_other_settings_are_not_mixed_into_a_stage(
     main: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,3 +193,15 @@ def test_the_sweeper_is_found_by_hydra() -> None:
 
     names = [plugin.__name__ for plugin in Plugins.instance().discover(Sweeper)]
     assert "CaviarSweeper" in names
+
+
+class TestHydrasOwnSuite:
+    """The one test of Hydra's launcher suite that a sweeper without grids can meet: the others
+    expect `a=0,1` to mean two jobs, which this sweeper refuses."""
+
+    pytestmark = pytest.mark.usefixtures("hydra_restore_singletons")
+
+    def test_not_sweeping_hydra_overrides(self, hydra_sweep_runner: Any, tmpdir: Path) -> None:
+        suite = LauncherTestSuite()
+        overrides = ["hydra/sweeper=caviar"]
+        suite.test_not_sweeping_hydra_overrides(hydra_sweep_runner, "basic", overrides, tmpdir)

@@ -36,6 +36,7 @@ def result(runs: Path, number: int) -> dict[str, object]:
     return json.loads((runs / "train" / str(number) / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_same_seed_same_answer_and_another_seed_another(main: Main, runs: Path) -> None:
     for seed in ("0", "0", "1", "null"):
         assert main(*FAST, f"seed={seed}", "model.dropout=0.1") == 0
@@ -73,6 +74,7 @@ def test_a_run_that_diverges_says_so_and_stops(main: Main, runs: Path) -> None:
     assert result(runs, 0)["status"] == "diverged"
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_where_it_was(main: Main, runs: Path) -> None:
     assert main("logger=none", "trainer.max_epochs=2") == 0
     last = runs / "train/0/checkpoints/last.ckpt"

@@ -7,10 +7,13 @@ user's slip into one message and exit code 2. Torch is imported only when a mode
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from hydra import main as hydra_main
 from hydra.core.hydra_config import HydraConfig
@@ -19,15 +22,15 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from caviar import project, resolvers
-from caviar.errors import SearchFailed, UserError
+from caviar.errors import SearchFailed, Terminated, UserError
 from caviar.overrides import rewrite_one_minus
 
-USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130  # exit codes
+USER_ERROR, FAILURE, INTERRUPTED, TERMINATED = 2, 1, 130, 143  # exit codes
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run as `train.py ARGUMENTS`; the process's own by default."""
-    with clear_errors():
+    with clear_errors(), tidy_sigterm():
         resolvers.register()
         root = project.root()
         os.environ["CAVIAR_ROOT"] = str(root)
@@ -56,6 +59,20 @@ def task(config: DictConfig) -> float | None:
 
 
 @contextmanager
+def tidy_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does; Lightning keeps a handler that it finds."""
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def clear_errors() -> Iterator[None]:
     """One message and an exit code for what the user can mend; tracebacks for the rest.
 
@@ -78,7 +95,7 @@ def clear_errors() -> Iterator[None]:
             f"\ninterrupted{': ' if interrupt.args else ''}{' '.join(map(str, interrupt.args))}",
             file=sys.stderr,
         )
-        sys.exit(INTERRUPTED)
+        sys.exit(TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED)
     finally:
         if not wants_traceback:
             os.environ.pop("HYDRA_FULL_ERROR", None)

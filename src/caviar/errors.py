@@ -1,4 +1,4 @@
-"""The two exceptions that end a command with one message and no traceback."""
+"""The exceptions that end a command with one message and no traceback."""
 
 
 class UserError(Exception):
@@ -11,3 +11,7 @@ class UserError(Exception):
 
 class SearchFailed(Exception):
     """A search that cannot go on, because every trial failed. Exit code 1."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which is to end a command as Ctrl-C does: tidily. Exit code 143."""

@@ -34,7 +34,7 @@ def run_trial(config: DictConfig, output: Path) -> float | None:
 
         result = train(config, output, partial(ledger.report, stage, number))
     except (Exception, SystemExit) as error:
-        if type(error).__name__ == "SIGTERMException":  # Lightning's, a SystemExit
+        if type(error).__name__ == "SIGTERMException":  # Lightning's, where main is not ours
             ledger.release(stage, number)
             raise
         output.mkdir(parents=True, exist_ok=True)

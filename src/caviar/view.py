@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from caviar.ledger import Ledger, Trial
+from caviar.ledger import RUNNING, Ledger, Trial
 from caviar.overrides import command_line, point_overrides
 from caviar.result import COMPLETE, DIVERGED, FAILED, Result
 from caviar.space import OneMinusLog
@@ -84,9 +84,10 @@ class StageView:
         left = self._time_left(len(done))
         if console.is_terminal:
             lines: list[Any] = [self._bar]
-            best = best_trials(trials, self.mode, 1)
-            if best:
+            if best := best_trials(trials, self.mode, 1):
                 lines.append(Text(f"  best {describe(best[0], self.metric)}"))
+            running = [self._progress(t) for t in trials if t.status == RUNNING]
+            lines.append(Text(f"  now  {', '.join(running) or 'starting'}"))
             self._bar.update(self._task, completed=len(done), left=left)
             self._live.update(Group(*lines), refresh=True)
         else:
@@ -97,6 +98,12 @@ class StageView:
                         f"{describe(trial, self.metric)}{left and f' · {left}'}"
                     )
                     self._seen.add(trial.number)
+
+    def _progress(self, trial: Trial) -> str:
+        if not trial.curve:
+            return f"trial {trial.number}"
+        epoch, value = list(trial.curve.items())[-1]
+        return f"trial {trial.number}, epoch {epoch}: {self.metric} {value:.4g}"
 
     def _time_left(self, done: int) -> str:
         run = done - self._before

@@ -28,6 +28,7 @@ from caviar.space import Axis, Choice, Integer, Linear, Scale, Space
 METHODS = ("surrogate", "top_k")
 TOP = 5
 CLOUD = 4096
+EFFECT_CLOUD = 1024
 BEST_SHARE = 0.1
 QUANTILES = (0.05, 0.95)
 SHRINK_LIMIT = 0.35  # of the parent's width, at most this narrow
@@ -90,7 +91,7 @@ def refine(
     rng = np.random.default_rng(seed)
     cloud = _cloud(coarse, parent, box, rng)
     model = Surrogate(coarse, units, loss)
-    effects = model.total_effects(cloud, rng)
+    effects = model.total_effects(cloud[:EFFECT_CLOUD], rng)
     if method == "surrogate":
         best = cloud[np.argsort(model.mean(cloud), kind="stable")[: int(CLOUD * BEST_SHARE)]]
         ends = np.quantile(best, QUANTILES, axis=0).T
@@ -137,7 +138,7 @@ def candidates(
     by_loss = np.argsort(np.argsort(loss, kind="stable"), kind="stable")
     if method == "surrogate" and len(loss) >= TOP:
         units = coarse.to_unit({name: [p[name] for p in points] for name in coarse.names})
-        mean = Surrogate(coarse, units, loss).mean(units)
+        mean = Surrogate(coarse, units, loss).left_out_mean()
         by_loss = by_loss + np.argsort(np.argsort(mean, kind="stable"), kind="stable")
     order = np.lexsort([loss, by_loss])
     return [int(i) for i in order if np.isfinite(loss[i])][:count]
@@ -195,11 +196,10 @@ def _next_range(
     low_alarm = _leans(top_units < box[0] + EDGE * width, np.equal(used, old.scale.low))
     high_alarm = _leans(top_units > box[1] - EDGE * width, np.equal(used, old.scale.high))
     grown: list[str] = []
-    # Only an original wall, or one past it, is alarming; a refined range ends where it should.
-    slack = 1e-6
-    if box[0] <= slack and low_alarm:
+    # Only near an original wall, or past it; elsewhere a refined range ends where it should.
+    if box[0] < EDGE and low_alarm:
         low, grown = box[0] - GROWTH * width, [*grown, "low"]
-    if box[1] >= 1 - slack and high_alarm:
+    if box[1] > 1 - EDGE and high_alarm:
         high, grown = box[1] + GROWTH * width, [*grown, "high"]
     scale = coarse.scale.narrow(low, high)
     if isinstance(scale, Integer):

@@ -77,16 +77,26 @@ class Surrogate:
             pieces = np.array_split(features(self.space, units), math.ceil(len(units) / 512))
             return np.concatenate([self._process.predict(piece) for piece in pieces])
 
-    def total_effects(self, cloud: Array, rng: np.random.Generator) -> Array:
-        """Share of the trials' rank variance that each axis takes part in, shape (axes,).
+    def left_out_mean(self) -> Array:
+        """Expected normal score at each trial by a model that has not seen it, shape (n,).
 
-        The total Sobol index by Jansen's estimator (Saltelli 2010), of the model's mean over
-        `cloud`, relative to the variance of the normal scores, which is 1: noise has no share.
+        Leave-one-out in closed form (Rasmussen & Williams 2006, eq. 5.12).
+        """
+        factor = self._process.L_
+        inverse = np.linalg.inv(factor @ factor.T)
+        return self._process.y_train_ - self._process.alpha_ / np.diag(inverse)
+
+    def total_effects(self, cloud: Array, rng: np.random.Generator) -> Array:
+        """Share of the variance of ranks within `cloud` that each axis takes part in, (axes,).
+
+        The total Sobol index by Jansen's estimator (Saltelli 2010), of the model's mean; but
+        relative to all variance there, noise included, so that pure noise has no effects.
         """
         mean = self.mean(cloud)
+        noise = self._process.kernel_.k2.noise_level
         effects = np.empty(cloud.shape[1])
         for j in range(cloud.shape[1]):
             moved = cloud.copy()
             moved[:, j] = rng.permutation(moved[:, j])
             effects[j] = np.mean((mean - self.mean(moved)) ** 2) / 2
-        return np.minimum(effects, 1.0)  # between the trials the model may vary more than they do
+        return effects / (mean.var() + noise)

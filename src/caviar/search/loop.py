@@ -164,12 +164,12 @@ class _saying_how_to_continue:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt | SystemExit):
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
             trials: list[Trial] = []
             for name in self.study.ledger.stages():
                 trials += self.study.ledger.trials(name)
             done = sum(t.finished for t in trials)
-            raise KeyboardInterrupt(
+            raise kind(
                 f"{done} finished trials are kept in {self.study.folder}; the same command "
                 "continues"
             )

@@ -59,6 +59,28 @@ def train(config: DictConfig, output: Path, report: Report | None = None) -> Res
     for logger in loggers:
         logger.log_hyperparams(_hyperparameters(config))
     result = Result(seed=config.seed, num_params=_num_params(model))
+    try:
+        _fit_and_test(config, trainer, best, model, data, checkpoint, result)
+    except BaseException:
+        _finish_wandb(exit_code=1)
+        raise
+    _finish_wandb(exit_code=0)
+    result.seconds = round(time.perf_counter() - start, 3)
+    if trainer.is_global_zero:
+        result.write(output)
+    return result
+
+
+def _fit_and_test(
+    config: DictConfig,
+    trainer: pl.Trainer,
+    best: BestMetric,
+    model: Module,
+    data: Any,
+    checkpoint: str | None,
+    result: Result,
+) -> None:
+    """Fill in what training and testing find."""
     if config.fit:
         _call(trainer.fit, best, model, data, checkpoint)
         result.best, result.best_epoch, result.last = best.best, best.best_epoch, best.last
@@ -71,10 +93,13 @@ def train(config: DictConfig, output: Path, report: Report | None = None) -> Res
     if not config.fit:  # the only value there is: the metric on the test set
         name = config.metric.name.partition("/")[2]
         result.best = result.last = result.metrics.get(f"test/{name}")
-    result.seconds = round(time.perf_counter() - start, 3)
-    if trainer.is_global_zero:
-        result.write(output)
-    return result
+
+
+def _finish_wandb(exit_code: int) -> None:
+    """End this run's W&B run; the next trial of the same process would write into it."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=exit_code)
 
 
 def _seed(seed: int | None) -> int:
@@ -122,7 +147,7 @@ def _call(action: Any, best: BestMetric, model: Module, data: Any, checkpoint: s
         if isinstance(best.exception, KeyboardInterrupt):
             # Lightning left the signal ignored, and hides why it exits.
             signal.signal(signal.SIGINT, handler)
-            raise KeyboardInterrupt from None
+            raise best.exception from None
         raise
     except RuntimeError as error:
         if checkpoint is not None and "loading state_dict" in str(error):
