@@ -6,7 +6,7 @@
 Every trial trains a small MLP (`small_mlp.py`) on digits or wine over four wide axes. A search
 has 60 trainings in all, confirmation included, and hands over one setting. Its score is the mean
 validation loss of that setting over ten fresh seeds, each capped at 3 where training diverges.
-The default form of refine, `surrogate`, must win or tie (METHOD: "coarse to fine").
+The default form of refine, `surrogate`, must win or tie.
 
 Searches of different kinds with the same seed share their coarse points, training seeds and
 fresh seeds: their differences are paired, and common trials are trained once.

@@ -1,4 +1,4 @@
-"""Coarse to fine beats one random round of the same total (METHOD: "coarse to fine")."""
+"""Coarse to fine beats one random round of the same total."""
 
 import math
 import multiprocessing

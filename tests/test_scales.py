@@ -17,7 +17,7 @@ from caviar.space import (
     ScaleError,
     scale_from_dict,
 )
-from caviar.space.scales import round_significant
+from caviar.space.continuous import round_significant
 
 EVEN = (np.arange(100_000) + 0.5) / 100_000  # every part of the unit interval equally often
 bounded = settings(max_examples=100, deadline=None)
@@ -56,7 +56,7 @@ choices = st.lists(
 any_scale = st.one_of(continuous, integers, choices)
 
 
-# -- shares of the draws (METHOD: "the appropriate scale")
+# -- shares of the draws
 
 
 def test_log_puts_a_quarter_of_the_draws_into_each_decade():

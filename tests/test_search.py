@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from caviar.ledger import Ledger
-from caviar.search.confirm import Setting, Verdict, standard_error
+from caviar.search.verdict import Setting, Verdict, standard_error
 from caviar.search.winner import winner_text
 from caviar.space.sweep_file import SweepFile
 from conftest import FAST, Main
@@ -121,6 +121,17 @@ def test_a_gain_inside_the_noise_is_called_that() -> None:
     found = verdict([1.0, 1.1, 0.9, 1.0, 1.0], [0.9, 0.9], noise=0.1)
     assert not found.clear
     assert "inside the noise" in found.sentence()
+
+
+def test_a_winner_that_spreads_more_than_the_default_is_not_clear() -> None:
+    assert not verdict([1.0, 1.01, 0.99, 1.0, 1.0], [0.5, 1.2], noise=0.01).clear
+    assert verdict([1.0, 1.01, 0.99, 1.0, 1.0], [0.8, 0.81], noise=0.01).clear
+
+
+def test_two_equal_seeds_are_not_taken_for_certainty() -> None:
+    found = verdict([1.0, 1.1, 0.9, 1.0, 1.0], [0.9, 0.9], noise=0.1)
+    alone = found.default.standard_error
+    assert found.gain_error > alone
 
 
 def test_a_gain_is_positive_when_the_winner_is_better() -> None:

@@ -1,4 +1,4 @@
-"""Refine: from all trials so far to the next stage's ranges (METHOD: "coarse to fine").
+"""Refine: from all trials so far to the next stage's ranges.
 
     next_space = refine(coarse, parent, points, losses).space
 
@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caviar.refine.surrogate import Surrogate
+from caviar.refine.surrogate import TOP, Surrogate, worst_if_diverged
 from caviar.space import Axis, Choice, Integer, Linear, Scale, Space
 
 METHODS = ("surrogate", "top_k")
-TOP = 5
+
 CLOUD = 4096
 EFFECT_CLOUD = 1024
 BEST_SHARE = 0.1
@@ -79,7 +79,7 @@ def refine(
     Raises:
         TooFewTrials: fewer than five trials, or none that did not diverge.
     """
-    loss = _worst_if_diverged(losses)
+    loss = worst_if_diverged(losses)
     if len(loss) < TOP or not np.isfinite(loss).any():
         raise TooFewTrials(
             f"{len(loss)} finished trials, {int(np.isfinite(loss).sum())} of them not diverged; "
@@ -120,34 +120,6 @@ def refine(
         top,
         dict(zip(coarse.names, effects.tolist(), strict=True)),
     )
-
-
-def candidates(
-    coarse: Space,
-    points: Sequence[Mapping[str, Any]],
-    losses: Sequence[float],
-    count: int,
-    method: str = "surrogate",
-) -> list[int]:
-    """Positions of the settings worth confirming with fresh seeds, most promising first.
-
-    `surrogate` sorts by the sum of a trial's ranks in loss and in the model's mean, because a
-    low loss may be luck, and luck is not smooth; `top_k` by loss alone.
-    """
-    loss = _worst_if_diverged(losses)
-    by_loss = np.argsort(np.argsort(loss, kind="stable"), kind="stable")
-    if method == "surrogate" and len(loss) >= TOP:
-        units = coarse.to_unit({name: [p[name] for p in points] for name in coarse.names})
-        mean = Surrogate(coarse, units, loss).left_out_mean()
-        by_loss = by_loss + np.argsort(np.argsort(mean, kind="stable"), kind="stable")
-    order = np.lexsort([loss, by_loss])
-    return [int(i) for i in order if np.isfinite(loss[i])][:count]
-
-
-def _worst_if_diverged(losses: Sequence[float]) -> Array:
-    """The losses with NaN and -inf, too, as +inf."""
-    loss = np.asarray(losses, dtype=np.float64)
-    return np.where(np.isfinite(loss), loss, np.inf)
 
 
 def _box(coarse: Space, parent: Space) -> Array:
@@ -208,7 +180,8 @@ def _next_range(
     reasons = []
     for end in grown:
         stuck = getattr(scale, end) == getattr(old.scale, end)
-        what = "but that is a hard wall" if stuck else f"grown past {getattr(old.scale, end):.4g}"
+        wall = old.scale.natural(getattr(old.scale, end))
+        what = "but that is a hard wall" if stuck else f"grown past {wall:.4g}"
         reasons.append(f"boundary alarm at the {natural.get(end, end)} wall: {what}")
     return scale, [f"was {old.scale}", *reasons]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,13 @@ from threadpoolctl import ThreadpoolController
 from caviar.space import Choice, Space
 
 Array = NDArray[np.float64]
+TOP = 5  # best trials that are looked at one by one; also the fewest to learn from
+
+
+def worst_if_diverged(losses: Sequence[float]) -> Array:
+    """The losses with NaN and -inf, too, as +inf."""
+    loss = np.asarray(losses, dtype=np.float64)
+    return np.where(np.isfinite(loss), loss, np.inf)
 
 
 def normal_scores(losses: Array) -> Array:

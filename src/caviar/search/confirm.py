@@ -7,14 +7,9 @@ with fresh seeds, and what is reported is their mean ± s.e., never the search's
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from caviar.errors import SearchFailed, UserError
 from caviar.ledger import Trial
@@ -23,91 +18,9 @@ from caviar.refine import candidates
 from caviar.search.settings import CONFIRM, TEST
 from caviar.search.stages import learned
 from caviar.search.study import Planned, Study
+from caviar.search.verdict import DEFAULT, Setting, Verdict, deviation
 from caviar.space import Space
 from caviar.space.sampling import trial_seed
-
-DEFAULT = "default"
-CLEAR = 2.0  # standard errors of the difference, from which a gain is more than noise
-
-
-@dataclass
-class Setting:
-    """One setting and what its fresh seeds gave."""
-
-    note: str
-    point: dict[str, Any]
-    """Search coordinates; empty for the default setting."""
-    values: list[float]
-    """Best value of the metric, one for each seed; infinite where training diverged."""
-    trials: list[int]
-    """Their numbers in the stage `confirm`."""
-    origin: str = ""
-    """The trial of the search that found it: `02_fine/7`."""
-    test: dict[str, list[float]] = field(default_factory=dict)
-    """Test metrics by name, one for each seed; of the default and the winner only."""
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.values))
-
-    @property
-    def standard_error(self) -> float:
-        return standard_error(self.values)
-
-
-@dataclass
-class Verdict:
-    """What a study found."""
-
-    metric: str
-    mode: str
-    noise: float
-    """Standard deviation σ of the default setting over its seeds."""
-    default: Setting
-    winner: Setting
-    others: list[Setting]
-    trials: int
-    """Trials of all stages, confirmation included."""
-
-    @property
-    def gain(self) -> float:
-        """How much better the winner is, positive is better, in units of the metric."""
-        sign = 1 if self.mode == "min" else -1
-        return sign * (self.default.mean - self.winner.mean)
-
-    @property
-    def gain_in_noise(self) -> float:
-        """The gain in units of σ."""
-        return self.gain / self.noise if self.noise > 0 else math.copysign(math.inf, self.gain)
-
-    @property
-    def clear(self) -> bool:
-        """Whether the gain exceeds two standard errors of the difference of the means."""
-        seeds = 1 / len(self.default.values) + 1 / len(self.winner.values)
-        return self.gain > CLEAR * self.noise * math.sqrt(seeds)
-
-    def sentence(self) -> str:
-        """In plain words."""
-        if self.winner is self.default or self.winner.note == DEFAULT:
-            return (
-                "No setting beat the default when trained again with fresh seeds: keep the default."
-            )
-        if not math.isfinite(self.gain):
-            return "The default setting diverged with at least one seed; the winner did not."
-        gain = f"{self.gain:.3g} in {self.metric}, {self.gain_in_noise:.1f} σ"
-        if self.clear:
-            return f"The winner beats the default by {gain}: more than seeds alone explain."
-        return (
-            f"The gain of {gain}, is inside the noise: seeds alone could explain it. "
-            "Do not report it as an improvement."
-        )
-
-
-def standard_error(values: Sequence[float]) -> float:
-    """Of the mean; infinite with an infinite value, NaN for a single one."""
-    if not np.isfinite(values).all():
-        return math.inf
-    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
 
 
 def confirm(study: Study) -> Verdict:
@@ -131,36 +44,11 @@ def confirm(study: Study) -> Verdict:
     return Verdict(
         metric=study.metric,
         mode=study.mode,
-        noise=float(np.std(finite, ddof=1)) if len(finite) > 1 else math.nan,
+        noise=deviation(finite),
         default=default,
         winner=winner,
         others=[s for s in settings if s is not default and s is not winner],
         trials=ran,
-    )
-
-
-def write_verdict(verdict: Verdict, path: Path) -> None:
-    """As JSON, whole or not at all."""
-    values = asdict(verdict) | {
-        "gain": verdict.gain,
-        "gain_in_noise": verdict.gain_in_noise,
-        "clear": verdict.clear,
-        "sentence": verdict.sentence(),
-    }
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
-def read_verdict(path: Path) -> Verdict:
-    """What `write_verdict` wrote."""
-    values = json.loads(path.read_text(encoding="utf-8"))
-    fields = {k: values[k] for k in ("metric", "mode", "noise", "trials")}
-    return Verdict(
-        default=Setting(**values["default"]),
-        winner=Setting(**values["winner"]),
-        others=[Setting(**s) for s in values["others"]],
-        **fields,
     )
 
 

@@ -9,16 +9,11 @@ from rich.table import Table
 from caviar.errors import UserError
 from caviar.ledger import Trial, only_driver
 from caviar.refine import Refinement
-from caviar.search.confirm import (
-    Setting,
-    Verdict,
-    confirm,
-    read_verdict,
-    write_verdict,
-)
+from caviar.search.confirm import confirm
 from caviar.search.settings import CONFIRM, TEST
 from caviar.search.stages import refined_sweep, run_stage
 from caviar.search.study import Study
+from caviar.search.verdict import Setting, Verdict, read_verdict, write_verdict
 from caviar.space.sweep_file import SweepFile
 from caviar.view import console, plain_table, print_stage, setting_columns
 

@@ -11,10 +11,10 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from caviar import project
-from caviar.search.confirm import Verdict
 from caviar.search.settings import CONFIRM
 from caviar.search.study import Study
-from caviar.space.scales import OneMinusLog
+from caviar.search.verdict import Verdict
+from caviar.space import OneMinusLog
 
 Left = tuple[Path, str]  # a file, and what it is
 

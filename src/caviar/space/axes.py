@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caviar.space import sampling
-from caviar.space.scales import Scale, ScaleError, scale_from_dict
+from caviar.space.continuous import ScaleError
+from caviar.space.scales import Scale, scale_from_dict
 
 TIERS = "tiers"  # the one key of a space that is no part of the config
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from caviar.space.axes import Axis, Space
-from caviar.space.scales import Choice, Integer, Linear, Log
+from caviar.space.continuous import Linear, Log
+from caviar.space.discrete import Choice, Integer
 
 THREE_DECADES = 999.999  # 1e-2 / 1e-5 is 999.9999999999999
 

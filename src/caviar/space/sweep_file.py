@@ -22,17 +22,9 @@ import yaml
 
 from caviar.errors import UserError
 from caviar.space.axes import Axis, Space
-from caviar.space.scales import (
-    Choice,
-    Integer,
-    Linear,
-    Log,
-    LogInteger,
-    OneMinusLog,
-    Scale,
-    ScaleError,
-    number,
-)
+from caviar.space.continuous import Linear, Log, OneMinusLog, ScaleError, number
+from caviar.space.discrete import Choice, Integer, LogInteger
+from caviar.space.scales import Scale
 
 DISTRIBUTIONS: dict[type[Linear], str] = {
     Log: "log_uniform_values",

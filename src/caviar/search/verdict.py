@@ -1,0 +1,151 @@
+"""What a study found: default against winner, and whether seeds alone could explain the gain."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DEFAULT = "default"
+CLEAR = 2.0  # standard errors of the difference, from which a gain is more than noise
+
+
+@dataclass
+class Setting:
+    """One setting and what its fresh seeds gave."""
+
+    note: str
+    point: dict[str, Any]
+    """Search coordinates; empty for the default setting."""
+    values: list[float]
+    """Best value of the metric, one for each seed; infinite where training diverged."""
+    trials: list[int]
+    """Their numbers in the stage `confirm`."""
+    origin: str = ""
+    """The trial of the search that found it: `02_fine/7`."""
+    test: dict[str, list[float]] = field(default_factory=dict)
+    """Test metrics by name, one for each seed; of the default and the winner only."""
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values))
+
+    @property
+    def standard_error(self) -> float:
+        return standard_error(self.values)
+
+
+@dataclass
+class Verdict:
+    """What a study found."""
+
+    metric: str
+    mode: str
+    noise: float
+    """Standard deviation σ of the default setting over its seeds."""
+    default: Setting
+    winner: Setting
+    others: list[Setting]
+    trials: int
+    """Trials of all stages, confirmation included."""
+
+    @property
+    def gain(self) -> float:
+        """How much better the winner is, positive is better, in units of the metric."""
+        sign = 1 if self.mode == "min" else -1
+        return sign * (self.default.mean - self.winner.mean)
+
+    @property
+    def gain_in_noise(self) -> float:
+        """The gain in units of σ."""
+        return self.gain / self.noise if self.noise > 0 else math.copysign(math.inf, self.gain)
+
+    @property
+    def gain_error(self) -> float:
+        """Standard error of the gain.
+
+        Two seeds say little about a setting's own spread, so the winner is granted at least the
+        spread that all confirmed settings have within themselves.
+        """
+        pooled = pooled_deviation([self.default, self.winner, *self.others])
+        winner = max(pooled, deviation(self.winner.values))
+        default = deviation(self.default.values)
+        return math.sqrt(
+            default**2 / len(self.default.values) + winner**2 / len(self.winner.values)
+        )
+
+    @property
+    def clear(self) -> bool:
+        """Whether the gain exceeds two standard errors."""
+        return self.gain > CLEAR * self.gain_error
+
+    def sentence(self) -> str:
+        """In plain words."""
+        if self.winner is self.default or self.winner.note == DEFAULT:
+            return (
+                "No setting beat the default when trained again with fresh seeds: keep the default."
+            )
+        if not math.isfinite(self.gain):
+            return "The default setting diverged with at least one seed; the winner did not."
+        gain = (
+            f"{self.gain:.3g} ± {self.gain_error:.2g} in {self.metric}, {self.gain_in_noise:.1f} σ"
+        )
+        if self.clear:
+            return f"The winner beats the default by {gain}: more than seeds alone explain."
+        return (
+            f"The gain of {gain}, is inside the noise: seeds alone could explain it. More seeds "
+            "would tell: search.confirm.seeds=5 in a new study."
+        )
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Sample standard deviation; infinite with an infinite value, NaN for a single one."""
+    if not np.isfinite(values).all():
+        return math.inf
+    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean; as `deviation` otherwise."""
+    return deviation(values) / math.sqrt(len(values))
+
+
+def pooled_deviation(settings: Sequence[Setting]) -> float:
+    """Spread within settings, over those of several seeds that did not diverge; 0 without any."""
+    spreads = [(len(s.values) - 1, deviation(s.values)) for s in settings if len(s.values) > 1]
+    finite = [(freedom, spread) for freedom, spread in spreads if math.isfinite(spread)]
+    if not finite:
+        return 0.0
+    freedom = sum(f for f, _ in finite)
+    return math.sqrt(sum(f * spread**2 for f, spread in finite) / freedom)
+
+
+def write_verdict(verdict: Verdict, path: Path) -> None:
+    """As JSON, whole or not at all."""
+    values = asdict(verdict) | {
+        "gain": verdict.gain,
+        "gain_error": verdict.gain_error,
+        "gain_in_noise": verdict.gain_in_noise,
+        "clear": verdict.clear,
+        "sentence": verdict.sentence(),
+    }
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_verdict(path: Path) -> Verdict:
+    """What `write_verdict` wrote."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    fields = {k: values[k] for k in ("metric", "mode", "noise", "trials")}
+    return Verdict(
+        default=Setting(**values["default"]),
+        winner=Setting(**values["winner"]),
+        others=[Setting(**s) for s in values["others"]],
+        **fields,
+    )
