@@ -64,7 +64,7 @@ def refine(overrides: Overrides = None, force: Force = False) -> None:
     from caviar.errors import UserError
     from caviar.search.loop import print_refinement
     from caviar.search.stages import refined_sweep
-    from caviar.view import console
+    from caviar.view import console, shown_path
 
     study = _study(overrides)
     names = study.settings.stage_names()
@@ -86,15 +86,17 @@ def refine(overrides: Overrides = None, force: Force = False) -> None:
     path = study.sweep_path(stage)
     _write(path, sweep.text(), force)
     print_refinement(sweep, found)
-    console.print(f"sweep file: {path}")
-    console.print(f"next: python train.py -m search.study={study.name} search.sweep={path}")
+    console.print(f"sweep file: {shown_path(path)}")
+    console.print(
+        f"next: python train.py -m search.study={study.name} search.sweep={shown_path(path)}"
+    )
 
 
 @app.command(epilog="Example: caviar status search.study=mine")
 def status(overrides: Overrides = None) -> None:
     """How far a study is: trials by status, the best so far. Without one named, all studies."""
     from caviar import project
-    from caviar.view import console, print_status
+    from caviar.view import console, print_status, shown_path
 
     if overrides:
         study = _study(overrides)
@@ -104,7 +106,7 @@ def status(overrides: Overrides = None) -> None:
 
     journals = sorted(project.runs().glob("*/study.journal"))
     if not journals:
-        console.print(f"no study in {project.runs()}; begin one: caviar search")
+        console.print(f"no study in {shown_path(project.runs())}; begin one: caviar search")
     for journal in journals:
         ledger = Ledger.open(str(journal), journal.parent.name)
         print_status(ledger, None, None, journal.parent)
@@ -122,7 +124,7 @@ def sweep(
     from caviar import project
     from caviar.search import checks
     from caviar.search.stages import coarse_sweep
-    from caviar.view import console
+    from caviar.view import console, shown_path
 
     study = _study(overrides, ledger_needed=False)
     settings = study.settings
@@ -135,9 +137,11 @@ def sweep(
     written = coarse_sweep(study, space, stage, settings.num_trials or declared)
     path = output or project.root() / "sweeps" / study.name / f"{stage}.yaml"
     _write(path, written.text(), force)
-    console.print(f"sweep file: {path}")
-    console.print(f"here: python train.py -m search.study={study.name} search.sweep={path}")
-    console.print(f"W&B:  wandb sweep {path}")
+    console.print(f"sweep file: {shown_path(path)}")
+    console.print(
+        f"here: python train.py -m search.study={study.name} search.sweep={shown_path(path)}"
+    )
+    console.print(f"W&B:  wandb sweep {shown_path(path)}")
 
 
 def _train_py(action: str, overrides: list[str] | None) -> None:
@@ -171,6 +175,7 @@ def _study(overrides: list[str] | None, ledger_needed: bool = True) -> Study:
     from caviar.search.settings import SearchSettings, storage_of, study_folder
     from caviar.search.stages import search_overrides
     from caviar.search.study import Study
+    from caviar.view import shown_path
 
     config, _ = _composed(overrides)
     storage = storage_of(config)
@@ -185,7 +190,7 @@ def _study(overrides: list[str] | None, ledger_needed: bool = True) -> Study:
     )
     if ledger_needed and "://" not in storage and not Path(storage).exists():
         raise UserError(
-            f"there is no study {study.name} in {study.folder}; begin it with caviar search "
+            f"there is no study {study.name} in {shown_path(study.folder)}; begin it with caviar search "
             f"search.study={study.name}, or name another"
         )
     return study
@@ -193,8 +198,9 @@ def _study(overrides: list[str] | None, ledger_needed: bool = True) -> Study:
 
 def _write(path: Path, text: str, force: bool) -> None:
     from caviar.errors import UserError
+    from caviar.view import shown_path
 
     if path.exists() and path.read_text(encoding="utf-8") != text and not force:
-        raise UserError(f"{path} exists and differs; write --force to replace it")
+        raise UserError(f"{shown_path(path)} exists and differs; write --force to replace it")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

@@ -199,7 +199,7 @@ def counts(trials: Sequence[Trial]) -> str:
 
 def print_status(ledger: Ledger, metric: str | None, mode: str | None, folder: Path) -> None:
     """A line for each stage: how many trials of which status, and the best so far."""
-    console.print(f"[bold]{ledger.study}[/bold] in {folder}")
+    console.print(f"[bold]{ledger.study}[/bold] in {shown_path(folder)}")
     for stage in ledger.stages():
         trials = ledger.trials(stage)
         console.print(f"  {stage}: {len(trials)} trials: {counts(trials)}")
@@ -223,7 +223,12 @@ def print_result(result: Result, metric: str, folder: Path) -> None:
     for name, value in sorted(result.metrics.items()):
         if name.startswith("test/"):
             console.print(f"{name} {value:.4g}")
-    console.print(f"in {folder}: result.json, the checkpoints and the logs")
+    console.print(f"in {shown_path(folder)}: result.json, the checkpoints and the logs")
+
+
+def shown_path(path: Path) -> Path:
+    """`path` as one would type it from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def duration(seconds: float) -> str:

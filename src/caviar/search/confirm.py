@@ -130,7 +130,7 @@ def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Se
             tested_settings.append(setting)
     numbers = {s.note: s.trials for s in by_note.values()}
     study.begin(TEST, {"overrides": list(overrides), "settings": numbers})
-    tested = study.run(TEST, planned, Space(()), "test metric")
+    tested = study.run(TEST, planned, Space(()), f"test/{study.metric.partition('/')[2]}")
     for setting, trial in zip(tested_settings, tested, strict=True):
         assert trial.result is not None
         for name, value in sorted(trial.result.metrics.items()):

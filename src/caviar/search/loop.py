@@ -15,7 +15,7 @@ from caviar.search.stages import refined_sweep, run_stage
 from caviar.search.study import Study
 from caviar.search.verdict import Setting, Verdict, read_verdict, write_verdict
 from caviar.space.sweep_file import SweepFile
-from caviar.view import console, plain_table, print_stage, setting_columns
+from caviar.view import console, plain_table, print_stage, setting_columns, shown_path
 
 VERDICT = "verdict.json"
 
@@ -28,10 +28,9 @@ def stage(study: Study, sweep: SweepFile) -> None:
     named = f" search.study={study.name}"
     stages = list(study.settings.stage_names())
     later = stages[stages.index(sweep.stage) + 1 :] if sweep.stage in stages else []
-    path = study.sweep_path(sweep.stage)
-    console.print(f"sweep file: {path}")
+    console.print(f"sweep file: {shown_path(study.sweep_path(sweep.stage))}")
     if later:
-        following = study.sweep_path(later[0])
+        following = shown_path(study.sweep_path(later[0]))
         console.print(f"next: caviar refine{named}")
         console.print(f"then: python train.py -m{named} search.sweep={following}")
     else:
@@ -129,7 +128,7 @@ def _finish(study: Study) -> None:
     left = [*write_winner(study, verdict), *draw_pictures(study)]
     write_verdict(verdict, study.folder / VERDICT)  # last: it says that the study is complete
     print_verdict(verdict, study)
-    console.print(f"in {study.folder}:")
+    console.print(f"in {shown_path(study.folder)}:")
     for path, what in left:
         console.print(f"  {path.relative_to(study.folder)}: {what}")
     console.print(f"train the winner: python train.py experiment={study.name}_winner")
@@ -165,6 +164,6 @@ class _saying_how_to_continue:
                 trials += self.study.ledger.trials(name)
             done = sum(t.finished for t in trials)
             raise kind(
-                f"{done} finished trials are kept in {self.study.folder}; the same command "
+                f"{done} finished trials are kept in {shown_path(self.study.folder)}; the same command "
                 "continues"
             )

@@ -15,7 +15,7 @@ from caviar.result import FAILED
 from caviar.search.settings import SearchSettings
 from caviar.space import Space
 from caviar.space.sweep_file import SweepFile
-from caviar.view import StageView
+from caviar.view import StageView, shown_path
 
 Launch = Callable[[Sequence[Sequence[str]], int], Any]
 
@@ -106,8 +106,8 @@ class Study:
             raise SearchFailed(
                 f"all {len(known)} trials of {stage} failed, the first with\n"
                 f"  {known[0].result.error}\nthe traceback is in "
-                f"{self.folder / stage / '0' / 'error.txt'}; mend the model or the config, then "
-                f"remove {self.folder} or write search.study=ANOTHER_NAME"
+                f"{shown_path(self.folder / stage / '0' / 'error.txt')}; mend the model or the config, then "
+                f"remove {shown_path(self.folder)} or write search.study=ANOTHER_NAME"
             )
         return known
 
