@@ -152,9 +152,35 @@ def test_sweep_writes_the_coarse_file_of_a_space(caviar: Caviar, tmp_path: Path)
     assert (sweep.space.names, sweep.num_trials) == (["optimizer.lr"], 7)
 
 
-def test_confirm_without_trials(caviar: Caviar, capsys: pytest.CaptureFixture[str]) -> None:
+def test_losses_of_other_overrides_are_not_pooled(
+    caviar: Caviar, study: Ledger, runs: Path
+) -> None:
+    """A stage of fewer epochs says little about one of more."""
+    longer = SweepFile("s", "02_fine", SPACE, 6, "val/loss", "min", ("trainer.max_epochs=9",))
+    facts = {"sweep": longer.text(), "overrides": list(longer.overrides)}
+    study.begin("02_fine", facts, "min")
+    for number, planned in enumerate(plan(longer, SearchSettings())):
+        study.add("02_fine", planned.point, SPACE, planned.seed, "")
+        study.claim("02_fine", number)
+        study.finish("02_fine", number, Result(best=10.0 + number, best_epoch=0, last=1.0))
+    assert caviar("refine", "search.study=s") == 0
+    assert "from 02_fine: 6 trials of all stages" in (runs / "s/03_finest.yaml").read_text()
+
+
+def test_axes_without_effect_can_be_frozen(caviar: Caviar, study: Ledger, runs: Path) -> None:
+    assert caviar("refine", "search.study=s", "search.freeze=true") == 0
+    text = (runs / "s/02_fine.yaml").read_text()
+    assert "frozen at the best trial's value" in text
+    assert "value:" in text
+    assert len(SweepFile.read(runs / "s/02_fine.yaml").space) == 3
+
+
+def test_confirm_without_a_study(
+    caviar: Caviar, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert caviar("confirm", "search.study=nowhere") == 2
-    assert "no finished stage" in capsys.readouterr().err
+    assert "there is no study nowhere" in capsys.readouterr().err
+    assert not runs.exists()
 
 
 def test_commands_are_quoted_for_a_shell() -> None:

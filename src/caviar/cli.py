@@ -64,7 +64,7 @@ def refine(overrides: Overrides = None, force: Force = False) -> None:
     from caviar.errors import UserError
     from caviar.search.loop import print_refinement
     from caviar.search.stages import refined_sweep
-    from caviar.view import console, shown_path
+    from caviar.view import console, shown_path, stage_command
 
     study = _study(overrides)
     names = study.settings.stage_names()
@@ -87,9 +87,7 @@ def refine(overrides: Overrides = None, force: Force = False) -> None:
     _write(path, sweep.text(), force)
     print_refinement(sweep, found)
     console.print(f"sweep file: {shown_path(path)}")
-    console.print(
-        f"next: python train.py -m search.study={study.name} search.sweep={shown_path(path)}"
-    )
+    console.print(f"next: {stage_command(study.name, path)}")
 
 
 @app.command(epilog="Example: caviar status search.study=mine")
@@ -124,7 +122,7 @@ def sweep(
     from caviar import project
     from caviar.search import checks
     from caviar.search.stages import coarse_sweep
-    from caviar.view import console, shown_path
+    from caviar.view import console, shown_path, stage_command
 
     study = _study(overrides, ledger_needed=False)
     settings = study.settings
@@ -138,9 +136,7 @@ def sweep(
     path = output or project.root() / "sweeps" / study.name / f"{stage}.yaml"
     _write(path, written.text(), force)
     console.print(f"sweep file: {shown_path(path)}")
-    console.print(
-        f"here: python train.py -m search.study={study.name} search.sweep={shown_path(path)}"
-    )
+    console.print(f"here: {stage_command(study.name, path)}")
     console.print(f"W&B:  wandb sweep {shown_path(path)}")
 
 
@@ -171,28 +167,22 @@ def _composed(overrides: list[str] | None) -> tuple[DictConfig, list[tuple[str, 
 
 
 def _study(overrides: list[str] | None, ledger_needed: bool = True) -> Study:
-    from caviar.errors import UserError
     from caviar.search.settings import SearchSettings, storage_of, study_folder
     from caviar.search.stages import search_overrides
     from caviar.search.study import Study
-    from caviar.view import shown_path
 
     config, _ = _composed(overrides)
-    storage = storage_of(config)
     study = Study(
         settings=SearchSettings.of(config),
         folder=study_folder(config),
-        storage=storage,
+        storage=storage_of(config),
         metric=config.metric.name,
         mode=config.metric.mode,
         overrides=search_overrides(overrides or []),
         launch=lambda jobs, first: None,
     )
-    if ledger_needed and "://" not in storage and not Path(storage).exists():
-        raise UserError(
-            f"there is no study {study.name} in {shown_path(study.folder)}; begin it with caviar search "
-            f"search.study={study.name}, or name another"
-        )
+    if ledger_needed:
+        study.require()
     return study
 
 

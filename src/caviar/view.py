@@ -231,6 +231,11 @@ def shown_path(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+def stage_command(study: str, sweep: Path) -> str:
+    """What runs a stage's sweep file."""
+    return f"python train.py -m search.study={study} search.sweep={shown_path(sweep)}"
+
+
 def duration(seconds: float) -> str:
     """`45 s`, `3 min`, `2.5 h`."""
     if seconds < 90:

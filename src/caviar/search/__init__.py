@@ -75,7 +75,8 @@ def first_sweep(
         path = Path(settings.sweep)
         sweep = sweep_with_overrides(path, study.overrides)
         checks.check_space(sweep.space, config, [], str(path))
-        sweep = replace(sweep, study=study.name, stage=settings.stage or sweep.stage)
+        first = next(iter(settings.stage_names())) if settings.action == "search" else sweep.stage
+        sweep = replace(sweep, study=study.name, stage=settings.stage or first)
         trials = settings.num_trials or sweep.num_trials or DEFAULT_TRIALS
         return replace(sweep, num_trials=trials)
     space = checks.parse_space(config, config_sources(loader, root, arguments))

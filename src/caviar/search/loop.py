@@ -15,7 +15,14 @@ from caviar.search.stages import refined_sweep, run_stage
 from caviar.search.study import Study
 from caviar.search.verdict import Setting, Verdict, read_verdict, write_verdict
 from caviar.space.sweep_file import SweepFile
-from caviar.view import console, plain_table, print_stage, setting_columns, shown_path
+from caviar.view import (
+    console,
+    plain_table,
+    print_stage,
+    setting_columns,
+    shown_path,
+    stage_command,
+)
 
 VERDICT = "verdict.json"
 
@@ -30,9 +37,8 @@ def stage(study: Study, sweep: SweepFile) -> None:
     later = stages[stages.index(sweep.stage) + 1 :] if sweep.stage in stages else []
     console.print(f"sweep file: {shown_path(study.sweep_path(sweep.stage))}")
     if later:
-        following = shown_path(study.sweep_path(later[0]))
         console.print(f"next: caviar refine{named}")
-        console.print(f"then: python train.py -m{named} search.sweep={following}")
+        console.print(f"then: {stage_command(study.name, study.sweep_path(later[0]))}")
     else:
         console.print(f"next: caviar confirm{named}")
 
@@ -65,6 +71,7 @@ def confirm_only(study: Study) -> None:
         print_verdict(read_verdict(study.folder / VERDICT), study)
         console.print(f"study {study.name} was confirmed before, and its test set opened; once")
         return
+    study.require()
     with only_driver(study.folder), _saying_how_to_continue(study):
         _finish(study)
 
@@ -164,6 +171,6 @@ class _saying_how_to_continue:
                 trials += self.study.ledger.trials(name)
             done = sum(t.finished for t in trials)
             raise kind(
-                f"{done} finished trials are kept in {shown_path(self.study.folder)}; the same command "
-                "continues"
+                f"{done} finished trials are kept in {shown_path(self.study.folder)}; "
+                "the same command continues"
             )

@@ -54,6 +54,18 @@ class Study:
     def ledger(self) -> Ledger:
         return Ledger.open(self.storage, self.name)
 
+    def require(self) -> None:
+        """Refuse to make a study where one is only to be read.
+
+        Raises:
+            UserError: there is no ledger file.
+        """
+        if "://" not in self.storage and not Path(self.storage).exists():
+            raise UserError(
+                f"there is no study {self.name} in {shown_path(self.folder)}; begin it with "
+                f"caviar search search.study={self.name}, or name another"
+            )
+
     def sweep_path(self, stage: str) -> Path:
         """Where a stage's sweep file lies."""
         return self.folder / f"{stage}.yaml"
@@ -106,8 +118,8 @@ class Study:
             raise SearchFailed(
                 f"all {len(known)} trials of {stage} failed, the first with\n"
                 f"  {known[0].result.error}\nthe traceback is in "
-                f"{shown_path(self.folder / stage / '0' / 'error.txt')}; mend the model or the config, then "
-                f"remove {shown_path(self.folder)} or write search.study=ANOTHER_NAME"
+                f"{shown_path(self.folder / stage / '0' / 'error.txt')}; mend the model or the "
+                f"config, then remove {shown_path(self.folder)} or write search.study=ANOTHER_NAME"
             )
         return known
 

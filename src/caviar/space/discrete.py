@@ -146,4 +146,5 @@ class Choice:
         return column
 
     def __str__(self) -> str:
-        return f"choice {', '.join('null' if v is None else str(v) for v in self.values)}"
+        shown = ["null" if v is None else str(self.natural(v)) for v in self.values]
+        return f"fixed at {shown[0]}" if len(shown) == 1 else f"choice {', '.join(shown)}"
