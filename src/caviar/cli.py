@@ -63,7 +63,7 @@ def refine(overrides: Overrides = None, force: Force = False) -> None:
     """Compute the next stage's ranges from all finished trials, and write its sweep file."""
     from caviar.errors import UserError
     from caviar.search.loop import print_refinement
-    from caviar.search.stages import refined_sweep
+    from caviar.search.stages import inherited_overrides, refined_sweep
     from caviar.view import console, shown_path, stage_command
 
     study = _study(overrides)
@@ -81,7 +81,10 @@ def refine(overrides: Overrides = None, force: Force = False) -> None:
         )
     declared = names.get(stage)
     trials = study.settings.num_trials or (declared.num_trials if declared else 10)
-    shared = (*study.overrides, *(declared.overrides if declared else ()))
+    # What the parent fixed holds on, so that the stages compare.
+    kept = inherited_overrides(study)
+    added = [o for o in study.overrides if o not in kept]
+    shared = (*kept, *added, *(declared.overrides if declared else ()))
     sweep, found = refined_sweep(study, stage, trials, shared)
     path = study.sweep_path(stage)
     _write(path, sweep.text(), force)

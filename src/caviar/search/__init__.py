@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from caviar.overrides import command_line
-from caviar.search import checks
+from caviar.search import checks, loop
 from caviar.search.settings import DEFAULT_TRIALS, SearchSettings, storage_of, study_folder
 from caviar.search.sources import config_sources
 from caviar.search.stages import (
@@ -49,20 +48,18 @@ def run(config: DictConfig, arguments: Sequence[str], launch: Launch, loader: An
         overrides=search_overrides(arguments),
         launch=launch,
     )
-    sweep = first_sweep(study, config, arguments, loader)
-    study.defaults = {axis.key: OmegaConf.select(config, axis.key) for axis in sweep.space}
-    checks.no_fixed_axis(sweep)
-    if settings.dry_run:
-        _print_commands(study, sweep)
+    if settings.action == "confirm":
+        loop.confirm_only(study)
         return
-    from caviar.search import loop
-
-    if settings.action == "stage":
-        loop.stage(study, sweep)
+    sweep = first_sweep(study, config, arguments, loader)
+    checks.no_fixed_axis(sweep)
+    study.metric, study.mode = sweep.metric, sweep.mode
+    if settings.dry_run:
+        study.print_commands(plan(sweep, settings), sweep.overrides)
     elif settings.action == "search":
         loop.search(study, sweep)
     else:
-        loop.confirm_only(study)
+        loop.stage(study, sweep)
 
 
 def first_sweep(
@@ -84,9 +81,3 @@ def first_sweep(
     stage = settings.stage or next(iter(names))
     declared = names[stage].num_trials if stage in names else DEFAULT_TRIALS
     return coarse_sweep(study, space, stage, settings.num_trials or declared)
-
-
-def _print_commands(study: Study, sweep: SweepFile) -> None:
-    """One line a trial on standard output, and nothing else there."""
-    for planned in plan(sweep, study.settings):
-        print(command_line(study.trial_overrides(planned, sweep.overrides)))

@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from caviar.errors import SearchFailed, UserError
 from caviar.ledger import Trial
 from caviar.overrides import override_value
@@ -21,14 +23,13 @@ from caviar.search.study import Planned, Study
 from caviar.search.verdict import DEFAULT, Setting, Verdict, deviation
 from caviar.space import Space
 from caviar.space.sampling import trial_seed
+from caviar.space.sweep_file import SweepFile
 
 
 def confirm(study: Study) -> Verdict:
     """Run the confirmation and open the test set, or continue doing so."""
-    overrides = _last_overrides(study)
-    coarse, _, pooled = learned(study, overrides)
-    chosen = _choose(study, coarse, pooled)
-    facts = {"overrides": list(overrides), "seed": study.settings.seed, "settings": chosen}
+    overrides, chosen = _chosen(study)
+    facts = {"overrides": overrides, "seed": study.settings.seed, "settings": chosen}
     study.begin(CONFIRM, facts)
     # Candidates may lie outside of the coarse walls, so they are shown as points only.
     trials = study.run(CONFIRM, _plan(study, chosen), Space(()))
@@ -39,6 +40,9 @@ def confirm(study: Study) -> Verdict:
     if not math.isfinite(winner.mean):
         raise SearchFailed("every confirmed setting diverged with at least one of its fresh seeds")
     _open_test_set(study, overrides, [default, winner])
+    coarse = SweepFile.parse(
+        study.ledger.facts(study.search_stages()[0])["sweep"], study.folder
+    ).space
     ran = sum(len(study.ledger.trials(s)) for s in study.ledger.stages() if s != TEST)
     finite = [v for v in default.values if math.isfinite(v)]
     return Verdict(
@@ -49,18 +53,26 @@ def confirm(study: Study) -> Verdict:
         winner=winner,
         others=[s for s in settings if s is not default and s is not winner],
         trials=ran,
+        defaults=_default_values(study, coarse),
     )
 
 
-def _last_overrides(study: Study) -> list[str]:
-    stages = [s for s in study.ledger.stages() if s not in (CONFIRM, TEST)]
-    return study.ledger.facts(stages[-1])["overrides"] if stages else []
+def print_plan(study: Study) -> None:
+    """A dry run: the commands of the trainings to come."""
+    overrides, chosen = _chosen(study)
+    study.print_commands(_plan(study, chosen), overrides)
 
 
-def _choose(study: Study, coarse: Space, pooled: Sequence[Trial]) -> list[dict[str, Any]]:
-    """The settings to confirm, default first. Decided once; a study that goes on keeps them."""
+def _chosen(study: Study) -> tuple[list[str], list[dict[str, Any]]]:
+    """The overrides that all share, and the settings to confirm, default first.
+
+    Decided once; a study that goes on keeps them.
+    """
     if CONFIRM in study.ledger.stages():
-        return study.ledger.facts(CONFIRM)["settings"]
+        facts = study.ledger.facts(CONFIRM)
+        return facts["overrides"], facts["settings"]
+    overrides = study.ledger.facts(study.search_stages()[-1])["overrides"]
+    coarse, _, pooled = learned(study, overrides)
     points = [t.point for t in pooled]
     losses = [t.result.loss(study.mode) for t in pooled if t.result]
     best = candidates(coarse, points, losses, study.settings.confirm.top, study.settings.refine)
@@ -76,7 +88,7 @@ def _choose(study: Study, coarse: Space, pooled: Sequence[Trial]) -> list[dict[s
         for rank, i in enumerate(best, start=1)
     ]
     seeds = study.settings.confirm.default_seeds
-    return [{"note": DEFAULT, "point": {}, "origin": "", "seeds": seeds}, *found]
+    return overrides, [{"note": DEFAULT, "point": {}, "origin": "", "seeds": seeds}, *found]
 
 
 def _plan(study: Study, chosen: Sequence[dict[str, Any]]) -> list[Planned]:
@@ -104,6 +116,16 @@ def _settings(
         numbers = [t.number for t in own]
         settings.append(Setting(c["note"], c["point"], values, numbers, c["origin"]))
     return settings
+
+
+def _default_values(study: Study, space: Space) -> dict[str, Any]:
+    """The default setting in natural values, as its first run wrote it down."""
+    file = study.folder / CONFIRM / "0" / ".hydra" / "config.yaml"
+    if not file.exists():
+        return {}
+    config = OmegaConf.load(file)
+    found = {axis.key: OmegaConf.select(config, axis.key) for axis in space}
+    return {k: v for k, v in found.items() if isinstance(v, str | int | float | bool | None)}
 
 
 def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Setting]) -> None:

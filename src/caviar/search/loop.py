@@ -9,7 +9,7 @@ from rich.table import Table
 from caviar.errors import UserError
 from caviar.ledger import Trial, only_driver
 from caviar.refine import Refinement
-from caviar.search.confirm import confirm
+from caviar.search.confirm import confirm, print_plan
 from caviar.search.settings import CONFIRM, TEST
 from caviar.search.stages import refined_sweep, run_stage
 from caviar.search.study import Study
@@ -72,6 +72,9 @@ def confirm_only(study: Study) -> None:
         console.print(f"study {study.name} was confirmed before, and its test set opened; once")
         return
     study.require()
+    if study.settings.dry_run:
+        print_plan(study)
+        return
     with only_driver(study.folder), _saying_how_to_continue(study):
         _finish(study)
 
@@ -110,7 +113,7 @@ def print_verdict(verdict: Verdict, study: Study) -> None:
         rows.append(("winner", verdict.winner))
     rows += [(s.note, s) for s in verdict.others]
     names = sorted({*verdict.default.test, *verdict.winner.test})
-    head, settings = setting_columns([s.point or study.defaults for _, s in rows])
+    head, settings = setting_columns([s.point or verdict.defaults for _, s in rows])
     table = plain_table(f"{study.name}: default against winner", "", metric, *names)
     found = plain_table("settings", "", "found as", *head)
     for (label, setting), row in zip(rows, settings, strict=True):

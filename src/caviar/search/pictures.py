@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from caviar.ledger import Trial
-from caviar.search.settings import CONFIRM, TEST
 from caviar.search.study import Study
 from caviar.space import Axis, Choice, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
@@ -29,7 +28,7 @@ def draw_pictures(study: Study) -> list[tuple[Path, str]]:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    stages = [s for s in study.ledger.stages() if s not in (CONFIRM, TEST)]
+    stages = study.search_stages()
     trials = {stage: study.ledger.trials(stage) for stage in stages}
     spaces = {
         s: SweepFile.parse(study.ledger.facts(s)["sweep"], study.sweep_path(s)).space

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from caviar.errors import UserError
 from caviar.ledger import Trial
 from caviar.overrides import keys_outside, point_overrides
 from caviar.refine import Refinement, TooFewTrials, refine
-from caviar.search.settings import CONFIRM, TEST, SearchSettings
+from caviar.search.settings import SearchSettings
 from caviar.search.study import Planned, Study
 from caviar.space import Space
 from caviar.space.sampling import trial_seed
@@ -70,13 +71,7 @@ def learned(study: Study, overrides: Sequence[str]) -> tuple[Space, Space, list[
     Failed trials say nothing of their setting. Stages trained under other overrides, such as
     fewer epochs, are left out, because their losses do not compare.
     """
-    ledger = study.ledger
-    stages = [s for s in ledger.stages() if s not in (CONFIRM, TEST)]
-    if not stages:
-        raise UserError(
-            f"study {study.name} has no finished stage in {study.storage}; run caviar search "
-            f"search.study={study.name}, or python train.py -m, first"
-        )
+    ledger, stages = study.ledger, study.search_stages()
     sweeps = [SweepFile.parse(ledger.facts(s)["sweep"], study.sweep_path(s)) for s in stages]
     pooled = [
         trial
@@ -96,9 +91,8 @@ def refined_sweep(
     Raises:
         UserError: too few trials have finished.
     """
-    parent = [s for s in study.ledger.stages() if s not in (CONFIRM, TEST, stage)]
-    before = study.ledger.facts(parent[-1])["overrides"] if parent else []
-    coarse, space, pooled = learned(study, before)
+    parent = study.search_stages()[-1]
+    coarse, space, pooled = learned(study, study.ledger.facts(parent)["overrides"])
     losses = [t.result.loss(study.mode) for t in pooled if t.result]
     try:
         found = refine(
@@ -112,12 +106,12 @@ def refined_sweep(
         )
     except TooFewTrials as error:
         raise UserError(
-            f"study {study.name}: {error}; run more of stage {parent[-1]} first, with a larger "
+            f"study {study.name}: {error}; run more of stage {parent} first, with a larger "
             "num_trials"
         ) from None
     diverged = sum(math.isinf(loss) for loss in losses)
     notes = [
-        f"Refined ({study.settings.refine}) from {parent[-1]}: {len(pooled)} trials of all stages, "
+        f"Refined ({study.settings.refine}) from {parent}: {len(pooled)} trials of all stages, "
         f"{diverged} diverged.",
         "Top five:",
         *(f"  {_one(pooled[i], study.metric)}" for i in found.top),
@@ -136,6 +130,14 @@ def refined_sweep(
     return sweep, found
 
 
+def inherited_overrides(study: Study) -> list[str]:
+    """What the latest stage fixed for all of its study, without what was its own."""
+    parent = study.search_stages()[-1]
+    declared = study.settings.stage_names().get(parent)
+    own = declared.overrides if declared else []
+    return [o for o in study.ledger.facts(parent)["overrides"] if o not in own]
+
+
 def search_overrides(arguments: Sequence[str]) -> list[str]:
     """The command line's overrides that say what is trained."""
     return keys_outside(arguments, *SEARCH_NODES)
@@ -143,8 +145,6 @@ def search_overrides(arguments: Sequence[str]) -> list[str]:
 
 def sweep_with_overrides(path: Path, overrides: Sequence[str]) -> SweepFile:
     """A sweep file, with the command line's overrides after its own."""
-    from dataclasses import replace
-
     sweep = SweepFile.read(path)
     added = [o for o in overrides if o not in sweep.overrides]
     return replace(sweep, overrides=(*sweep.overrides, *added))

@@ -10,9 +10,9 @@ from typing import Any
 
 from caviar.errors import SearchFailed, UserError
 from caviar.ledger import RUNNING, WAITING, Ledger, Trial
-from caviar.overrides import override_value, point_overrides, rewrite_one_minus
+from caviar.overrides import command_line, override_value, point_overrides, rewrite_one_minus
 from caviar.result import FAILED
-from caviar.search.settings import SearchSettings
+from caviar.search.settings import CONFIRM, TEST, SearchSettings
 from caviar.space import Space
 from caviar.space.sweep_file import SweepFile
 from caviar.view import StageView, shown_path
@@ -43,8 +43,6 @@ class Study:
     overrides: Sequence[str]
     """Hydra overrides that every trial of every stage shares."""
     launch: Launch
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    """The config's own values of the searched keys, to show beside what was found."""
 
     @property
     def name(self) -> str:
@@ -55,20 +53,29 @@ class Study:
         return Ledger.open(self.storage, self.name)
 
     def require(self) -> None:
-        """Refuse to make a study where one is only to be read.
+        """Take the metric from a study that must exist, whatever the config says now.
 
         Raises:
-            UserError: there is no ledger file.
+            UserError: there is no such study, or it has no stage.
         """
         if "://" not in self.storage and not Path(self.storage).exists():
             raise UserError(
                 f"there is no study {self.name} in {shown_path(self.folder)}; begin it with "
                 f"caviar search search.study={self.name}, or name another"
             )
+        stages = self.ledger.stages()
+        if not stages:
+            raise UserError(f"study {self.name} has no stage in {shown_path(Path(self.storage))}")
+        sweep = SweepFile.parse(self.ledger.facts(stages[0])["sweep"], self.sweep_path(stages[0]))
+        self.metric, self.mode = sweep.metric, sweep.mode
 
     def sweep_path(self, stage: str) -> Path:
         """Where a stage's sweep file lies."""
         return self.folder / f"{stage}.yaml"
+
+    def search_stages(self) -> list[str]:
+        """The stages so far, confirm and test left out."""
+        return [s for s in self.ledger.stages() if s not in (CONFIRM, TEST)]
 
     def begin(self, stage: str, facts: Mapping[str, Any]) -> None:
         """Make the stage in the ledger, or check that it was begun with the same facts.
@@ -127,6 +134,11 @@ class Study:
         """What a user would type to train this setting, in search coordinates."""
         point = point_overrides(planned.point)
         return [*stage_overrides, *planned.overrides, *point, f"seed={planned.seed}"]
+
+    def print_commands(self, plan: Sequence[Planned], stage_overrides: Sequence[str]) -> None:
+        """A dry run: one command a trial on standard output, and nothing else there."""
+        for planned in plan:
+            print(command_line(self.trial_overrides(planned, stage_overrides)))
 
     def _job(self, stage: str, number: int, planned: Planned) -> list[str]:
         fixed = self.ledger.facts(stage)["overrides"]

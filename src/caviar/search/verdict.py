@@ -53,6 +53,8 @@ class Verdict:
     others: list[Setting]
     trials: int
     """Trials of all stages, confirmation included."""
+    defaults: dict[str, Any] = field(default_factory=dict)
+    """The default setting's natural values, by config key."""
 
     @property
     def gain(self) -> float:
@@ -142,7 +144,7 @@ def write_verdict(verdict: Verdict, path: Path) -> None:
 def read_verdict(path: Path) -> Verdict:
     """What `write_verdict` wrote."""
     values = json.loads(path.read_text(encoding="utf-8"))
-    fields = {k: values[k] for k in ("metric", "mode", "noise", "trials")}
+    fields = {k: values[k] for k in ("metric", "mode", "noise", "trials", "defaults")}
     return Verdict(
         default=Setting(**values["default"]),
         winner=Setting(**values["winner"]),
