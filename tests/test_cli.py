@@ -51,7 +51,7 @@ def study(runs: Path) -> Ledger:
     """Study `s` with one finished stage, whose losses a formula made."""
     sweep = SweepFile("s", "01_coarse", SPACE, 20, "val/loss", "min")
     ledger = Ledger.open(str(runs / "s/study.journal"), "s")
-    facts = {"sweep": sweep.text(), "overrides": [], "seed": 0, "sampler": "random"}
+    facts = {"sweep": sweep.text(), "overrides": [], "shared": [], "seed": 0, "sampler": "random"}
     ledger.begin("01_coarse", facts, "min")
     for number, planned in enumerate(plan(sweep, SearchSettings())):
         ledger.add("01_coarse", planned.point, SPACE, planned.seed, "")
@@ -117,7 +117,7 @@ def test_refine_needs_enough_trials(
 ) -> None:
     ledger = Ledger.open(str(runs / "s/study.journal"), "s")
     sweep = SweepFile("s", "01_coarse", SPACE, 2, "val/loss", "min")
-    ledger.begin("01_coarse", {"sweep": sweep.text(), "overrides": []}, "min")
+    ledger.begin("01_coarse", {"sweep": sweep.text(), "overrides": [], "shared": []}, "min")
     assert caviar("refine", "search.study=s") == 2
     assert "at least 5" in capsys.readouterr().err
 
@@ -157,7 +157,7 @@ def test_losses_of_other_overrides_are_not_pooled(
 ) -> None:
     """A stage of fewer epochs says little about one of more."""
     longer = SweepFile("s", "02_fine", SPACE, 6, "val/loss", "min", ("trainer.max_epochs=9",))
-    facts = {"sweep": longer.text(), "overrides": list(longer.overrides)}
+    facts = {"sweep": longer.text(), "overrides": list(longer.overrides), "shared": []}
     study.begin("02_fine", facts, "min")
     for number, planned in enumerate(plan(longer, SearchSettings())):
         study.add("02_fine", planned.point, SPACE, planned.seed, "")
@@ -173,6 +173,20 @@ def test_axes_without_effect_can_be_frozen(caviar: Caviar, study: Ledger, runs: 
     assert "frozen at the best trial's value" in text
     assert "value:" in text
     assert len(SweepFile.read(runs / "s/02_fine.yaml").space) == 3
+
+
+def test_refine_is_refused_once_the_test_set_was_opened(
+    caviar: Caviar, study: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.begin("test", {}, "min")
+    assert caviar("refine", "search.study=s") == 2
+    assert "test set open" in capsys.readouterr().err
+
+
+def test_looking_makes_no_ledger(caviar: Caviar, runs: Path, tmp_path: Path) -> None:
+    for storage in (f"sqlite:///{tmp_path}/none.db", f"{tmp_path}/none.journal"):
+        assert caviar("status", "search.study=s", f"search.storage={storage}") == 2
+    assert not list(tmp_path.glob("none*"))
 
 
 def test_confirm_without_a_study(

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from caviar.overrides import (
     command_line,
+    joined,
     keys_outside,
     override_value,
     point_overrides,
+    restore_one_minus,
     rewrite_one_minus,
 )
 from caviar.resolvers import register
@@ -60,6 +62,25 @@ def test_plain_values_stay_plain():
     assert command_line(point_overrides(point)) == (
         "python train.py optimizer.lr=0.01 one_minus.optimizer.momentum=1e-05 model.act=relu"
     )
+
+
+@bounded
+@given(st.lists(values, max_size=4))
+def test_what_was_rewritten_is_restored(point):
+    typed = point_overrides({f"one_minus.group.x{i}": v for i, v in enumerate(point)})
+    typed = [t for t in typed if "{" not in t and "}" not in t]
+    assert restore_one_minus(rewrite_one_minus(typed)) == typed
+
+
+def test_other_interpolations_are_left_alone():
+    others = ["a=${one_minus:${b}}", "a=${b}", "+a.b=1", "~a", "-m"]
+    assert restore_one_minus(others) == others
+    assert restore_one_minus(["+a.b=${one_minus:0.1}"]) == ["+one_minus.a.b=0.1"]
+
+
+def test_of_several_overrides_for_one_key_the_last_remains():
+    parts = (["a=1", "b.c=1", "~d"], ["one_minus.b.c=0.1", "+d=2"], ["a=3"])
+    assert joined(*parts) == ("~d", "one_minus.b.c=0.1", "+d=2", "a=3")
 
 
 def test_only_complements_are_rewritten():

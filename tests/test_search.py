@@ -76,6 +76,15 @@ def test_a_search_from_end_to_end(
     if winner["note"] != "default":
         assert config["optimizer"]["lr"] == winner["point"]["optimizer.lr"]
 
+    # Another question is not answered with this study's result.
+    capsys.readouterr()
+    for other in ("optimizer.weight_decay=0.1", "search.seed=1", "model.dropout=0.1"):
+        assert main(*TINY, other) == 2
+        assert "begun with another" in capsys.readouterr().err
+    confirm = ["-m", "search.action=confirm", "search.study=s", "search.confirm.top=2"]
+    assert main(*confirm, "search.confirm.default_seeds=4") == 2
+    assert "begun with another confirm" in capsys.readouterr().err
+
     # Again: complete, nothing runs; and the search is closed.
     before = {p: p.stat().st_mtime_ns for p in study.rglob("result.json")}
     capsys.readouterr()
@@ -84,6 +93,52 @@ def test_a_search_from_end_to_end(
     assert {p: p.stat().st_mtime_ns for p in study.rglob("result.json")} == before
     assert main("-m", *FAST, "search.study=s") == 2
     assert "test set open" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_stages_own_overrides_are_not_the_target(main: Main, runs: Path) -> None:
+    """Search cheaply, confirm at target size; and larger still if the command line says so."""
+    own = 'search.stages.coarse.overrides=["trainer.max_epochs=1"]'
+    few = ["search.stages.coarse.num_trials=3", "~search.stages.fine", "logger=none"]
+    search = ["-m", "search.action=search", "space=tier_1", "trainer.max_epochs=2", *few, own]
+    few_seeds = ["search.confirm.default_seeds=2", "search.confirm.top=1"]
+    assert main(*search, "~search.stages.finest", "search.study=s", *few_seeds) == 0
+    ledger = Ledger.open(str(runs / "s/study.journal"), "s")
+    assert {len(t.curve) for t in ledger.trials("01_coarse")} == {1}
+    assert {len(t.curve) for t in ledger.trials("confirm")} == {2}
+
+    assert (
+        main(
+            "-m",
+            "search.study=t",
+            "space=tier_1",
+            "logger=none",
+            "search.num_trials=2",
+            "trainer.max_epochs=1",
+            "callbacks=none",
+        )
+        == 0
+    )
+    confirm = ["-m", "search.action=confirm", "search.study=t", *few_seeds]
+    assert main(*confirm) == 2  # without a checkpoint there is nothing to test
+    assert main(*confirm, "callbacks=default", "trainer.max_epochs=3") == 0
+    ledger = Ledger.open(str(runs / "t/study.journal"), "t")
+    assert {len(t.curve) for t in ledger.trials("confirm")} == {3}
+    config = yaml.safe_load((runs / "t/conf/experiment/t_winner.yaml").read_text())
+    assert config["trainer"] == {"max_epochs": 3}
+
+
+@pytest.mark.slow
+def test_a_setting_is_confirmed_once_however_often_it_was_drawn(main: Main, runs: Path) -> None:
+    one_choice = ["space=tier_2", "~space.optimizer", "~space.model"]
+    assert (
+        main(*TINY, *one_choice, "space.data.batch_size=${choice:64,128}", "search.confirm.top=3")
+        == 0
+    )
+    ledger = Ledger.open(str(runs / "s/study.journal"), "s")
+    confirmed = {t.note: t.point.get("data.batch_size") for t in ledger.trials("confirm")}
+    assert confirmed.pop("default") is None
+    assert sorted(confirmed.values()) == sorted(set(confirmed.values()))
 
 
 @pytest.mark.slow
@@ -157,4 +212,5 @@ def test_the_winner_keeps_what_the_search_fixed() -> None:
     assert written["defaults"] == ["breast_cancer", {"override /optimizer": "sgd"}, "_self_"]
     assert written["optimizer"] == {"lr": 0.1, "momentum": 0.98}
     assert written["trainer"] == {"max_epochs": 3}
+    assert written["name"] == "s_winner"  # its own, so that its study is not this one
     assert "~logger" in winner_text("s", found, overrides)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hydra.test_utils.launcher_common_tests import LauncherTestSuite
 
 from caviar.ledger import Ledger
+from caviar.space import Axis, Log, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
 from conftest import FAST, Main
 
@@ -86,6 +88,52 @@ def test_a_sweep_file_is_run_as_the_space_it_came_from(main: Main, runs: Path) -
 
 
 @pytest.mark.slow
+def test_a_sweep_file_brings_its_model_study_and_metric(
+    main: Main, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its axes are checked against what its own overrides make of the config."""
+    space = Space((Axis("optimizer.beta1", OneMinusLog(0.01, 0.5)),))
+    fixed = (*FAST, "optimizer=adam", "metric.name=val/acc", "metric.mode=max")
+    sweep = SweepFile("mine", "01_coarse", space, 2, "val/acc", "max", fixed)
+    sweep.write(tmp_path / "a.yaml")
+    assert main("-m", f"search.sweep={tmp_path}/a.yaml") == 0
+    ledger = Ledger.open(str(runs / "mine/study.journal"), "mine")
+    for trial in ledger.trials("01_coarse"):
+        assert trial.result.best == max(trial.curve.values())
+
+    replace(sweep, overrides=fixed[:-2]).write(tmp_path / "b.yaml")
+    capsys.readouterr()
+    assert main("-m", f"search.sweep={tmp_path}/b.yaml", "search.study=t") == 2
+    assert "add metric.name=val/acc and metric.mode=max" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_later_stage_runs_the_file_that_refine_wrote(main: Main, runs: Path) -> None:
+    assert main(*STAGE, "search.num_trials=1") == 0
+    assert main(*STAGE, "search.stage=02_fine") == 2
+    first = SweepFile.read(runs / "s/01_coarse.yaml")
+    narrow = Space((Axis("optimizer.lr", Log(0.01, 0.1)),))
+    replace(first, stage="02_fine", space=narrow).write(runs / "s/02_fine.yaml")
+    for _ in range(2):
+        assert main(*STAGE, "search.stage=02_fine") == 0
+    (trial,) = trials(runs, "02_fine")
+    assert list(trial.point) == ["optimizer.lr"]
+
+
+@pytest.mark.slow
+def test_a_study_in_a_database_is_found_again_by_its_name(
+    main: Main, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = f"sqlite:///{tmp_path}/trials.db"
+    assert main(*STAGE, "search.num_trials=1", f"search.storage={storage}") == 0
+    assert main(*STAGE, "search.num_trials=2") == 0
+    assert len(Ledger.open(storage, "s").trials("01_coarse")) == 2
+    assert not (runs / "s/study.journal").exists()
+    assert main(*STAGE, "search.num_trials=2", "search.storage=other.journal") == 2
+    assert f"is kept in {storage}" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_a_failing_trial_does_not_end_the_stage(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,11 +199,27 @@ def test_the_test_set_stays_closed(main: Main, runs: Path) -> None:
             ["+space.data.split_seed=${integer:0,3}", "+space.model.dropout=${choice:}"],
             ["model.dropout", "the choice is empty"],
         ),
-        (["optimizer=adam"], ["conf/space/tier_2.yaml: optimizer.momentum", "no such key"]),
+        (
+            ["optimizer=adam"],
+            ["conf/space/tier_2.yaml: optimizer.momentum", "'~space.optimizer.momentum'"],
+        ),
         (["optimizer.lr=0.1,0.2"], ["it makes no grid", "choice:0.1,0.2"]),
         (["optimizer.lr=0.1"], ["fixes an axis", "~space.optimizer.lr"]),
         (["seed=1"], ["search.seed=1"]),
         (["trainer=ddp_cpu"], ["one device"]),
+        (["trainer.devices=auto"], ["one device"]),
+        (["trainer.devices=-1"], ["one device"]),
+        (["++seed=1"], ["write search.seed=1"]),
+        (["search.stage=03_finest"], ["caviar refine search.study=s search.stage=03_finest"]),
+        (["search.action=search", "search.stage=01_coarse"], ["caviar search runs all"]),
+        (["search.action=search", "search.num_trials=3"], ["search.stages.coarse.num_trials"]),
+        (["search.action=search", "callbacks=none"], ["confirm must test one"]),
+        (
+            ["search.action=search", 'search.stages.finest.overrides=["model.widht=3"]'],
+            ["no key model.widht", "did you mean model.width?"],
+        ),
+        (["search.storage=postgresql://me:secret@h/d"], ["PGPASSWORD"]),
+        (["search.num_trial=3"], ["did you mean search.num_trials?"]),
         (["search.num_trials=0"], ["search.num_trials=0 should be 1 or more"]),
         (["search.num_trials=x"], ["search.num_trials"]),
         (["search.study=a/b"], ["names a folder"]),
@@ -171,10 +235,12 @@ def test_a_bad_search_is_refused_before_anything_runs(
     arguments: list[str],
     messages: list[str],
 ) -> None:
-    assert main("-m", "search.study=s", "search.num_trials=1", *arguments) == 2
+    few = [] if "search.action=search" in arguments else ["search.num_trials=1"]
+    assert main("-m", "search.study=s", *few, *arguments) == 2
     printed = capsys.readouterr().err
     for message in messages:
         assert message in printed
+    assert "secret" not in printed
     assert "Traceback" not in printed
     assert not list(runs.rglob("result.json"))
 

@@ -50,7 +50,7 @@ def test_same_seed_same_answer_and_another_seed_another(main: Main, runs: Path) 
 def test_golden_value_of_the_default(main: Main, runs: Path) -> None:
     assert main(*FAST) == 0
     found = result(runs, 0)
-    assert found["best"] == pytest.approx(1.2910, abs=0.01)
+    assert found["best"] == pytest.approx(1.2910, abs=5e-4)
     assert found["num_params"] == 64 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10
     assert found["status"] == "complete"
 
@@ -67,6 +67,43 @@ def test_the_best_value_counts_not_the_last(main: Main, runs: Path) -> None:
     assert [float(row["val/loss_best"]) for row in rows] == list(np.minimum.accumulate(curve))
     kept = torch.load(str(found["checkpoint"]), weights_only=True)
     assert kept["epoch"] == found["best_epoch"]
+
+
+def test_the_last_checkpoint_is_of_the_last_epoch_and_resumes_keep_the_best(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worse = ["logger=none", "optimizer.lr=1.0", "scheduler=none"]  # jumps about
+    assert main(*worse, "trainer.max_epochs=6") == 0
+    first = result(runs, 0)
+    assert first["best_epoch"] != 5  # or this tests nothing
+    last = runs / "train/0/checkpoints/last.ckpt"
+    assert torch.load(last, weights_only=True)["epoch"] == 5
+
+    assert main(*worse, "trainer.max_epochs=7", "optimizer.lr=0.5", f"ckpt_path='{last}'") == 0
+    assert "goes on with the checkpoint's lr=1; optimizer.lr=0.5" in capsys.readouterr().err
+    second = result(runs, 1)
+    assert second["best"] <= first["best"]
+    kept = torch.load(str(second["checkpoint"]), weights_only=True)
+    assert kept["epoch"] == second["best_epoch"]
+    assert Path(str(second["checkpoint"])).parent == runs / "train/1/checkpoints"
+
+    assert main(*worse, "trainer.max_epochs=6", f"ckpt_path='{last}'") == 2
+    assert "leaves nothing to train; write trainer.max_epochs=12" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04torn"])
+def test_a_damaged_checkpoint_is_refused(
+    main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    path = tmp_path / "torn.ckpt"
+    path.write_bytes(content)
+    assert main(*FAST, f"ckpt_path='{path}'") == 2
+    assert "is no checkpoint that loads safely" in capsys.readouterr().err
+
+
+def test_only_the_metric_and_losses_decide_on_divergence(main: Main, runs: Path) -> None:
+    assert main(*FAST, "model._target_=broken_models.UndefinedScore") == 0
+    assert result(runs, 0)["status"] == "complete"
 
 
 def test_a_run_that_diverges_says_so_and_stops(main: Main, runs: Path) -> None:

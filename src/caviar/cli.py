@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from caviar.app import clear_errors
+from caviar.messages import clear_errors
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -62,13 +62,15 @@ def confirm(overrides: Overrides = None) -> None:
 def refine(overrides: Overrides = None, force: Force = False) -> None:
     """Compute the next stage's ranges from all finished trials, and write its sweep file."""
     from caviar.errors import UserError
-    from caviar.search.loop import print_refinement
-    from caviar.search.stages import inherited_overrides, refined_sweep
+    from caviar.overrides import joined
+    from caviar.search.loop import print_refinement, refuse_when_confirmed
+    from caviar.search.stages import refined_sweep, shared_overrides
     from caviar.view import console, shown_path, stage_command
 
     study = _study(overrides)
+    refuse_when_confirmed(study)
     names = study.settings.stage_names()
-    begun = study.ledger.stages()
+    begun = study.stages()
     stage = study.settings.stage or next((n for n in names if n not in begun), None)
     if stage is None:
         raise UserError(
@@ -81,11 +83,8 @@ def refine(overrides: Overrides = None, force: Force = False) -> None:
         )
     declared = names.get(stage)
     trials = study.settings.num_trials or (declared.num_trials if declared else 10)
-    # What the parent fixed holds on, so that the stages compare.
-    kept = inherited_overrides(study)
-    added = [o for o in study.overrides if o not in kept]
-    shared = (*kept, *added, *(declared.overrides if declared else ()))
-    sweep, found = refined_sweep(study, stage, trials, shared)
+    fixed = joined(shared_overrides(study), declared.overrides if declared else ())
+    sweep, found = refined_sweep(study, stage, trials, fixed)
     path = study.sweep_path(stage)
     _write(path, sweep.text(), force)
     print_refinement(sweep, found)

@@ -48,6 +48,27 @@ def rewrite_one_minus(arguments: Iterable[str]) -> list[str]:
     ]
 
 
+def restore_one_minus(arguments: Iterable[str]) -> list[str]:
+    """What `rewrite_one_minus` was given: overrides as they are typed, shown and written down."""
+    rewritten = re.compile(r"(\+{0,2})([^=]+)=\$\{one_minus:([^{}]*)\}")
+    return [rewritten.sub(rf"\1{OneMinusLog.prefix}\2=\3", a, count=1) for a in arguments]
+
+
+def joined(*parts: Iterable[str]) -> tuple[str, ...]:
+    """All overrides in order; of several for one key only the last, which counts."""
+    last: dict[str, str] = {}
+    for override in (o for part in parts for o in part):
+        name = ("~" if override.startswith("~") else "") + override_key(override)
+        last.pop(name, None)
+        last[name] = override
+    return tuple(last.values())
+
+
+def override_key(override: str) -> str:
+    """The config key, or group, that an override is about: `optimizer.momentum`."""
+    return override.partition("=")[0].lstrip("+~").removeprefix(OneMinusLog.prefix)
+
+
 def command_line(overrides: Sequence[str]) -> str:
     """The `python train.py …` command for a shell."""
     return shlex.join(["python", "train.py", *overrides])

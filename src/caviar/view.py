@@ -215,7 +215,8 @@ def print_result(result: Result, metric: str, folder: Path) -> None:
     """The last lines of `python train.py`."""
     best = f"{metric}: no finite value"
     if result.best is not None and result.best_epoch is not None:
-        best = f"{metric} {result.best:.4g} at epoch {result.best_epoch}, last {result.last:.4g}"
+        last = "" if result.last is None else f", last {result.last:.4g}"
+        best = f"{metric} {result.best:.4g} at epoch {result.best_epoch}{last}"
     console.print(
         f"{best} · {result.status} · {result.num_params:,} parameters · {result.seconds:.1f} s · "
         f"seed {result.seed}"

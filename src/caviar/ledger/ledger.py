@@ -13,6 +13,7 @@ nothing.
 
 from __future__ import annotations
 
+import socket
 import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -61,6 +62,8 @@ class Trial:
     curve: dict[int, float] = field(default_factory=dict)
     """Epoch → metric, also while it runs."""
     started: datetime | None = None
+    host: str = ""
+    """The machine that claimed it."""
 
     @property
     def finished(self) -> bool:
@@ -96,6 +99,12 @@ class Ledger:
             raise UserError(f"search.storage={_without_password(storage)}: {error}") from error
 
     # -- stages
+
+    @staticmethod
+    def exists(storage: str) -> bool:
+        """False for a file that is not there, which opening would make."""
+        file = storage.partition(":///")[2] if storage.startswith("sqlite") else storage
+        return "://" in file or Path(file).exists()
 
     def stages(self) -> list[str]:
         """Names of all stages, in the order in which they were begun."""
@@ -146,7 +155,10 @@ class Ledger:
         with locked(self._guard) if self._guard else nullcontext():
             if self._storage.get_trial(trial_id).state != TrialState.WAITING:
                 return False
-            return self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+            if not self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                return False
+        self._storage.set_trial_user_attr(trial_id, "host", socket.gethostname())
+        return True
 
     def release(self, stage: str, number: int) -> None:
         """Put a trial that was interrupted back among the waiting ones."""
@@ -201,6 +213,7 @@ def _trial(stage: str, frozen: FrozenTrial) -> Trial:
         result=result,
         curve=dict(sorted(frozen.intermediate_values.items())),
         started=frozen.datetime_start,
+        host=attributes.get("host", ""),
     )
 
 

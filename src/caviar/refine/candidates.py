@@ -22,7 +22,8 @@ def candidates(
 
     The best trial always is: it may be as good as it looks. With `surrogate` the others are those
     with the smallest sum of two ranks, in loss and in what the other trials let expect there,
-    because a low loss may be luck, and luck is not smooth; with `top_k` the next best.
+    because a low loss may be luck, and luck is not smooth; with `top_k` the next best. A setting
+    that was drawn several times is confirmed once.
     """
     loss = worst_if_diverged(losses)
     rank = np.argsort(np.argsort(loss, kind="stable"), kind="stable")
@@ -32,5 +33,10 @@ def candidates(
         expected = Surrogate(coarse, units, loss).left_out_mean()
         score += np.argsort(np.argsort(expected, kind="stable"), kind="stable")
         score[rank == 0] = -1
-    order = np.lexsort([loss, score])
-    return [int(i) for i in order if np.isfinite(loss[i])][:count]
+    found: list[int] = []
+    for i in np.lexsort([loss, score]).tolist():
+        if np.isfinite(loss[i]) and points[i] not in [points[k] for k in found]:
+            found.append(i)
+        if len(found) == count:
+            break
+    return found

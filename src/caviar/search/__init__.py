@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from caviar.overrides import joined, rewrite_one_minus
 from caviar.search import checks, loop
 from caviar.search.settings import DEFAULT_TRIALS, SearchSettings, storage_of, study_folder
 from caviar.search.sources import config_sources
@@ -16,6 +18,8 @@ from caviar.search.stages import (
     coarse_sweep,
     plan,
     search_overrides,
+    shared_overrides,
+    stage_file,
     sweep_with_overrides,
 )
 from caviar.search.study import Launch, Study
@@ -26,19 +30,20 @@ def run(config: DictConfig, arguments: Sequence[str], launch: Launch, loader: An
     """Entry of the sweeper.
 
     Arguments:
-        config: composed, with every override.
+        config: composed, with every override. `search.study` is set to the sweep file's study
+            where only the file names one.
         arguments: the command line's overrides, `hydra.` ones left out.
         launch: hands jobs, lists of overrides, to Hydra's launcher.
-        loader: Hydra's config loader, to name the file that holds a bad range.
+        loader: Hydra's config loader.
 
     Raises:
         UserError: before anything ran.
     """
-    settings = SearchSettings.of(config)
     checks.no_grid(config, arguments)
     checks.no_seed(arguments)
-    checks.no_test(config)
-    checks.one_device(config)
+    if config.search.sweep is not None and not checks.names_study(arguments):
+        config.search.study = SweepFile.read(Path(config.search.sweep)).study or config.search.study
+    settings = SearchSettings.of(config)
     study = Study(
         settings=settings,
         folder=study_folder(config),
@@ -49,6 +54,8 @@ def run(config: DictConfig, arguments: Sequence[str], launch: Launch, loader: An
         launch=launch,
     )
     if settings.action == "confirm":
+        study.require()
+        checks.trainable(_composed(loader, shared_overrides(study)), keeps_checkpoint=True)
         loop.confirm_only(study)
         return
     sweep = first_sweep(study, config, arguments, loader)
@@ -67,17 +74,34 @@ def first_sweep(
 ) -> SweepFile:
     """The stage that the config asks for: a sweep file, or the space; checked."""
     settings = study.settings
-    root = Path(config.paths.root)
-    if settings.sweep is not None:
-        path = Path(settings.sweep)
-        sweep = sweep_with_overrides(path, study.overrides)
-        checks.check_space(sweep.space, config, [], str(path))
-        first = next(iter(settings.stage_names())) if settings.action == "search" else sweep.stage
-        sweep = replace(sweep, study=study.name, stage=settings.stage or first)
-        trials = settings.num_trials or sweep.num_trials or DEFAULT_TRIALS
-        return replace(sweep, num_trials=trials)
-    space = checks.parse_space(config, config_sources(loader, root, arguments))
     names = settings.stage_names()
-    stage = settings.stage or next(iter(names))
-    declared = names[stage].num_trials if stage in names else DEFAULT_TRIALS
-    return coarse_sweep(study, space, stage, settings.num_trials or declared)
+    searching = settings.action == "search"
+    if searching:  # a slip in the last stage's overrides is better found now than then
+        for declared in names.values():
+            if declared.overrides:
+                trained = _composed(loader, joined(study.overrides, declared.overrides))
+                checks.trainable(trained, keeps_checkpoint=False)
+    file = stage_file(study)
+    if file is None:
+        checks.trainable(config, keeps_checkpoint=searching)
+        root = Path(config.paths.root)
+        space = checks.parse_space(config, config_sources(loader, root, arguments))
+        stage = settings.stage or next(iter(names))
+        trials = names[stage].num_trials if stage in names else DEFAULT_TRIALS
+        return coarse_sweep(study, space, stage, settings.num_trials or trials)
+    sweep = sweep_with_overrides(file, study.overrides)
+    # The file's own overrides decide what is trained, such as another model.
+    trained = _composed(loader, sweep.overrides)
+    checks.trainable(trained, keeps_checkpoint=searching)
+    checks.same_metric(sweep, trained, file)
+    checks.check_space(sweep.space, trained, [], str(file))
+    stage = next(iter(names)) if searching else sweep.stage
+    trials = settings.num_trials or sweep.num_trials or DEFAULT_TRIALS
+    return replace(sweep, study=study.name, stage=settings.stage or stage, num_trials=trials)
+
+
+def _composed(loader: Any, overrides: Sequence[str]) -> DictConfig:
+    """The config that the trials with these overrides will have, but for their points."""
+    typed = rewrite_one_minus(overrides)
+    composed: DictConfig = loader.load_configuration("train", typed, RunMode.MULTIRUN)
+    return composed

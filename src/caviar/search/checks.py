@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -11,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from caviar.errors import UserError
-from caviar.space import OneMinusLog, Space, SpaceError, lint
+from caviar.overrides import override_key
+from caviar.space import Space, SpaceError, lint
 from caviar.space.sweep_file import SweepFile
 
 
@@ -31,10 +33,10 @@ def no_grid(config: DictConfig, arguments: Sequence[str]) -> None:
 def no_seed(arguments: Sequence[str]) -> None:
     """Every trial of a search has a seed of its own."""
     for argument in arguments:
-        if argument.startswith("seed="):
+        if override_key(argument) == "seed":
             raise UserError(
                 f"{argument}: in a search every trial has a training seed of its own, made from "
-                f"search.seed; write search.{argument}"
+                f"search.seed; write search.{argument.lstrip('+')}"
             )
 
 
@@ -42,12 +44,46 @@ def no_fixed_axis(sweep: SweepFile) -> None:
     """What the command line fixes cannot be drawn as well."""
     names = {axis.key: axis.name for axis in sweep.space}
     for override in sweep.overrides:
-        key = override.partition("=")[0].lstrip("+").removeprefix(OneMinusLog.prefix)
+        key = override_key(override)
         if key in names:
             raise UserError(
                 f"{override} fixes an axis of the space; write '~space.{key}' as well to take it "
                 f"out of the search, or space.{key}=… to change its range"
             )
+
+
+def names_study(arguments: Sequence[str]) -> bool:
+    """Whether the command line itself says which study."""
+    return any(override_key(a) == "search.study" for a in arguments)
+
+
+def same_metric(sweep: SweepFile, config: DictConfig, file: Path) -> None:
+    """A sweep file must watch what its trials select their best epoch by."""
+    asked, trained = (sweep.metric, sweep.mode), (config.metric.name, config.metric.mode)
+    if asked != trained:
+        raise UserError(
+            f"{file}: the metric is {' '.join(asked)}, but its trials would keep the best "
+            f"{' '.join(trained)}; add metric.name={asked[0]} and metric.mode={asked[1]} to its "
+            "command"
+        )
+
+
+def trainable(config: DictConfig, keeps_checkpoint: bool) -> None:
+    """Refuse a config that no trial of a search can have.
+
+    Arguments:
+        config: what the trials train.
+        keeps_checkpoint: a confirmation follows, which tests the checkpoint of the best epoch.
+    """
+    no_test(config)
+    one_device(config)
+    callbacks = (config.callbacks or {}).values()
+    names = [str(c.get("_target_")) for c in callbacks if OmegaConf.is_config(c)]
+    if keeps_checkpoint and not any(name.endswith("Checkpoint") for name in names):
+        raise UserError(
+            "the callbacks keep no checkpoint, and confirm must test one; write "
+            "callbacks=default, or run single stages without: python train.py -m callbacks=none"
+        )
 
 
 def no_test(config: DictConfig) -> None:
@@ -59,7 +95,9 @@ def no_test(config: DictConfig) -> None:
 def one_device(config: DictConfig) -> None:
     """Distributed training re-runs the whole command in every rank, sweep and all."""
     devices, strategy = config.trainer.get("devices", 1), config.trainer.get("strategy", "auto")
-    several = (isinstance(devices, int) and devices > 1) or OmegaConf.is_list(devices)
+    several = OmegaConf.is_list(devices) or str(devices) not in ("0", "1")
+    if str(devices) == "auto" and config.trainer.get("accelerator") == "cpu":
+        several = False
     if several or str(strategy).startswith(("ddp", "fsdp", "deepspeed")):
         raise UserError(
             f"trainer.devices={devices} trainer.strategy={strategy}: a trial under -m runs on one "
@@ -94,16 +132,20 @@ def check_space(
     space: Space,
     config: DictConfig,
     sources: Sequence[tuple[str, DictConfig]],
-    file: str = "space",
+    file: str | None = None,
 ) -> None:
-    """Refuse, or warn of, what `lint` finds; `file` is named where no source has the key."""
+    """Refuse, or warn of, what `lint` finds.
+
+    `sources` name the file at fault, or `file` does, the sweep file that declares the space: its
+    ranges may well have left the config's defaults behind.
+    """
     plain: Any = OmegaConf.to_container(config, resolve=False)
     plain = {k: v for k, v in plain.items() if k not in ("hydra", "space", "search")}
     for node in ("data", "model", "optimizer", "scheduler", "trainer"):
         if OmegaConf.is_config(config.get(node)):
             plain[node] = _resolved(config[node])
-    for problem in lint(space, plain):
-        message = _located(problem.key, problem.message, sources, file)
+    for problem in lint(space, plain, refined=file is not None):
+        message = _located(problem.key, problem.message, sources, file or "space")
         if problem.fatal:
             raise UserError(message)
         print(f"warning: {message}", file=sys.stderr)

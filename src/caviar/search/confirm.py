@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -18,7 +19,7 @@ from caviar.ledger import Trial
 from caviar.overrides import override_value
 from caviar.refine import candidates
 from caviar.search.settings import CONFIRM, TEST
-from caviar.search.stages import learned
+from caviar.search.stages import learned, shared_overrides
 from caviar.search.study import Planned, Study
 from caviar.search.verdict import DEFAULT, Setting, Verdict, deviation
 from caviar.space import Space
@@ -28,8 +29,8 @@ from caviar.space.sweep_file import SweepFile
 
 def confirm(study: Study) -> Verdict:
     """Run the confirmation and open the test set, or continue doing so."""
-    overrides, chosen = _chosen(study)
-    facts = {"overrides": overrides, "seed": study.settings.seed, "settings": chosen}
+    facts = confirm_facts(study)
+    overrides, chosen = facts["overrides"], facts["settings"]
     study.begin(CONFIRM, facts)
     # Candidates may lie outside of the coarse walls, so they are shown as points only.
     trials = study.run(CONFIRM, _plan(study, chosen), Space(()))
@@ -59,25 +60,41 @@ def confirm(study: Study) -> Verdict:
 
 def print_plan(study: Study) -> None:
     """A dry run: the commands of the trainings to come."""
-    overrides, chosen = _chosen(study)
+    facts = confirm_facts(study)
+    overrides, chosen = facts["overrides"], facts["settings"]
     study.print_commands(_plan(study, chosen), overrides)
 
 
-def _chosen(study: Study) -> tuple[list[str], list[dict[str, Any]]]:
-    """The overrides that all share, and the settings to confirm, default first.
+def confirm_facts(study: Study) -> dict[str, Any]:
+    """What is confirmed and how: the overrides of every run, and the settings, default first.
 
-    Decided once; a study that goes on keeps them.
+    The overrides are the study's own, without what a stage trained with for itself (fewer epochs,
+    a smaller model), and then the command line's: settings tuned on a small model may hurt a
+    large one, so they are confirmed at target size. The settings are decided once; a study that
+    goes on keeps them.
     """
-    if CONFIRM in study.ledger.stages():
-        facts = study.ledger.facts(CONFIRM)
-        return facts["overrides"], facts["settings"]
-    overrides = study.ledger.facts(study.search_stages()[-1])["overrides"]
-    coarse, _, pooled = learned(study, overrides)
+    facts = {
+        "overrides": list(shared_overrides(study)),
+        "seed": study.settings.seed,
+        "confirm": asdict(study.settings.confirm),
+    }
+    if CONFIRM in study.stages():
+        return facts | {"settings": study.ledger.facts(CONFIRM)["settings"]}
+    return facts | {"settings": _settings_to_confirm(study)}
+
+
+def _settings_to_confirm(study: Study) -> list[dict[str, Any]]:
+    parent = study.search_stages()[-1]
+    coarse, _, pooled = learned(study, study.ledger.facts(parent)["overrides"])
     points = [t.point for t in pooled]
     losses = [t.result.loss(study.mode) for t in pooled if t.result]
     best = candidates(coarse, points, losses, study.settings.confirm.top, study.settings.refine)
     if not best:
-        raise UserError(f"study {study.name} has no trial that finished and did not diverge")
+        raise UserError(
+            f"stage {parent} of study {study.name} has no trial that finished and did not diverge"
+            "; search lower learning rates under another name: search.study=ANOTHER_NAME "
+            "space.optimizer.lr='${log:1e-6,1e-2}'"
+        )
     found = [
         {
             "note": f"candidate {rank}",
@@ -88,7 +105,7 @@ def _chosen(study: Study) -> tuple[list[str], list[dict[str, Any]]]:
         for rank, i in enumerate(best, start=1)
     ]
     seeds = study.settings.confirm.default_seeds
-    return overrides, [{"note": DEFAULT, "point": {}, "origin": "", "seeds": seeds}, *found]
+    return [{"note": DEFAULT, "point": {}, "origin": "", "seeds": seeds}, *found]
 
 
 def _plan(study: Study, chosen: Sequence[dict[str, Any]]) -> list[Planned]:

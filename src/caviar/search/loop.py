@@ -8,10 +8,11 @@ from rich.table import Table
 
 from caviar.errors import UserError
 from caviar.ledger import Trial, only_driver
+from caviar.overrides import joined
 from caviar.refine import Refinement
-from caviar.search.confirm import confirm, print_plan
+from caviar.search.confirm import confirm, confirm_facts, print_plan
 from caviar.search.settings import CONFIRM, TEST
-from caviar.search.stages import refined_sweep, run_stage
+from caviar.search.stages import refined_sweep, run_stage, stage_facts
 from caviar.search.study import Study
 from caviar.search.verdict import Setting, Verdict, read_verdict, write_verdict
 from caviar.space.sweep_file import SweepFile
@@ -30,7 +31,7 @@ VERDICT = "verdict.json"
 def stage(study: Study, sweep: SweepFile) -> None:
     """One stage, and the commands that continue."""
     with only_driver(study.folder), _saying_how_to_continue(study):
-        _refuse_when_confirmed(study)
+        refuse_when_confirmed(study)
         _run_and_print(study, sweep)
     named = f" search.study={study.name}"
     stages = list(study.settings.stage_names())
@@ -45,6 +46,8 @@ def stage(study: Study, sweep: SweepFile) -> None:
 
 def search(study: Study, coarse: SweepFile) -> None:
     """All stages, then confirm; continues where it was, and says so when it is complete."""
+    if study.stages():  # what follows must not answer another question
+        study.compare(coarse.stage, stage_facts(study, coarse))
     if (study.folder / VERDICT).exists():
         print_verdict(read_verdict(study.folder / VERDICT), study)
         console.print(
@@ -58,7 +61,7 @@ def search(study: Study, coarse: SweepFile) -> None:
             if CONFIRM in study.ledger.stages():
                 break
             if name != coarse.stage:
-                overrides = (*study.overrides, *declared.overrides)
+                overrides = joined(study.overrides, declared.overrides)
                 sweep = next_sweep(study, name, declared.num_trials, overrides)
             _run_and_print(study, sweep)
             console.print()
@@ -67,11 +70,13 @@ def search(study: Study, coarse: SweepFile) -> None:
 
 def confirm_only(study: Study) -> None:
     """Confirm what was searched so far."""
+    study.require()
+    if CONFIRM in study.stages():
+        study.compare(CONFIRM, confirm_facts(study))
     if (study.folder / VERDICT).exists():
         print_verdict(read_verdict(study.folder / VERDICT), study)
         console.print(f"study {study.name} was confirmed before, and its test set opened; once")
         return
-    study.require()
     if study.settings.dry_run:
         print_plan(study)
         return
@@ -149,7 +154,7 @@ def _mean(values: list[float]) -> str:
     return f"{setting.mean:.4g} ± {setting.standard_error:.2g}"
 
 
-def _refuse_when_confirmed(study: Study) -> None:
+def refuse_when_confirmed(study: Study) -> None:
     """More search after the test set was opened would make it a validation set."""
     if TEST in study.ledger.stages():
         raise UserError(

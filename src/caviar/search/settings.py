@@ -17,6 +17,8 @@ from caviar.space.sampling import SAMPLERS
 ACTIONS = ("stage", "search", "confirm")
 CONFIRM, TEST = "confirm", "test"  # the ledger's stages after the last search stage
 DEFAULT_TRIALS = 30
+JOURNAL = "study.journal"  # the ledger, in the study's folder
+POINTER = "storage"  # names the ledger, where it is elsewhere
 
 
 @dataclass
@@ -91,6 +93,12 @@ class SearchSettings:
                 f"{self.confirm.seeds} or more (as confirm.seeds)",
             ),
         ]
+        if self.action == "search":
+            first = next(iter(self.stages), "coarse")
+            rule = "null: caviar search runs all its stages; for one write python train.py -m"
+            rules.append(("stage", self.stage, self.stage is None, rule))
+            rule = f"null: caviar search takes search.stages.{first}.num_trials and so on"
+            rules.append(("num_trials", self.num_trials, self.num_trials is None, rule))
         for name, text in (("study", self.study), ("stage", self.stage)):
             legal = text is None or re.fullmatch(r"\w[\w.-]*", text) is not None
             rules.append((name, text, legal, "letters, digits, dots and dashes: it names a folder"))
@@ -114,5 +122,40 @@ def study_folder(config: DictConfig) -> Path:
 
 
 def storage_of(config: DictConfig) -> str:
-    """The ledger's path or URL: `search.storage`, or a journal in the study's folder."""
-    return config.search.storage or str(study_folder(config) / "study.journal")
+    """The ledger's absolute path or URL: `search.storage`, else where the study was begun, else a
+    journal in its folder.
+
+    Raises:
+        UserError: the study is kept elsewhere, or the URL holds a password.
+    """
+    folder, asked = study_folder(config), config.search.storage
+    known = known_storage(folder)
+    if asked is None:
+        return known or str(folder / JOURNAL)
+    asked = _absolute(asked)
+    if re.match(r"\w[\w+]*://[^/@]*:[^/@]*@", asked):
+        raise UserError(
+            "search.storage holds a password, which would be written into every trial's config; "
+            "leave it out, and put it into ~/.pgpass or the environment (PGPASSWORD)"
+        )
+    if known is not None and known != asked:
+        raise UserError(
+            f"search.storage={asked}: study {config.search.study} is kept in {known}; leave "
+            "search.storage out, or write search.study=ANOTHER_NAME"
+        )
+    return asked
+
+
+def known_storage(folder: Path) -> str | None:
+    """Where the ledger of the study in `folder` is; None if there is none."""
+    if (folder / POINTER).is_file():
+        return (folder / POINTER).read_text(encoding="utf-8").strip()
+    return str(folder / JOURNAL) if (folder / JOURNAL).exists() else None
+
+
+def _absolute(storage: str) -> str:
+    """A relative path means another file in another folder, and the trials may run there."""
+    scheme, separator, path = storage.rpartition(":///")
+    if separator and scheme.startswith("sqlite"):
+        return f"{scheme}:///{Path(path).absolute()}"
+    return storage if "://" in storage else str(Path(storage).absolute())

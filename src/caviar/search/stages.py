@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from caviar.errors import UserError
 from caviar.ledger import Trial
-from caviar.overrides import keys_outside, point_overrides
+from caviar.overrides import joined, keys_outside, point_overrides, restore_one_minus
 from caviar.refine import Refinement, TooFewTrials, refine
 from caviar.search.settings import SearchSettings
 from caviar.search.study import Planned, Study
@@ -31,24 +32,54 @@ def coarse_sweep(study: Study, space: Space, stage: str, trials: int) -> SweepFi
         num_trials=trials,
         metric=study.metric,
         mode=study.mode,
-        overrides=(*study.overrides, *(declared.overrides if declared else ())),
+        overrides=joined(study.overrides, declared.overrides if declared else ()),
     )
+
+
+def stage_file(study: Study) -> Path | None:
+    """The sweep file of the stage that is asked for; None for a study's first, drawn from the
+    space.
+
+    Raises:
+        UserError: a later stage has no file yet.
+    """
+    settings = study.settings
+    if settings.sweep is not None:
+        return Path(settings.sweep)
+    declared, begun = list(settings.stage_names()), study.stages()
+    first, stage = (begun or declared)[0], settings.stage or declared[0]
+    if stage == first or (not begun and stage not in declared):
+        return None
+    path = study.sweep_path(stage)
+    if not path.exists():
+        raise UserError(
+            f"search.stage={stage} comes after {first}, and has no sweep file yet; write it with "
+            f"caviar refine search.study={study.name} search.stage={stage}"
+        )
+    return path
+
+
+def stage_facts(study: Study, sweep: SweepFile) -> dict[str, Any]:
+    """What the ledger keeps of a stage, and what must be the same when it is run again."""
+    declared = study.settings.stage_names().get(sweep.stage)
+    own = declared.overrides if declared else []
+    return {
+        "sweep": sweep.text(),
+        "overrides": list(sweep.overrides),
+        # Without the stage's own: what confirm trains with, and later stages inherit.
+        "shared": list(joined((o for o in sweep.overrides if o not in own), study.overrides)),
+        "seed": study.settings.seed,
+        "sampler": study.settings.sampler,
+    }
 
 
 def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
     """Write the stage's sweep file, run its trials that are not finished, return them all."""
-    settings = study.settings
-    facts = {
-        "sweep": sweep.text(),
-        "overrides": list(sweep.overrides),
-        "seed": settings.seed,
-        "sampler": settings.sampler,
-    }
-    study.begin(sweep.stage, facts)
+    study.begin(sweep.stage, stage_facts(study, sweep))
     path = study.sweep_path(sweep.stage)
     if not path.exists() or SweepFile.read(path).num_trials != sweep.num_trials:
         sweep.write(path)
-    return study.run(sweep.stage, plan(sweep, settings), sweep.space)
+    return study.run(sweep.stage, plan(sweep, study.settings), sweep.space)
 
 
 def plan(sweep: SweepFile, settings: SearchSettings) -> list[Planned]:
@@ -130,24 +161,21 @@ def refined_sweep(
     return sweep, found
 
 
-def inherited_overrides(study: Study) -> list[str]:
-    """What the latest stage fixed for all of its study, without what was its own."""
+def shared_overrides(study: Study) -> tuple[str, ...]:
+    """What the latest stage fixed for all of its study, then the command line's."""
     parent = study.search_stages()[-1]
-    declared = study.settings.stage_names().get(parent)
-    own = declared.overrides if declared else []
-    return [o for o in study.ledger.facts(parent)["overrides"] if o not in own]
+    return joined(study.ledger.facts(parent)["shared"], study.overrides)
 
 
 def search_overrides(arguments: Sequence[str]) -> list[str]:
-    """The command line's overrides that say what is trained."""
-    return keys_outside(arguments, *SEARCH_NODES)
+    """The command line's overrides that say what is trained, as they were typed."""
+    return restore_one_minus(keys_outside(arguments, *SEARCH_NODES))
 
 
 def sweep_with_overrides(path: Path, overrides: Sequence[str]) -> SweepFile:
     """A sweep file, with the command line's overrides after its own."""
     sweep = SweepFile.read(path)
-    added = [o for o in overrides if o not in sweep.overrides]
-    return replace(sweep, overrides=(*sweep.overrides, *added))
+    return replace(sweep, overrides=joined(sweep.overrides, overrides))
 
 
 def _one(trial: Trial, metric: str) -> str:

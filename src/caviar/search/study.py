@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from caviar.errors import SearchFailed, UserError
 from caviar.ledger import RUNNING, WAITING, Ledger, Trial
-from caviar.overrides import command_line, override_value, point_overrides, rewrite_one_minus
+from caviar.overrides import (
+    command_line,
+    joined,
+    override_value,
+    point_overrides,
+    rewrite_one_minus,
+)
 from caviar.result import FAILED
-from caviar.search.settings import CONFIRM, TEST, SearchSettings
+from caviar.search.settings import CONFIRM, POINTER, TEST, SearchSettings
 from caviar.space import Space
 from caviar.space.sweep_file import SweepFile
 from caviar.view import StageView, shown_path
@@ -58,20 +65,24 @@ class Study:
         Raises:
             UserError: there is no such study, or it has no stage.
         """
-        if "://" not in self.storage and not Path(self.storage).exists():
+        if not Ledger.exists(self.storage):
             raise UserError(
                 f"there is no study {self.name} in {shown_path(self.folder)}; begin it with "
                 f"caviar search search.study={self.name}, or name another"
             )
-        stages = self.ledger.stages()
+        stages = self.stages()
         if not stages:
-            raise UserError(f"study {self.name} has no stage in {shown_path(Path(self.storage))}")
+            raise UserError(f"study {self.name} has no stage in {self.storage}")
         sweep = SweepFile.parse(self.ledger.facts(stages[0])["sweep"], self.sweep_path(stages[0]))
         self.metric, self.mode = sweep.metric, sweep.mode
 
     def sweep_path(self, stage: str) -> Path:
         """Where a stage's sweep file lies."""
         return self.folder / f"{stage}.yaml"
+
+    def stages(self) -> list[str]:
+        """All stages so far; looking makes no ledger."""
+        return self.ledger.stages() if Ledger.exists(self.storage) else []
 
     def search_stages(self) -> list[str]:
         """The stages so far, confirm and test left out."""
@@ -83,19 +94,36 @@ class Study:
         Raises:
             UserError: it was begun with others, which must not be mixed.
         """
-        old = self.ledger.begin(stage, facts, self.mode)
+        if self.settings.storage:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / POINTER).write_text(f"{self.storage}\n", encoding="utf-8")
+        self.ledger.begin(stage, facts, self.mode)
+        self.compare(stage, facts)
+
+    def compare(self, stage: str, facts: Mapping[str, Any]) -> None:
+        """Check that a stage, if there is one, was begun with these facts.
+
+        Raises:
+            UserError: with the difference.
+        """
+        if stage not in self.ledger.stages():
+            return
+        old = self.ledger.facts(stage)
         for name, value in facts.items():
             before = old.get(name)
-            same = before == value
-            if name == "sweep" and before is not None and not same:
+            if before == value or name == "shared":  # which of the overrides is no other trial
+                continue
+            if name == "sweep" and before is not None:
                 where = Path(f"{self.name}/{stage}")
-                same = SweepFile.parse(before, where).same_trials(SweepFile.parse(value, where))
-            if not same:
-                raise UserError(
-                    f"stage {stage} of study {self.name} was begun with another {name}:\n"
-                    f"{_difference(before, value)}\nrepeat the old one to continue, or write "
-                    "search.study=ANOTHER_NAME to begin anew"
-                )
+                sweeps = [SweepFile.parse(text, where) for text in (before, value)]
+                if sweeps[0].same_trials(sweeps[1]):
+                    continue
+                before, value = (replace(sweep, num_trials=0).text() for sweep in sweeps)
+            raise UserError(
+                f"stage {stage} of study {self.name} was begun with another {name}:\n"
+                f"{_difference(before, value)}\nrepeat the old one to continue, or write "
+                "search.study=ANOTHER_NAME to begin anew"
+            )
 
     def run(
         self, stage: str, plan: Sequence[Planned], space: Space, metric: str | None = None
@@ -108,7 +136,8 @@ class Study:
             SearchFailed: every trial failed.
         """
         for trial in self.ledger.trials(stage):
-            if trial.status == RUNNING:  # its driver died: this one holds the study's lock
+            # Its driver died: this one holds the study's lock, which is this machine's.
+            if trial.status == RUNNING and trial.host in ("", socket.gethostname()):
                 self.ledger.release(stage, trial.number)
         for planned in plan[len(self.ledger.trials(stage)) :]:
             self.ledger.add(stage, planned.point, space, planned.seed, planned.note)
@@ -133,7 +162,7 @@ class Study:
     def trial_overrides(self, planned: Planned, stage_overrides: Sequence[str]) -> list[str]:
         """What a user would type to train this setting, in search coordinates."""
         point = point_overrides(planned.point)
-        return [*stage_overrides, *planned.overrides, *point, f"seed={planned.seed}"]
+        return [*joined(stage_overrides, planned.overrides), *point, f"seed={planned.seed}"]
 
     def print_commands(self, plan: Sequence[Planned], stage_overrides: Sequence[str]) -> None:
         """A dry run: one command a trial on standard output, and nothing else there."""
@@ -144,7 +173,7 @@ class Study:
         fixed = self.ledger.facts(stage)["overrides"]
         place = {"trial.stage": stage, "trial.number": number, "search.study": self.name}
         if self.settings.storage:
-            place["search.storage"] = self.settings.storage
+            place["search.storage"] = self.storage
         overrides = rewrite_one_minus(self.trial_overrides(planned, fixed))
         return [*overrides, *(f"{key}={override_value(value)}" for key, value in place.items())]
 
@@ -156,6 +185,12 @@ class Study:
                 raise job._return_value
         if stuck:
             raise SearchFailed(f"trials {stuck} of {stage} did not start; run the command again")
+        elsewhere = {t.number: t.host for t in known if t.status == RUNNING}
+        if elsewhere:
+            raise SearchFailed(
+                f"trials {sorted(elsewhere)} of {stage} run on {', '.join(set(elsewhere.values()))}"
+                "; when they are done, run the command again"
+            )
 
 
 def _difference(before: Any, now: Any) -> str:

@@ -57,6 +57,8 @@ def winner_text(study: str, verdict: Verdict, overrides: Sequence[str]) -> str:
         f"# {verdict.sentence()}",
         *(f"# The search also had {override}; write it on the command line." for override in lost),
     ]
+    # A name of its own: a search around the winner is another study.
+    values["name"] = f"{study}_winner"
     body = yaml.safe_dump({"defaults": defaults, **values}, sort_keys=False)
     return "\n".join(lines) + "\n" + body
 

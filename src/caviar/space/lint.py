@@ -24,19 +24,27 @@ class Problem:
     fatal: bool = True
 
 
-def lint(space: Space, config: Mapping[str, Any]) -> list[Problem]:
-    """Every problem of `space` over `config` (nested plain containers), fatal ones first."""
+def lint(space: Space, config: Mapping[str, Any], refined: bool = False) -> list[Problem]:
+    """Every problem of `space` over `config` (nested plain containers), fatal ones first.
+
+    A `refined` space may well leave the config's defaults outside.
+    """
     defaults = dict(_flatten(config))
-    found = [p for axis in space for p in _problems(axis, defaults)]
+    found = [p for axis in space for p in _problems(axis, defaults, refined)]
     return sorted(found, key=lambda p: not p.fatal)
 
 
-def _problems(axis: Axis, defaults: Mapping[str, Any]) -> Iterator[Problem]:
+def _problems(axis: Axis, defaults: Mapping[str, Any], refined: bool) -> Iterator[Problem]:
     scale = axis.scale
     if axis.key not in defaults:
-        close = difflib.get_close_matches(axis.key, defaults, n=1)
-        mend = f"did you mean {close[0]}?" if close else "drop it, or add it to the config"
-        yield Problem(axis.key, f"the config has no such key; {mend}")
+        alike = [k for k, v in defaults.items() if _could_be(axis, k, v)]
+        close = difflib.get_close_matches(axis.key, alike, n=1, cutoff=0.8)
+        meant = f"did you mean {close[0]}? " if close else ""
+        yield Problem(
+            axis.key,
+            f"the config has no such key; {meant}To leave it out of the search, drop it from the "
+            f"space: '~space.{axis.key}'",
+        )
         return
     default = defaults[axis.key]
     if isinstance(scale, Integer) and isinstance(default, float) and not default.is_integer():
@@ -54,7 +62,7 @@ def _problems(axis: Axis, defaults: Mapping[str, Any]) -> Iterator[Problem]:
             f"write ${{log:{scale.low:g},{scale.high:g}}}",
             fatal=False,
         )
-    if not isinstance(scale, Choice) and isinstance(default, int | float):
+    if not refined and not isinstance(scale, Choice) and isinstance(default, int | float):
         low, high = scale.declared()
         if not low <= default <= high:
             yield Problem(
@@ -64,6 +72,12 @@ def _problems(axis: Axis, defaults: Mapping[str, Any]) -> Iterator[Problem]:
             )
     if isinstance(scale, Log) and isinstance(default, str):
         yield Problem(axis.key, f"the config's default is the text {default!r}, not a number")
+
+
+def _could_be(axis: Axis, key: str, default: Any) -> bool:
+    """Whether a key of the config may be what a misspelt axis means."""
+    number = isinstance(default, int | float) or default is None
+    return not key.rpartition(".")[2].startswith("_") and (number or isinstance(axis.scale, Choice))
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

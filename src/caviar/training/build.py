@@ -23,7 +23,8 @@ def build(node: str, config: Any, **arguments: Any) -> Any:
         if isinstance(cause, UserError):
             raise cause from None
         what = f"{type(cause).__name__}: {cause}" if cause is not error else str(error)
+        given = " ".join(f"{k}={v!r}" for k, v in config.items() if not k.startswith("_"))
         raise UserError(
-            f"{node} (_target_ {config.get('_target_')}): {what}\nHYDRA_FULL_ERROR=1 in the "
-            "environment shows the traceback"
+            f"{node} (_target_ {config.get('_target_')}): {what}\n{node} is {given}\n"
+            "HYDRA_FULL_ERROR=1 in the environment shows the traceback"
         ) from error

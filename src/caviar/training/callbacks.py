@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytorch_lightning as pl
 
@@ -14,6 +15,9 @@ Report = Callable[[int, float], None]
 
 class BestMetric(pl.Callback):
     """Follows the declared metric and stops a run that diverged.
+
+    Diverged means that the metric, or any logged loss, is NaN or infinite. Another metric may be
+    undefined without harm, such as a score for a class that nobody predicted.
 
     Logs the best value so far as `<metric>_best`, which is what a W&B sweep watches: a run's
     summary keeps the last value, and the best is what counts.
@@ -50,8 +54,16 @@ class BestMetric(pl.Callback):
             pl_module.log(f"{self.metric}_best", self.best, sync_dist=True)
         if self.report is not None and trainer.is_global_zero:
             self.report(epoch, value)
-        if not all(math.isfinite(v) for v in logged.values()):
-            self.diverged = trainer.should_stop = True
+        self._check_finite(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._check_finite(trainer)  # the last epoch's training loss is logged after validation
+
+    def _check_finite(self, trainer: pl.Trainer) -> None:
+        for name, value in trainer.callback_metrics.items():
+            decides = name == self.metric or name.rpartition("/")[2] == "loss"
+            if decides and not math.isfinite(float(value)):
+                self.diverged = trainer.should_stop = True
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -59,8 +71,9 @@ class BestMetric(pl.Callback):
         self.exception = exception
 
     def state_dict(self) -> dict[str, float | int | None]:
-        return {"best": self.best, "best_epoch": self.best_epoch}
+        return {"best": self.best, "best_epoch": self.best_epoch, "last": self.last}
 
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
-        self.best_epoch = state_dict["best_epoch"]  # type: ignore[assignment]
+        self.best_epoch = state_dict["best_epoch"]
+        self.last = state_dict.get("last")

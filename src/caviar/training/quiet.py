@@ -11,7 +11,7 @@ HARMLESS = (
     ".*Checkpoint directory .* exists and is not empty.*",  # that is what resuming means
     ".*isinstance\\(treespec, LeafSpec\\).*",  # inside torch
     ".*Be aware that when using `ckpt_path`, callbacks used to create.*",  # a test needs none
-    ".*The dirpath has changed from.*",  # a run that resumes another has a folder of its own
+    ".*The dirpath has changed from.*",  # of `last`, whose score nobody asks for
     ".*You requested to overfit but enabled train dataloader shuffling.*",
     ".*You are using `weights_only=.*",
     ".*The `srun` command is available on your system but is not used.*",

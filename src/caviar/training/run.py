@@ -18,6 +18,7 @@ from caviar.errors import UserError
 from caviar.result import COMPLETE, DIVERGED, Result
 from caviar.training.build import build
 from caviar.training.callbacks import BestMetric, Report
+from caviar.training.checkpoints import best_checkpoint, check_resume, read_checkpoint
 from caviar.training.modules import Module
 from caviar.training.quiet import quiet
 
@@ -86,9 +87,10 @@ def _fit_and_test(
         result.best, result.best_epoch, result.last = best.best, best.best_epoch, best.last
         result.status = DIVERGED if best.diverged else COMPLETE
         result.metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        result.checkpoint = _best_checkpoint(trainer)
+        result.checkpoint = best_checkpoint(trainer, best)
+        checkpoint = result.checkpoint  # without one, the weights of the last epoch are tested
     if config.test and result.status == COMPLETE:
-        _call(trainer.test, best, model, data, result.checkpoint or checkpoint)
+        _call(trainer.test, best, model, data, checkpoint)
         result.metrics |= {k: float(v) for k, v in trainer.callback_metrics.items()}
     if not config.fit:  # the only value there is: the metric on the test set
         name = config.metric.name.partition("/")[2]
@@ -118,9 +120,13 @@ def _checkpoint(config: DictConfig) -> str | None:
             raise UserError("fit=false needs a model to test; write ckpt_path=runs/…/best.ckpt")
         return None
     path = Path(config.ckpt_path)
-    # Lightning itself silently starts anew where `last` finds nothing.
-    if not path.is_file():
-        raise UserError(f"ckpt_path={path}: there is no such file")
+    checkpoint = read_checkpoint(path)
+    if config.fit and not config.trainer.get("fast_dev_run"):
+        max_epochs = config.trainer.get("max_epochs")
+        lines = check_resume(path, checkpoint, max_epochs, config.optimizer)
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            for line in lines:
+                print(f"warning: {line}", file=sys.stderr)
     return str(path)
 
 
@@ -166,9 +172,3 @@ def _hyperparameters(config: DictConfig) -> dict[str, Any]:
 
 def _num_params(model: Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def _best_checkpoint(trainer: pl.Trainer) -> str | None:
-    callback = trainer.checkpoint_callback
-    path = getattr(callback, "best_model_path", "")
-    return path or None

@@ -1,0 +1,97 @@
+"""Checkpoints: the best epoch's, also over a resume; and what to know before one is loaded."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from caviar.errors import UserError
+from caviar.training.callbacks import BestMetric
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Lightning's ModelCheckpoint, whose best survives a resume into another folder.
+
+    Every run has a folder of its own. Lightning then forgets the score to beat and calls the
+    first epoch after the resume the best; this copies the best so far into the new folder.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        before = Path(state_dict["best_model_path"])
+        if self.dirpath is None or state_dict["best_model_score"] is None or not before.is_file():
+            return  # nothing to go on from: the best since the resume will be kept
+        now = Path(self.dirpath) / before.name
+        if now != before.absolute():
+            now.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(before, now)
+        moved = {
+            "dirpath": self.dirpath,
+            "best_model_path": str(now),
+            "best_k_models": {str(now): state_dict["best_model_score"]},
+            "kth_best_model_path": str(now),
+        }
+        super().load_state_dict({**state_dict, **moved})
+
+
+def best_checkpoint(trainer: pl.Trainer, best: BestMetric) -> str | None:
+    """The checkpoint that holds the best epoch's weights; None if there is no such file."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor == best.metric:
+            score = callback.best_model_score
+            if score is not None and float(score) == best.best:
+                return callback.best_model_path or None
+    return None
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A Lightning checkpoint, as plain containers.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds more than plain containers.
+    """
+    # Lightning itself silently starts anew where `last` finds nothing.
+    if not path.is_file():
+        raise UserError(f"ckpt_path={path}: there is no such file")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises many kinds, by where the damage is
+        raise UserError(
+            f"ckpt_path={path} is no checkpoint that loads safely (weights_only=True): "
+            f"{str(error).splitlines()[0]}"
+        ) from None
+    if not isinstance(found, dict) or not {"state_dict", "epoch"} <= set(found):
+        raise UserError(f"ckpt_path={path} is no checkpoint of Lightning's")
+    return found
+
+
+def check_resume(
+    path: Path, checkpoint: dict[str, Any], max_epochs: int | None, optimizer: DictConfig
+) -> list[str]:
+    """Refuse to resume a finished run; what of the config will not be in force.
+
+    On resume the optimizer's state is the checkpoint's, its lr and momentum included.
+    """
+    epochs = checkpoint["epoch"] + 1
+    if max_epochs is not None and 0 <= max_epochs <= epochs:
+        raise UserError(
+            f"ckpt_path={path} is the end of epoch {epochs - 1}, and trainer.max_epochs="
+            f"{max_epochs} leaves nothing to train; write trainer.max_epochs={2 * epochs}"
+        )
+    lines = []
+    for state in checkpoint.get("optimizer_states", [])[:1]:
+        group = state["param_groups"][0]
+        for name, asked in optimizer.items():
+            key = str(name)
+            kept = group.get(f"initial_{key}", group.get(key))
+            if isinstance(asked, int | float) and isinstance(kept, int | float) and asked != kept:
+                lines.append(
+                    f"resuming goes on with the checkpoint's {key}={kept:g}; "
+                    f"optimizer.{key}={asked:g} is not applied"
+                )
+    return lines
