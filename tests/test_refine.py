@@ -209,7 +209,7 @@ def test_equal_losses_teach_nothing(method):
 @pytest.mark.parametrize("losses", [[], [1.0] * (TOP - 1), [math.inf] * 8, [math.nan] * 8])
 def test_too_few_trials_are_refused(losses):
     coarse = space_of(lr=Log(1e-6, 1))
-    with pytest.raises(TooFewTrials, match="takes at least 5"):
+    with pytest.raises(TooFewTrials, match=r"takes at least 5|all 8 trials diverged"):
         refine(coarse, coarse, draw(coarse, len(losses)), losses)
 
 

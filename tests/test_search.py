@@ -9,7 +9,13 @@ import pytest
 import yaml
 
 from caviar.ledger import Ledger
-from caviar.search.verdict import Setting, Verdict, standard_error
+from caviar.search.verdict import (
+    Setting,
+    Verdict,
+    read_verdict,
+    standard_error,
+    write_verdict,
+)
 from caviar.search.winner import winner_text
 from caviar.space.sweep_file import SweepFile
 from conftest import FAST, Main
@@ -197,6 +203,25 @@ def test_a_default_that_wins_is_kept() -> None:
     found = verdict([0.5, 0.5], [0.6, 0.6], noise=0.01)
     found.winner = found.default
     assert "keep the default" in found.sentence()
+
+
+def test_a_verdict_without_noise_or_with_divergence_is_written_as_json_and_read_back(
+    tmp_path: Path,
+) -> None:
+    inf = float("inf")
+    path = tmp_path / "verdict.json"
+    for found in (
+        verdict([1.0, inf], [0.5, 0.5], noise=float("nan")),
+        verdict([0.5, 0.5], [0.5, 0.5], noise=0.0),
+        verdict([0.5, -inf], [0.6, 0.6], noise=float("nan"), mode="max"),
+    ):
+        write_verdict(found, path)
+        json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))
+        again = read_verdict(path)
+        assert again.default.values == found.default.values
+        assert again.sentence() == found.sentence()
+        assert "nan" not in found.sentence() + found.noise_text
+        assert "inf " not in found.sentence()
 
 
 def test_standard_errors() -> None:

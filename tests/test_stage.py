@@ -39,7 +39,7 @@ def test_a_stage_leaves_trials_folders_and_a_sweep_file(
         result = json.loads((folder / "result.json").read_text())
         assert result["best"] == trial.result.best == min(trial.curve.values())
         assert len(trial.curve) == 2
-    assert "01_coarse: the best five" in printed
+    assert "01_coarse: the best two" in printed
     assert "next: caviar refine search.study=s" in printed
     sweep = SweepFile.read(runs / "s/01_coarse.yaml")
     assert sweep.num_trials == 2

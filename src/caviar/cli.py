@@ -96,20 +96,25 @@ def refine(overrides: Overrides = None, force: Force = False) -> None:
 def status(overrides: Overrides = None) -> None:
     """How far a study is: trials by status, the best so far. Without one named, all studies."""
     from caviar import project
-    from caviar.view import console, print_status, shown_path
+    from caviar.ledger import Ledger
+    from caviar.search.settings import known_storage
+    from caviar.search.status import print_status
+    from caviar.view import console, shown_path
 
     if overrides:
         study = _study(overrides)
-        print_status(study.ledger, study.metric, study.mode, study.folder)
+        print_status(study.ledger, study.folder)
         return
-    from caviar.ledger import Ledger
-
-    journals = sorted(project.runs().glob("*/study.journal"))
-    if not journals:
-        console.print(f"no study in {shown_path(project.runs())}; begin one: caviar search")
-    for journal in journals:
-        ledger = Ledger.open(str(journal), journal.parent.name)
-        print_status(ledger, None, None, journal.parent)
+    runs = project.runs()
+    folders = sorted(runs.iterdir()) if runs.is_dir() else []
+    kept = {folder: storage for folder in folders if (storage := known_storage(folder))}
+    if not kept:
+        console.print(f"no study in {shown_path(runs)}; begin one: caviar search")
+    for folder, storage in kept.items():
+        if Ledger.exists(storage):
+            print_status(Ledger.open(storage, folder.name), folder)
+        else:
+            console.print(f"{folder.name}: its ledger {storage} is gone")
 
 
 @app.command(epilog="Example: caviar sweep space=tiers_1_2 search.study=mine --output mine.yaml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 import sys
@@ -16,6 +17,9 @@ from caviar import project
 from caviar.errors import SearchFailed, Terminated, UserError
 
 USER_ERROR, FAILURE, INTERRUPTED, BROKEN_PIPE, TERMINATED = 2, 1, 130, 141, 143  # exit codes
+
+# A disk that is full, over its quota, read-only or not ours.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 SLIPS = (UserError, HydraException, OmegaConfBaseException)  # whatever raises them
 
@@ -39,6 +43,11 @@ def clear_errors() -> Iterator[None]:
             raise
         print(f"error: {message(error)}", file=sys.stderr)
         sys.exit(USER_ERROR)
+    except OSError as error:
+        if wants_traceback or error.errno not in DISK:
+            raise
+        print(f"error: {error}; what had finished is kept", file=sys.stderr)
+        sys.exit(FAILURE)
     except SearchFailed as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(FAILURE)

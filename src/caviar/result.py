@@ -46,7 +46,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; NaN and infinity become None, which JSON has."""
-        return {key: _finite(value) for key, value in asdict(self).items()}
+        return {key: finite(value) for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Result:
@@ -60,7 +60,10 @@ class Result:
         partial.replace(folder / "result.json")
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Plain containers with None, which JSON has, for NaN and infinity, which it has not."""
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

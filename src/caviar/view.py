@@ -1,116 +1,25 @@
-"""What a person sees: one live line while a stage runs, tables when it is done.
-
-On a terminal the line is redrawn in place; elsewhere every finished trial is a line of its own.
-The view only reads the ledger, so it is the same for every launcher.
-"""
+"""What a person reads: tables of trials, settings and results, and the words for them."""
 
 from __future__ import annotations
 
 import math
-import threading
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from caviar.ledger import RUNNING, Ledger, Trial
+from caviar.ledger import Trial
 from caviar.overrides import command_line, point_overrides
 from caviar.result import COMPLETE, DIVERGED, FAILED, Result
 from caviar.space import OneMinusLog
-from caviar.space.sweep_file import SweepFile
 
 console = Console(highlight=False, soft_wrap=True)
 if not console.is_terminal:  # in a file or a pipe nothing should be cut to a screen's width
     console.width = 160
-PERIOD = 0.5  # seconds between looks at the ledger
-
-
-class StageView:
-    """Follows one stage while it runs: `with StageView(ledger, stage, total, metric, mode): …`."""
-
-    def __init__(self, ledger: Ledger, stage: str, total: int, metric: str, mode: str) -> None:
-        self.ledger, self.stage, self.total = ledger, stage, total
-        self.metric, self.mode = metric, mode
-        self._stop = threading.Event()
-        self._start = time.monotonic()
-        self._seen = {t.number for t in ledger.trials(stage) if t.finished}
-        self._before = len(self._seen)
-        self._bar = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=console,
-        )
-        self._task = self._bar.add_task(stage, total=total, left="")
-        self._live = Live(self._bar, console=console, auto_refresh=False, transient=True)
-        self._thread = threading.Thread(target=self._follow, daemon=True)
-
-    def __enter__(self) -> StageView:
-        if console.is_terminal:
-            self._live.start()
-        else:
-            console.print(f"{self.stage}: {self.total - self._before} trials to run")
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._look()
-        if console.is_terminal:
-            self._live.stop()
-
-    def _follow(self) -> None:
-        while not self._stop.wait(PERIOD):
-            self._look()
-
-    def _look(self) -> None:
-        trials = self.ledger.trials(self.stage)
-        done = [t for t in trials if t.finished]
-        left = self._time_left(len(done))
-        if console.is_terminal:
-            lines: list[Any] = [self._bar]
-            if best := best_trials(trials, self.mode, 1):
-                lines.append(Text(f"  best {describe(best[0], self.metric)}"))
-            running = [self._progress(t) for t in trials if t.status == RUNNING]
-            lines.append(Text(f"  now  {', '.join(running) or 'starting'}"))
-            self._bar.update(self._task, completed=len(done), left=left)
-            self._live.update(Group(*lines), refresh=True)
-        else:
-            for trial in done:
-                if trial.number not in self._seen:
-                    console.print(
-                        f"{self.stage} {len(self._seen) + 1}/{self.total}: "
-                        f"{describe(trial, self.metric)}{left and f' · {left}'}"
-                    )
-                    self._seen.add(trial.number)
-
-    def _progress(self, trial: Trial) -> str:
-        if not trial.curve:
-            return f"trial {trial.number}"
-        epoch, value = list(trial.curve.items())[-1]
-        return f"trial {trial.number}, epoch {epoch}: {self.metric} {value:.4g}"
-
-    def _time_left(self, done: int) -> str:
-        run = done - self._before
-        if run <= 0 or done >= self.total:
-            return ""
-        seconds = (time.monotonic() - self._start) / run * (self.total - done)
-        return f"{duration(seconds)} left"
+NUMBERS = ("", "", " two", " three", " four", " five")
 
 
 def best_trials(trials: Sequence[Trial], mode: str, count: int) -> list[Trial]:
@@ -172,13 +81,15 @@ def print_stage(
     """The best five of a stage, what became of the others, and how to train the best again."""
     best = best_trials(trials, mode, 5)
     head, rows = setting_columns([t.point for t in best])
-    table = plain_table(f"{stage}: the best five", "trial", metric, "epoch", *head, "seconds")
+    number = NUMBERS[len(best)]
+    table = plain_table(f"{stage}: the best{number}", "trial", metric, "epoch", *head, "seconds")
     for trial, row in zip(best, rows, strict=True):
         assert trial.result is not None
         value, epoch = f"{trial.result.best:.4g}", str(trial.result.best_epoch)
         table.add_row(str(trial.number), value, epoch, *row, f"{trial.result.seconds:.1f}")
-    console.print(table)
-    console.print(f"{len(trials)} trials: {counts(trials)}")
+    if best:
+        console.print(table)
+    console.print(f"{plural(len(trials), 'trial')}: {counts(trials)}")
     if best:
         again = [*overrides, *point_overrides(best[0].point), f"seed={best[0].seed}"]
         console.print(f"the best again: {command_line(again)}")
@@ -195,20 +106,6 @@ def plain_table(title: str, *columns: str) -> Table:
 def counts(trials: Sequence[Trial]) -> str:
     """`28 complete, 2 diverged`."""
     return ", ".join(f"{n} {status}" for status, n in Counter(t.status for t in trials).items())
-
-
-def print_status(ledger: Ledger, metric: str | None, mode: str | None, folder: Path) -> None:
-    """A line for each stage: how many trials of which status, and the best so far."""
-    console.print(f"[bold]{ledger.study}[/bold] in {shown_path(folder)}")
-    for stage in ledger.stages():
-        trials = ledger.trials(stage)
-        console.print(f"  {stage}: {len(trials)} trials: {counts(trials)}")
-        facts = ledger.facts(stage)
-        if "sweep" not in facts:
-            continue
-        sweep = SweepFile.parse(facts["sweep"], Path(stage))
-        for best in best_trials(trials, mode or sweep.mode, 1):
-            console.print(f"    best {describe(best, metric or sweep.metric)}")
 
 
 def print_result(result: Result, metric: str, folder: Path) -> None:
@@ -235,6 +132,11 @@ def shown_path(path: Path) -> Path:
 def stage_command(study: str, sweep: Path) -> str:
     """What runs a stage's sweep file."""
     return f"python train.py -m search.study={study} search.sweep={shown_path(sweep)}"
+
+
+def plural(count: int, what: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

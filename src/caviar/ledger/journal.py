@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from optuna.storages.journal import JournalFileBackend
 
@@ -28,16 +29,17 @@ class Journal(JournalFileBackend):
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         with locked(self._path) as file:
             end = _cut_torn_line(file)
+            left = memoryview(lines.encode())
             try:
-                file.write(lines.encode())
-                file.flush()
+                while left:
+                    left = left[file.write(left) :]
                 os.fsync(file.fileno())
-            except OSError:
+            except OSError:  # the disk is full, perhaps after half a line
                 os.ftruncate(file.fileno(), end)
                 raise
 
 
-def _cut_torn_line(file: IO[bytes]) -> int:
+def _cut_torn_line(file: FileIO) -> int:
     """Truncate `file` behind its last line break; the new size."""
     size = file.seek(0, os.SEEK_END)
     end = size

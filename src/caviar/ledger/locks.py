@@ -6,16 +6,19 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from caviar.errors import UserError
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[IO[bytes]]:
-    """Hold an exclusive `flock` on `path`, made if missing; waits for other holders."""
-    with open(path, "ab+") as file:
+def locked(path: Path) -> Iterator[FileIO]:
+    """Hold an exclusive `flock` on `path`, made if missing; waits for other holders.
+
+    The file is not buffered: what a full disk refused must not be tried again on closing.
+    """
+    with open(path, "ab+", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file  # closing the file releases the lock
 

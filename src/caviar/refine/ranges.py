@@ -35,6 +35,7 @@ SHRINK_LIMIT = 0.35  # of the parent's width, at most this narrow
 EDGE = 0.1  # of a range: near a wall
 GROWTH = 0.5  # of the parent's width, past a wall
 MATTERS = 0.05  # of the rank variance
+ENOUGH = 20  # trials, from which an axis may be frozen and effects are stated without reserve
 
 Array = NDArray[np.float64]
 
@@ -73,18 +74,18 @@ def refine(
         points: search coordinates of all finished trials of all stages.
         losses: one for each point, lower is better, infinite where training diverged.
         method: `surrogate` or `top_k`.
-        freeze: pin the axes without effect at the best trial's value.
+        freeze: pin the axes without effect at the best trial's value; from 20 trials on.
         seed: of the cloud of points.
 
     Raises:
-        TooFewTrials: fewer than five trials, or none that did not diverge.
+        TooFewTrials: fewer than five trials, or all of them diverged.
     """
     loss = worst_if_diverged(losses)
-    if len(loss) < TOP or not np.isfinite(loss).any():
-        raise TooFewTrials(
-            f"{len(loss)} finished trials, {int(np.isfinite(loss).sum())} of them not diverged; "
-            f"refining takes at least {TOP}"
-        )
+    if len(loss) < TOP:
+        raise TooFewTrials(f"{len(loss)} finished trials; refining takes at least {TOP}")
+    if not np.isfinite(loss).any():
+        raise TooFewTrials(f"all {len(loss)} trials diverged; there is no good region to find")
+    freeze = freeze and len(loss) >= ENOUGH
     units = coarse.to_unit({name: [p[name] for p in points] for name in coarse.names})
     top = [int(i) for i in np.argsort(loss, kind="stable")[:TOP] if np.isfinite(loss[i])]
     box = _box(coarse, parent)
@@ -112,7 +113,9 @@ def refine(
             decided = _without_effect(old, used[0], effects[j], freeze)
         else:
             decided = _next_range(axis, old, box[j], ends[j], units[top, j], used)
-            decided[1].append(f"takes part in {effects[j]:.0%} of the rank variance")
+            share = f"takes part in {effects[j]:.0%} of the rank variance"
+            few = "" if len(loss) >= ENOUGH else f", as far as {len(loss)} trials can tell"
+            decided[1].append(share + few)
         scales[axis.name], reasons[axis.name] = decided
     return Refinement(
         parent.replace(scales),

@@ -107,4 +107,4 @@ class Surrogate:
             moved = cloud.copy()
             moved[:, j] = rng.permutation(moved[:, j])
             effects[j] = np.mean((mean - self.mean(moved)) ** 2) / 2
-        return effects / (mean.var() + noise)
+        return np.minimum(effects / (mean.var() + noise), 1.0)  # an estimate may exceed all

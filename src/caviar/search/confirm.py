@@ -18,6 +18,7 @@ from caviar.errors import SearchFailed, UserError
 from caviar.ledger import Trial
 from caviar.overrides import override_value
 from caviar.refine import candidates
+from caviar.result import COMPLETE, FAILED
 from caviar.search.settings import CONFIRM, TEST
 from caviar.search.stages import learned, shared_overrides
 from caviar.search.study import Planned, Study
@@ -39,7 +40,10 @@ def confirm(study: Study) -> Verdict:
     default = settings[0]
     winner = min(settings, key=lambda s: sign * s.mean)
     if not math.isfinite(winner.mean):
-        raise SearchFailed("every confirmed setting diverged with at least one of its fresh seeds")
+        raise SearchFailed(
+            "every confirmed setting diverged with at least one of its fresh seeds; search lower "
+            "learning rates under another name: search.study=ANOTHER_NAME"
+        )
     _open_test_set(study, overrides, [default, winner])
     coarse = SweepFile.parse(
         study.ledger.facts(study.search_stages()[0])["sweep"], study.folder
@@ -120,13 +124,23 @@ def _plan(study: Study, chosen: Sequence[dict[str, Any]]) -> list[Planned]:
 def _settings(
     study: Study, chosen: Sequence[dict[str, Any]], trials: Sequence[Trial]
 ) -> list[Setting]:
+    """What the seeds gave, default first. A failed run says nothing of its setting."""
     worst = math.inf if study.mode == "min" else -math.inf
     settings = []
     for c in chosen:
-        own = [t for t in trials if t.note == c["note"]]
+        runs = [t for t in trials if t.note == c["note"]]
+        own = [t for t in runs if t.status != FAILED]
+        if not own and c["note"] == DEFAULT:
+            reason = runs[0].result.error if runs[0].result else ""
+            raise SearchFailed(
+                f"every run of the default setting failed, the first with {reason}; mend that, "
+                "then search under another name: search.study=ANOTHER_NAME"
+            )
+        if not own:  # the view has said so
+            continue
         values = [
             t.result.best
-            if t.status == "complete" and t.result and t.result.best is not None
+            if t.status == COMPLETE and t.result and t.result.best is not None
             else worst
             for t in own
         ]
@@ -155,7 +169,7 @@ def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Se
     for setting in by_note.values():
         for number in setting.trials:
             result = confirmed[number].result
-            if result is None or result.checkpoint is None or result.status != "complete":
+            if result is None or result.checkpoint is None or result.status != COMPLETE:
                 continue
             asked = f"ckpt_path={override_value(result.checkpoint)}"
             planned.append(

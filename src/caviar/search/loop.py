@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from rich.table import Table
@@ -14,7 +15,7 @@ from caviar.search.confirm import confirm, confirm_facts, print_plan
 from caviar.search.settings import CONFIRM, TEST
 from caviar.search.stages import refined_sweep, run_stage, stage_facts
 from caviar.search.study import Study
-from caviar.search.verdict import Setting, Verdict, read_verdict, write_verdict
+from caviar.search.verdict import VERDICT, Setting, Verdict, read_verdict, write_verdict
 from caviar.space.sweep_file import SweepFile
 from caviar.view import (
     console,
@@ -24,8 +25,6 @@ from caviar.view import (
     shown_path,
     stage_command,
 )
-
-VERDICT = "verdict.json"
 
 
 def stage(study: Study, sweep: SweepFile) -> None:
@@ -119,17 +118,16 @@ def print_verdict(verdict: Verdict, study: Study) -> None:
     rows += [(s.note, s) for s in verdict.others]
     names = sorted({*verdict.default.test, *verdict.winner.test})
     head, settings = setting_columns([s.point or verdict.defaults for _, s in rows])
-    table = plain_table(f"{study.name}: default against winner", "", metric, *names)
+    table = plain_table(f"{study.name}: default against winner", "", metric, "seeds", *names)
     found = plain_table("settings", "", "found as", *head)
     for (label, setting), row in zip(rows, settings, strict=True):
         tests = [_mean(setting.test[name]) if name in setting.test else "" for name in names]
-        table.add_row(label, _mean(setting.values), *tests)
+        table.add_row(label, _mean(setting.values), str(len(setting.values)), *tests)
         found.add_row(label, setting.origin or "conf/", *row)
     console.print(table)
     console.print(found)
     console.print(
-        f"mean ± s.e. of {len(verdict.winner.values)} fresh seeds ({len(verdict.default.values)} "
-        f"for the default); noise σ = {verdict.noise:.3g}; {verdict.trials} trainings in all"
+        f"mean ± s.e. over fresh seeds; {verdict.noise_text}; {verdict.trials} trainings in all"
     )
     console.print(f"[bold]{verdict.sentence()}[/bold]")
 
@@ -150,6 +148,8 @@ def _finish(study: Study) -> None:
 
 
 def _mean(values: list[float]) -> str:
+    if not all(map(math.isfinite, values)):
+        return f"{sum(not math.isfinite(v) for v in values)} of {len(values)} diverged"
     setting = Setting("", {}, values, [])
     return f"{setting.mean:.4g} ± {setting.standard_error:.2g}"
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from caviar.ledger import Trial
 from caviar.search.study import Study
-from caviar.space import Axis, Choice, OneMinusLog, Space
+from caviar.search.trials_picture import COLOURS, MARKERS, draw_trials
+from caviar.space import Space
 from caviar.space.sweep_file import SweepFile
+from caviar.view import best_trials
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Okabe & Ito: told apart by the colour-blind, too. One for each stage.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def draw_pictures(study: Study) -> list[tuple[Path, str]]:
@@ -36,7 +34,7 @@ def draw_pictures(study: Study) -> list[tuple[Path, str]]:
     }
     left = []
     pictures = {
-        "trials.png": (_draw_trials, "every trial, and the box that each stage drew from"),
+        "trials.png": (draw_trials, "every trial, and the box that each stage drew from"),
         "curves.png": (_draw_curves, "learning curves of all trials"),
         "best.png": (_draw_best, "best value so far against number of trials"),
     }
@@ -50,36 +48,6 @@ def draw_pictures(study: Study) -> list[tuple[Path, str]]:
         plt.close(figure)
         left.append((path, what))
     return left
-
-
-def _draw_trials(
-    ax: Axes, study: Study, trials: dict[str, list[Trial]], spaces: dict[str, Space]
-) -> None:
-    from matplotlib.patches import Rectangle
-
-    first = next(iter(spaces.values()))
-    across, up = _two_axes(first)
-    best = _best([t for stage in trials.values() for t in stage], study.mode)
-    for i, (stage, space) in enumerate(spaces.items()):
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-        done = [t for t in trials[stage] if t.result and t.status == "complete"]
-        bad = [t for t in trials[stage] if t.result and t.status != "complete"]
-        x, y = ([_shown(axis, t) for t in done] for axis in (across, up))
-        ax.scatter(x, y, s=34, c=colour, marker=marker, label=stage, alpha=0.85, lw=0)
-        x, y = ([_shown(axis, t) for t in bad] for axis in (across, up))
-        ax.scatter(x, y, s=30, c=colour, marker="x", alpha=0.7)
-        (left, right), (low, high) = (_ends(space.axis(a.name), a) for a in (across, up))
-        box = Rectangle((left, low), right - left, high - low, fill=False, ec=colour, lw=1.6)
-        ax.add_patch(box)
-    if best is not None:
-        point = (_shown(across, best), _shown(up, best))
-        ax.scatter(*point, s=190, facecolors="none", edgecolors="black", lw=1.5, label="best")
-    if any(t.result and t.status != "complete" for stage in trials.values() for t in stage):
-        ax.scatter([], [], c="grey", marker="x", label="diverged or failed")
-    for axis, direction in ((across, "x"), (up, "y")):
-        _label(ax, axis, direction)
-    ax.set_title(f"{study.name}: trials of every stage, boxes drawn by refine", loc="left")
-    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _draw_curves(
@@ -116,10 +84,11 @@ def _draw_curves(
             lw=2.2,
             label=f"best, {best.stage}/{best.number}",
         )
-    if values and min(values) > 0:
+    if study.mode == "min" and values and min(values) > 0:
         ax.set_yscale("log")
         # A run about to diverge passes all bounds; the picture is about the others.
-        ax.set_ylim(min(values) * 0.9, min(max(values), 20 * float(np.median(values))))
+        ax.set_ylim(min(values) * 0.9, min(max(values) * 1.1, 20 * float(np.median(values))))
+    _whole_numbers(ax)
     ax.set_xlabel("epoch")
     ax.set_ylabel(study.metric)
     ax.set_title(f"{study.name}: learning curves of all trials", loc="left")
@@ -147,56 +116,22 @@ def _draw_best(
         shown += values
         start += len(members)
     ax.step(range(1, len(line) + 1), line, where="post", c="black", lw=1.8, label="best so far")
-    if shown and min(shown) > 0:
+    if study.mode == "min" and shown and min(shown) > 0:
         ax.set_yscale("log")
+    _whole_numbers(ax)
     ax.set_xlabel("number of trials")
     ax.set_ylabel(study.metric)
     ax.set_title(f"{study.name}: best value against number of trials", loc="left")
     ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _two_axes(space: Space) -> tuple[Axis, Axis]:
-    """Learning rate across and momentum up, as in the lecture, or the first two there are."""
-    across = next((a for a in space if a.key.endswith(".lr")), space.axes[0])
-    others = [a for a in space if a is not across]
-    momentum = [a for a in others if a.key.endswith((".momentum", ".beta1"))]
-    return across, (momentum or others or [across])[0]
+def _whole_numbers(ax: Axes) -> None:
+    """Epochs and trials come whole."""
+    from matplotlib.ticker import MaxNLocator
 
-
-def _shown(axis: Axis, trial: Trial) -> float:
-    value = trial.point.get(axis.name)
-    if isinstance(axis.scale, Choice):
-        return float(axis.scale.values.index(value)) if value in axis.scale.values else np.nan
-    return np.nan if value is None else float(value)
-
-
-def _ends(axis: Axis, first: Axis) -> tuple[float, float]:
-    if not isinstance(axis.scale, Choice):
-        return axis.scale.low, axis.scale.high
-    if isinstance(first.scale, Choice):
-        places = [first.scale.values.index(v) for v in axis.scale.values]
-        return min(places) - 0.4, max(places) + 0.4
-    return float(axis.scale.values[0]), float(axis.scale.values[0])  # frozen
-
-
-def _label(ax: Axes, axis: Axis, direction: str) -> None:
-    """Name the axis and put it on its own scale; 1-β reversed, so that β grows to the right."""
-    target: Any = ax.xaxis if direction == "x" else ax.yaxis
-    set_label = ax.set_xlabel if direction == "x" else ax.set_ylabel
-    set_label(axis.key)
-    if axis.scale.kind in ("log", "one_minus_log", "log_integer"):
-        (ax.set_xscale if direction == "x" else ax.set_yscale)("log")
-    if isinstance(axis.scale, OneMinusLog):
-        (ax.invert_xaxis if direction == "x" else ax.invert_yaxis)()
-        target.set_major_formatter(lambda c, _: f"{1 - c:.12g}")
-        target.set_minor_formatter("")
-        set_label(f"{axis.key}, log in 1-β")
-    if isinstance(axis.scale, Choice):
-        target.set_ticks(range(len(axis.scale.values)), [str(v) for v in axis.scale.values])
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _best(trials: Sequence[Trial], mode: str) -> Trial | None:
-    from caviar.view import best_trials
-
     found = best_trials(trials, mode, 1)
     return found[0] if found else None

@@ -136,10 +136,14 @@ def refined_sweep(
             seed=study.settings.seed,
         )
     except TooFewTrials as error:
-        raise UserError(
-            f"study {study.name}: {error}; run more of stage {parent} first, with a larger "
-            "num_trials"
-        ) from None
+        if losses and all(map(math.isinf, losses)):
+            mend = (
+                "search lower learning rates under another name: search.study=ANOTHER_NAME "
+                "space.optimizer.lr='${log:1e-6,1e-2}'"
+            )
+        else:
+            mend = f"run more of stage {parent} first, with a larger num_trials"
+        raise UserError(f"study {study.name}: {error}; {mend}") from None
     diverged = sum(math.isinf(loss) for loss in losses)
     notes = [
         f"Refined ({study.settings.refine}) from {parent}: {len(pooled)} trials of all stages, "

@@ -11,6 +11,7 @@ from typing import Any
 
 from caviar.errors import SearchFailed, UserError
 from caviar.ledger import RUNNING, WAITING, Ledger, Trial
+from caviar.live import StageView
 from caviar.overrides import (
     command_line,
     joined,
@@ -22,7 +23,7 @@ from caviar.result import FAILED
 from caviar.search.settings import CONFIRM, POINTER, TEST, SearchSettings
 from caviar.space import Space
 from caviar.space.sweep_file import SweepFile
-from caviar.view import StageView, shown_path
+from caviar.view import shown_path
 
 Launch = Callable[[Sequence[Sequence[str]], int], Any]
 
@@ -143,12 +144,13 @@ class Study:
             self.ledger.add(stage, planned.point, space, planned.seed, planned.note)
         known = self.ledger.trials(stage)[: len(plan)]
         waiting = [t.number for t in known if t.status == WAITING]
+        returned = None
         if waiting:
             jobs = [self._job(stage, number, plan[number]) for number in waiting]
             with StageView(self.ledger, stage, len(plan), metric or self.metric, self.mode):
                 returned = self.launch(jobs, waiting[0])
             known = self.ledger.trials(stage)[: len(plan)]
-            self._check_started(stage, known, returned)
+        self._check_finished(stage, waiting, known, returned)
         if known and all(t.status == FAILED for t in known):
             assert known[0].result is not None
             raise SearchFailed(
@@ -177,19 +179,25 @@ class Study:
         overrides = rewrite_one_minus(self.trial_overrides(planned, fixed))
         return [*overrides, *(f"{key}={override_value(value)}" for key, value in place.items())]
 
-    def _check_started(self, stage: str, known: Sequence[Trial], returned: Any) -> None:
-        """A job that could not even claim its trial is no trial's fault, and must be seen."""
-        stuck = [t.number for t in known if t.status == WAITING]
-        for job in returned or ():
-            if stuck and isinstance(getattr(job, "_return_value", None), Exception):
-                raise job._return_value
-        if stuck:
-            raise SearchFailed(f"trials {stuck} of {stage} did not start; run the command again")
-        elsewhere = {t.number: t.host for t in known if t.status == RUNNING}
-        if elsewhere:
+    def _check_finished(
+        self, stage: str, waiting: Sequence[int], known: Sequence[Trial], returned: Any
+    ) -> None:
+        """A job that could not write into the ledger is no trial's fault, and must be seen."""
+        unfinished = {t.number: t.host for t in known if not t.finished}
+        for number, job in zip(waiting, returned or (), strict=False):
+            error = getattr(job, "_return_value", None)
+            if number in unfinished and isinstance(error, OSError):
+                raise SearchFailed(
+                    f"trial {number} of {stage} could not be written down: {error}; mend that, "
+                    "and run the command again"
+                )
+            if number in unfinished and isinstance(error, Exception):
+                raise error
+        if unfinished:
+            hosts = ", ".join(sorted({h for h in unfinished.values() if h})) or "no machine"
             raise SearchFailed(
-                f"trials {sorted(elsewhere)} of {stage} run on {', '.join(set(elsewhere.values()))}"
-                "; when they are done, run the command again"
+                f"trials {sorted(unfinished)} of {stage} are not finished, and run on {hosts}; "
+                "run the command again when they are done"
             )
 
 

@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from caviar.result import finite
+
 DEFAULT = "default"
+VERDICT = "verdict.json"  # in the study's folder; its presence says that the study is complete
 CLEAR = 2.0  # standard errors of the difference, from which a gain is more than noise
 
 
@@ -64,8 +67,14 @@ class Verdict:
 
     @property
     def gain_in_noise(self) -> float:
-        """The gain in units of σ."""
-        return self.gain / self.noise if self.noise > 0 else math.copysign(math.inf, self.gain)
+        """The gain in units of σ; NaN where σ is not known, or zero."""
+        return self.gain / self.noise if self.noise > 0 else math.nan
+
+    @property
+    def noise_text(self) -> str:
+        """σ, or why there is none."""
+        known = math.isfinite(self.noise)
+        return f"noise σ = {self.noise:.3g}" if known else "noise σ unknown: the default diverged"
 
     @property
     def gain_error(self) -> float:
@@ -94,9 +103,8 @@ class Verdict:
             )
         if not math.isfinite(self.gain):
             return "The default setting diverged with at least one seed; the winner did not."
-        gain = (
-            f"{self.gain:.3g} ± {self.gain_error:.2g} in {self.metric}, {self.gain_in_noise:.1f} σ"
-        )
+        units = f", {self.gain_in_noise:.1f} σ" if math.isfinite(self.gain_in_noise) else ""
+        gain = f"{self.gain:.3g} ± {self.gain_error:.2g} in {self.metric}{units}"
         if self.clear:
             return f"The winner beats the default by {gain}: more than seeds alone explain."
         return (
@@ -137,17 +145,28 @@ def write_verdict(verdict: Verdict, path: Path) -> None:
         "sentence": verdict.sentence(),
     }
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(finite(values), indent=2, allow_nan=False)
+    partial.write_text(text + "\n", encoding="utf-8")
     partial.replace(path)
 
 
 def read_verdict(path: Path) -> Verdict:
     """What `write_verdict` wrote."""
     values = json.loads(path.read_text(encoding="utf-8"))
-    fields = {k: values[k] for k in ("metric", "mode", "noise", "trials", "defaults")}
+    worst = math.inf if values["mode"] == "min" else -math.inf
+
+    def setting(written: dict[str, Any]) -> Setting:
+        return Setting(**{**written, "values": [_or(v, worst) for v in written["values"]]})
+
     return Verdict(
-        default=Setting(**values["default"]),
-        winner=Setting(**values["winner"]),
-        others=[Setting(**s) for s in values["others"]],
-        **fields,
+        default=setting(values["default"]),
+        winner=setting(values["winner"]),
+        others=[setting(s) for s in values["others"]],
+        noise=_or(values["noise"], math.nan),
+        **{k: values[k] for k in ("metric", "mode", "trials", "defaults")},
     )
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    """JSON has neither NaN nor infinity; both are written as null."""
+    return otherwise if value is None else value
