@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,21 @@ def test_an_interrupted_stage_says_so_and_continues(
     again = start("train.py", *STAGE)
     assert "8 complete" in again.wait()
     assert len(finishes(runs)) == 8
+
+
+def test_an_interrupted_run_says_how_to_go_on(start: Start, runs: Path) -> None:
+    process = start("train.py", "trainer.max_epochs=100000", "logger=none")
+    last = runs / "train/0/checkpoints/last.ckpt"
+    until = time.monotonic() + 60
+    while not last.exists():
+        assert process.popen.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.send(signal.SIGINT)
+    printed = process.wait()
+    assert process.code == 130
+    assert f"go on with ckpt_path={last}" in printed
+    assert "Traceback" not in printed
 
 
 def test_a_second_driver_is_refused(start: Start) -> None:

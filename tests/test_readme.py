@@ -90,10 +90,10 @@ def test_commands_and_files_are_found() -> None:
     assert {"src/mine/model.py", "conf/experiment/conv.yaml"} <= set(FILES)
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ELSEWHERE])
-def test_command(project: Path, command: str) -> None:
-    done = subprocess.run(
-        ["bash", "-c", smaller(command)],
+def typed(project: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of it."""
+    return subprocess.run(
+        ["bash", "-c", command],
         cwd=project,
         env=environment(project),
         stdin=subprocess.DEVNULL,
@@ -101,11 +101,37 @@ def test_command(project: Path, command: str) -> None:
         text=True,
         timeout=200,
     )
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ELSEWHERE])
+def test_command(project: Path, command: str) -> None:
+    done = typed(project, smaller(command))
     assert done.returncode == 0, done.stdout + done.stderr
     if "dry_run" not in command and "--cfg" not in command:
         assert "Warning" not in done.stderr
     if "search.dry_run=true" in command:
         assert all(line.startswith("python train.py ") for line in done.stdout.splitlines())
+
+
+def test_a_model_of_ones_own_goes_stage_by_stage(project: Path) -> None:
+    """Every step knows the model and its space from the files that the step before left."""
+    first = "python train.py -m experiment=conv trainer.max_epochs=1 search.study=steps"
+    commands = [f"{first} search.num_trials=5", "caviar refine search.study=steps"]
+    for command in commands:
+        done = typed(project, command)
+        assert done.returncode == 0, done.stdout + done.stderr
+    printed = [line.partition(": ")[2] for line in done.stdout.splitlines() if "next: " in line]
+    for command in (f"{printed[0]} search.num_trials=1", "caviar confirm search.study=steps"):
+        done = typed(project, smaller(command))
+        assert done.returncode == 0, done.stdout + done.stderr
+    done = typed(project, "python train.py experiment=steps_winner")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_output_may_be_cut_short(project: Path) -> None:
+    done = typed(project, "python train.py -m search.dry_run=true | head -1")
+    assert done.stdout.startswith("python train.py ")
+    assert not done.stderr
 
 
 def test_the_test_command_is_what_ci_calls() -> None:

@@ -96,10 +96,13 @@ def print_stage(
 
 
 def plain_table(title: str, *columns: str) -> Table:
-    """A table without lines, for numbers."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    """A table without lines, for numbers: closer on a narrow screen, folded rather than cut."""
+    gap = 2 if console.width >= 100 else 1
+    table = Table(
+        title=title, title_justify="left", box=None, pad_edge=False, padding=(0, gap, 0, 0)
+    )
     for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", overflow="fold")
     return table
 
 

@@ -80,4 +80,4 @@ class Classifier(Module):
         logits = self(x)  # (batch, classes)
         accuracy = (logits.argmax(dim=1) == y).float().mean()
         values = {f"{split}/loss": F.cross_entropy(logits, y), f"{split}/acc": accuracy}
-        self.log_dict(values, batch_size=len(y), sync_dist=True)
+        self.log_dict(values, batch_size=len(y), sync_dist=True, prog_bar=True)
