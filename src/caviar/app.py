@@ -7,22 +7,18 @@ imported only when a model is trained.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from hydra import main as hydra_main
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from caviar import project, resolvers
-from caviar.errors import Terminated
 from caviar.messages import SLIPS, clear_errors
 from caviar.overrides import rewrite_one_minus
+from caviar.signals import tidy_sigterm
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,17 +66,3 @@ def single_run(config: DictConfig, output: Path) -> float | None:
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print_result(result, config.metric.name, output)
     return result.best
-
-
-@contextmanager
-def tidy_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the command as Ctrl-C does; Lightning keeps a handler that it finds."""
-
-    def terminate(number: int, frame: FrameType | None) -> NoReturn:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
