@@ -82,7 +82,7 @@ def refine(
     """
     loss = worst_if_diverged(losses)
     if len(loss) < TOP:
-        raise TooFewTrials(f"{len(loss)} finished trials; refining takes at least {TOP}")
+        raise TooFewTrials(f"finished trials: {len(loss)}; refining takes at least {TOP}")
     if not np.isfinite(loss).any():
         raise TooFewTrials(f"all {len(loss)} trials diverged; there is no good region to find")
     freeze = freeze and len(loss) >= ENOUGH
