@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytorch_lightning as pl
+
 from caviar.training.models import MLP
 
 
@@ -19,6 +21,12 @@ class Exits(MLP):
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         raise SystemExit(3)
+
+
+class Untestable(MLP):
+    """Has no test_step."""
+
+    test_step = pl.LightningModule.test_step
 
 
 class UndefinedScore(MLP):

@@ -56,6 +56,15 @@ def test_a_number_is_never_meant_to_be_a_text_or_a_target():
         assert "did you mean" not in found.message
 
 
+@pytest.mark.parametrize(
+    "scale", [Linear(0.9, 1.2), Log(0.5, 1.0), Choice((0.9, 1.0)), Linear(-0.1, 0.9)]
+)
+def test_a_beta_stays_below_one(scale):
+    (found,) = problems("optimizer.momentum", scale, {"optimizer": {"momentum": 0.9}})
+    assert found.fatal
+    assert "leaves [0, 1)" in found.message
+
+
 def test_a_refined_range_may_leave_the_default_outside():
     space = Space((Axis("model.width", Integer(100, 128)),))
     config = {"model": {"width": 64}}

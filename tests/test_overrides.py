@@ -80,6 +80,7 @@ def test_other_interpolations_are_left_alone():
 
 def test_of_several_overrides_for_one_key_the_last_remains():
     parts = (["a=1", "b.c=1", "~d"], ["one_minus.b.c=0.1", "+d=2"], ["a=3"])
+    assert joined(["+a=1"], ["a=2"], ["a=3"]) == ("+a=3",)
     assert joined(*parts) == ("~d", "one_minus.b.c=0.1", "+d=2", "a=3")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from caviar.search.verdict import (
     write_verdict,
 )
 from caviar.search.winner import winner_text
+from caviar.space import Choice, Log, Scale, Space
 from caviar.space.sweep_file import SweepFile
 from conftest import FAST, Main
 
@@ -135,6 +137,83 @@ def test_a_stages_own_overrides_are_not_the_target(main: Main, runs: Path) -> No
 
 
 @pytest.mark.slow
+def test_files_edited_by_hand_are_used_or_refused(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("-m", *FAST, "search.study=s", "search.num_trials=5", "space=tiers_1_2") == 0
+    first = SweepFile.read(runs / "s/01_coarse.yaml")
+    file = runs / "s/02_fine.yaml"
+    stage = ["-m", "search.study=s", f"search.sweep={file}", "search.num_trials=1"]
+
+    def edited(**scales: Scale) -> SweepFile:
+        names = {a.key.rpartition(".")[2]: a.name for a in first.space}
+        space = first.space.replace({names[k]: v for k, v in scales.items()})
+        return replace(first, stage="02_fine", space=space)
+
+    edited(batch_size=Choice((64, 256))).write(file)
+    assert main(*stage) == 2
+    assert "01_coarse had no 256 among its choices" in capsys.readouterr().err
+    less = Space(tuple(first.space)[:-1])
+    replace(first, stage="02_fine", space=less).write(file)
+    assert main(*stage) == 2
+    assert "search other axes" in capsys.readouterr().err
+    assert Ledger.open(str(runs / "s/study.journal"), "s").stages() == ["01_coarse"]
+
+    # A whole search takes what it finds.
+    edited(lr=Log(0.011, 0.012), width=Choice((64,))).write(file)
+    few = ["search.stages.coarse.num_trials=5", "~search.stages.finest", "callbacks=default"]
+    again = ["-m", "search.action=search", *FAST, "search.study=s", "space=tiers_1_2", *few]
+    replace(first, num_trials=1, stage="02_fine", space=edited(lr=Log(0.011, 0.012)).space).write(
+        file
+    )
+    few_seeds = ["search.confirm.default_seeds=2", "search.confirm.top=1"]
+    own = 'search.stages.fine.overrides=["trainer.max_epochs=1"]'
+    again = [a for a in again if a not in ("callbacks=none", "callbacks=default")]
+    assert main(*again, *few_seeds, own) == 2  # the coarse stage was begun with callbacks=none
+    assert "callbacks=none" in capsys.readouterr().err
+    assert main(*stage) == 0
+    (trial,) = Ledger.open(str(runs / "s/study.journal"), "s").trials("02_fine")
+    assert 0.011 <= trial.point["optimizer.lr"] <= 0.012
+
+    # Once begun, a file that says otherwise is left alone.
+    edited(lr=Log(0.02, 0.03)).write(file)
+    text = file.read_text()
+    assert main("-m", "search.study=s", "search.stage=02_fine", "search.num_trials=1") == 2
+    assert file.read_text() == text
+
+
+@pytest.mark.slow
+def test_a_later_stage_keeps_what_the_study_shares(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seed, sampler and shared overrides go on, also past a stage with overrides of its own."""
+    few = ["search.num_trials=1", "space=tier_1"]
+    sampling = ["search.seed=4", "search.sampler=sobol"]
+    fast = ["logger=none", "trainer.max_epochs=2"]
+    assert main("-m", "search.study=s", *few, *sampling, *fast) == 0
+    first = SweepFile.read(runs / "s/01_coarse.yaml")
+    own = 'search.stages.fine.overrides=["trainer.max_epochs=1"]'
+    overrides = ("logger=none", "trainer.max_epochs=1")
+    replace(first, stage="02_fine", overrides=overrides).write(runs / "s/02_fine.yaml")
+    assert main("-m", "search.study=s", "search.stage=02_fine", own) == 0
+    facts = Ledger.open(str(runs / "s/study.journal"), "s").facts("02_fine")
+    assert (facts["seed"], facts["sampler"]) == (4, "sobol")
+    capsys.readouterr()
+    confirm = ["-m", "search.action=confirm", "search.study=s", "search.dry_run=true"]
+    assert main(*confirm) == 0
+    assert "trainer.max_epochs=2" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_tested_is_refused_before_training(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(*TINY, "model._target_=broken_models.Untestable") == 2
+    assert "has no test_step" in capsys.readouterr().err
+    assert not runs.exists()
+
+
+@pytest.mark.slow
 def test_a_setting_is_confirmed_once_however_often_it_was_drawn(main: Main, runs: Path) -> None:
     one_choice = ["space=tier_2", "~space.optimizer", "~space.model"]
     assert (
@@ -233,9 +312,15 @@ def test_the_winner_keeps_what_the_search_fixed() -> None:
     found = verdict([1.0, 1.0], [0.5, 0.5], noise=0.1)
     found.winner.point = {"optimizer.lr": 0.1, "one_minus.optimizer.momentum": 0.02}
     overrides = ["experiment=breast_cancer", "optimizer=sgd", "trainer.max_epochs=3", "~logger"]
-    written = yaml.safe_load(winner_text("s", found, overrides))
+    written = yaml.safe_load(winner_text("s", "breast_cancer", found, overrides))
     assert written["defaults"] == ["breast_cancer", {"override /optimizer": "sgd"}, "_self_"]
     assert written["optimizer"] == {"lr": 0.1, "momentum": 0.98}
     assert written["trainer"] == {"max_epochs": 3}
     assert written["name"] == "s_winner"  # its own, so that its study is not this one
-    assert "~logger" in winner_text("s", found, overrides)
+    assert "~logger" in winner_text("s", "breast_cancer", found, overrides)
+
+
+def test_a_fixed_complement_may_be_a_whole_number() -> None:
+    found = verdict([1.0, 1.0], [0.5, 0.5], noise=0.1)
+    written = yaml.safe_load(winner_text("s", None, found, ["one_minus.optimizer.momentum=1"]))
+    assert written["optimizer"]["momentum"] == 0.0

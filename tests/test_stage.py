@@ -112,12 +112,12 @@ def test_a_later_stage_runs_the_file_that_refine_wrote(main: Main, runs: Path) -
     assert main(*STAGE, "search.num_trials=1") == 0
     assert main(*STAGE, "search.stage=02_fine") == 2
     first = SweepFile.read(runs / "s/01_coarse.yaml")
-    narrow = Space((Axis("optimizer.lr", Log(0.01, 0.1)),))
+    narrow = first.space.replace({"optimizer.lr": Log(0.011, 0.012)})
     replace(first, stage="02_fine", space=narrow).write(runs / "s/02_fine.yaml")
     for _ in range(2):
         assert main(*STAGE, "search.stage=02_fine") == 0
     (trial,) = trials(runs, "02_fine")
-    assert list(trial.point) == ["optimizer.lr"]
+    assert 0.011 <= trial.point["optimizer.lr"] <= 0.012
 
 
 @pytest.mark.slow
@@ -216,9 +216,18 @@ def test_the_test_set_stays_closed(main: Main, runs: Path) -> None:
         (["search.action=search", "callbacks=none"], ["confirm must test one"]),
         (
             ["search.action=search", 'search.stages.finest.overrides=["model.widht=3"]'],
-            ["no key model.widht", "did you mean model.width?"],
+            ["search.stages", "no key model.widht", "did you mean model.width?"],
         ),
         (["search.storage=postgresql://me:secret@h/d"], ["PGPASSWORD"]),
+        (["ckpt_path=a.ckpt"], ["trained from its own start"]),
+        (["fit=false"], ["trained from its own start"]),
+        (["metric.mode=maximum"], ["metric.mode=maximum should be one of min, max"]),
+        (["threads=0"], ["threads=0 should be a whole number from 1 on"]),
+        (["scheduler=null"], ["scheduler=null: a group needs a choice", "scheduler=none"]),
+        (["+space.seed=${integer:0,100}"], ["a seed is no hyperparameter"]),
+        (["space.optimizer.momentum=${linear:0.9,1.2}"], ["leaves [0, 1)"]),
+        (["+space.model.dropout=${linear:0,0.5,3}"], ["model.dropout: ${linear:…} takes two"]),
+        (["search.action=search", "debug=fast"], ["fast_dev_run"]),
         (["search.num_trial=3"], ["did you mean search.num_trials?"]),
         (["search.num_trials=0"], ["search.num_trials=0 should be 1 or more"]),
         (["search.num_trials=x"], ["search.num_trials"]),
@@ -251,6 +260,17 @@ def test_linear_over_decades_is_warned_of(main: Main, capsys: pytest.CaptureFixt
     printed = capsys.readouterr()
     assert "warning: command line: optimizer.lr" in printed.err
     assert len(lines(printed.out)) == 1
+
+
+@pytest.mark.parametrize("name", ["search.study=2024", "name=2024"])
+def test_a_study_may_be_named_by_a_number(main: Main, runs: Path, name: str) -> None:
+    assert main("-m", *FAST, "trainer.max_epochs=1", "search.num_trials=1", name) == 0
+    assert (runs / "2024/01_coarse/0/result.json").exists()
+
+
+def test_overrides_in_another_order_are_the_same(main: Main) -> None:
+    assert main(*STAGE, "search.num_trials=1") == 0
+    assert main("-m", *reversed(FAST), "search.study=s", "search.num_trials=1") == 0
 
 
 def test_the_sweeper_is_found_by_hydra() -> None:

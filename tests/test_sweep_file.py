@@ -247,7 +247,7 @@ def test_a_truncated_file_is_refused_or_whole_so_far(tmp_path, length):
         (TEXT[TEXT.index("  optimizer.lr") :], "", "parameters holds no axis"),
         (TEXT[TEXT.index("    values") :], "", "parameters.data.batch_size: it says nothing"),
         ("name: digits", "name: [digits", "is no valid YAML"),
-        (TEXT, "- a list\n", "a sweep file is a mapping"),
+        (TEXT, "- a list\n", "it holds no mapping"),
     ],
 )
 def test_a_bad_file_is_refused_with_its_path(tmp_path, old, new, words):

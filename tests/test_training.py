@@ -80,7 +80,7 @@ def test_the_last_checkpoint_is_of_the_last_epoch_and_resumes_keep_the_best(
     assert torch.load(last, weights_only=True)["epoch"] == 5
 
     assert main(*worse, "trainer.max_epochs=7", "optimizer.lr=0.5", f"ckpt_path='{last}'") == 0
-    assert "goes on with the checkpoint's lr=1; optimizer.lr=0.5" in capsys.readouterr().err
+    assert "goes on with the checkpoint's lr=1.0; optimizer.lr=0.5" in capsys.readouterr().err
     second = result(runs, 1)
     assert second["best"] <= first["best"]
     kept = torch.load(str(second["checkpoint"]), weights_only=True)
@@ -89,6 +89,23 @@ def test_the_last_checkpoint_is_of_the_last_epoch_and_resumes_keep_the_best(
 
     assert main(*worse, "trainer.max_epochs=6", f"ckpt_path='{last}'") == 2
     assert "leaves nothing to train; write trainer.max_epochs=12" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_a_resume_cannot_change_is_said(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = ["logger=none", "trainer.max_epochs=1"]
+    assert main(*quick, "scheduler=cosine") == 0
+    last = runs / "train/0/checkpoints/last.ckpt"
+    resume = ["logger=none", "trainer.max_epochs=2", f"ckpt_path='{last}'"]
+    assert main(*resume, "optimizer=adam") == 2
+    assert "was trained with another optimizer, which has no betas, eps" in capsys.readouterr().err
+    assert main(*resume, "scheduler=cosine", "metric.name=val/acc", "metric.mode=max") == 0
+    assert "checkpoint's T_max=1; scheduler.T_max=2 is not applied" in capsys.readouterr().err
+    found = result(runs, 2)
+    assert (found["best_epoch"], found["best"]) == (1, found["last"])
+    assert 0 < found["best"] <= 1  # an accuracy, not the old loss
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04torn"])
@@ -127,6 +144,8 @@ def test_a_resumed_run_goes_on_where_it_was(main: Main, runs: Path) -> None:
         (["ckpt_path=nowhere.ckpt"], "ckpt_path=nowhere.ckpt: there is no such file"),
         (["fit=false"], "fit=false and test=false leave nothing to do"),
         (["fit=false", "test=true"], "needs a model to test"),
+        (["seed=-1"], "seed=-1 should be a whole number from 0 on, or null"),
+        (["seed=abc"], "seed=abc should be"),
         (["optimizer.lr=-1"], "optimizer (_target_ torch.optim.SGD)"),
         (["optimizer=sdg"], "sdg"),
         (["model.widht=3"], "widht"),

@@ -64,10 +64,11 @@ def refine(overrides: Overrides = None, force: Force = False) -> None:
     from caviar.errors import UserError
     from caviar.overrides import joined
     from caviar.search.loop import print_refinement, refuse_when_confirmed
-    from caviar.search.stages import refined_sweep, shared_overrides
+    from caviar.search.stages import inherit_sampling, refined_sweep, shared_overrides
     from caviar.view import console, shown_path, stage_command
 
     study = _study(overrides)
+    inherit_sampling(study, overrides or [])
     refuse_when_confirmed(study)
     names = study.settings.stage_names()
     begun = study.stages()

@@ -43,6 +43,16 @@ def clear_errors() -> Iterator[None]:
             raise
         print(f"error: {message(error)}", file=sys.stderr)
         sys.exit(USER_ERROR)
+    except ValueError as error:
+        if wants_traceback or "Config group override must be" not in str(error):
+            raise
+        group = next((a.partition("=")[0] for a in sys.argv if a.endswith("=null")), "a group")
+        print(
+            f"error: {group}=null: a group needs a choice; write one of conf/{group}/, such as "
+            f"{group}=none where there is one, or '~{group}' to leave it out",
+            file=sys.stderr,
+        )
+        sys.exit(USER_ERROR)
     except OSError as error:
         if wants_traceback or error.errno not in DISK:
             raise

@@ -59,8 +59,10 @@ def joined(*parts: Iterable[str]) -> tuple[str, ...]:
     last: dict[str, str] = {}
     for override in (o for part in parts for o in part):
         name = ("~" if override.startswith("~") else "") + override_key(override)
-        last.pop(name, None)
-        last[name] = override
+        before = last.pop(name, "")
+        # What the first one had to add, the last one must add as well.
+        adds = before.startswith("+") and not override.startswith("+")
+        last[name] = f"+{override}" if adds else override
     return tuple(last.values())
 
 

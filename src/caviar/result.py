@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,11 @@ class Result:
         partial = folder / "result.json.partial"
         partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
         partial.replace(folder / "result.json")
+
+
+def test_metric(metric: str) -> str:
+    """The name of a validation metric on the test set: `val/loss` → `test/loss`."""
+    return re.sub(r"^(validation|valid|val)(?=\W|_)", "test", metric)
 
 
 def finite(value: Any) -> Any:

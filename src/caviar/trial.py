@@ -29,7 +29,7 @@ def run_trial(config: DictConfig, output: Path) -> float | None:
     stage, number = config.trial.stage, config.trial.number
     if config.test and stage != TEST:
         raise UserError("test=true: the test set is locked during a search; confirm opens it once")
-    ledger = Ledger.open(storage_of(config), config.search.study)
+    ledger = Ledger.open(storage_of(config), str(config.search.study))
     claimed = False
     try:
         with uninterrupted():

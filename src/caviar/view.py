@@ -122,7 +122,7 @@ def print_result(result: Result, metric: str, folder: Path) -> None:
         f"seed {result.seed}"
     )
     for name, value in sorted(result.metrics.items()):
-        if name.startswith("test/"):
+        if name.startswith("test"):
             console.print(f"{name} {value:.4g}")
     console.print(f"in {shown_path(folder)}: result.json, the checkpoints and the logs")
 

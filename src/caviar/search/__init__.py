@@ -11,11 +11,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from caviar.overrides import joined, rewrite_one_minus
+from caviar.rules import check_root
 from caviar.search import checks, loop
 from caviar.search.settings import DEFAULT_TRIALS, SearchSettings, storage_of, study_folder
 from caviar.search.sources import config_sources
 from caviar.search.stages import (
     coarse_sweep,
+    inherit_sampling,
     plan,
     search_overrides,
     shared_overrides,
@@ -39,6 +41,7 @@ def run(config: DictConfig, arguments: Sequence[str], launch: Launch, loader: An
     Raises:
         UserError: before anything ran.
     """
+    check_root(config)
     checks.no_grid(config, arguments)
     checks.no_seed(arguments)
     if config.search.sweep is not None and not checks.names_study(arguments):
@@ -55,15 +58,21 @@ def run(config: DictConfig, arguments: Sequence[str], launch: Launch, loader: An
     )
     if settings.action == "confirm":
         study.require()
-        checks.trainable(_composed(loader, shared_overrides(study)), keeps_checkpoint=True)
+        inherit_sampling(study, arguments)
+        trained = _composed(loader, shared_overrides(study))
+        checks.trainable(trained, keeps_checkpoint=True)
+        if not study.complete:
+            checks.has_test_step(trained)
         loop.confirm_only(study)
         return
-    sweep = first_sweep(study, config, arguments, loader)
+    sweep, trained = first_sweep(study, config, arguments, loader)
     checks.no_fixed_axis(sweep)
     study.metric, study.mode = sweep.metric, sweep.mode
     if settings.dry_run:
-        study.print_commands(plan(sweep, settings), sweep.overrides)
+        study.print_commands(plan(sweep, study.settings), sweep.overrides)
     elif settings.action == "search":
+        if not study.complete:
+            checks.has_test_step(trained)
         loop.search(study, sweep)
     else:
         loop.stage(study, sweep)
@@ -71,24 +80,29 @@ def run(config: DictConfig, arguments: Sequence[str], launch: Launch, loader: An
 
 def first_sweep(
     study: Study, config: DictConfig, arguments: Sequence[str], loader: Any
-) -> SweepFile:
-    """The stage that the config asks for: a sweep file, or the space; checked."""
+) -> tuple[SweepFile, DictConfig]:
+    """The stage that the config asks for, a sweep file or the space, and what its trials train;
+    both checked."""
     settings = study.settings
     names = settings.stage_names()
     searching = settings.action == "search"
     if searching:  # a slip in the last stage's overrides is better found now than then
         for declared in names.values():
             if declared.overrides:
-                trained = _composed(loader, joined(study.overrides, declared.overrides))
-                checks.trainable(trained, keeps_checkpoint=False)
+                with checks.named("search.stages: overrides"):
+                    trained = _composed(loader, joined(study.overrides, declared.overrides))
+                    checks.trainable(trained, keeps_checkpoint=False)
     file = stage_file(study)
+    if file is not None and study.stages() and not searching:
+        inherit_sampling(study, arguments)
+        settings = study.settings
     if file is None:
         checks.trainable(config, keeps_checkpoint=searching)
         root = Path(config.paths.root)
         space = checks.parse_space(config, config_sources(loader, root, arguments))
         stage = settings.stage or next(iter(names))
         trials = names[stage].num_trials if stage in names else DEFAULT_TRIALS
-        return coarse_sweep(study, space, stage, settings.num_trials or trials)
+        return coarse_sweep(study, space, stage, settings.num_trials or trials), config
     sweep = sweep_with_overrides(file, study.overrides)
     # The file's own overrides decide what is trained, such as another model.
     trained = _composed(loader, sweep.overrides)
@@ -97,7 +111,8 @@ def first_sweep(
     checks.check_space(sweep.space, trained, [], str(file))
     stage = next(iter(names)) if searching else sweep.stage
     trials = settings.num_trials or sweep.num_trials or DEFAULT_TRIALS
-    return replace(sweep, study=study.name, stage=settings.stage or stage, num_trials=trials)
+    sweep = replace(sweep, study=study.name, stage=settings.stage or stage, num_trials=trials)
+    return sweep, trained
 
 
 def _composed(loader: Any, overrides: Sequence[str]) -> DictConfig:

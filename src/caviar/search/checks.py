@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from caviar.errors import UserError
+from caviar.messages import SLIPS, message
 from caviar.overrides import override_key
+from caviar.rules import check_root
 from caviar.space import Space, SpaceError, lint
 from caviar.space.sweep_file import SweepFile
 
@@ -43,6 +46,11 @@ def no_seed(arguments: Sequence[str]) -> None:
 def no_fixed_axis(sweep: SweepFile) -> None:
     """What the command line fixes cannot be drawn as well."""
     names = {axis.key: axis.name for axis in sweep.space}
+    if "seed" in names:
+        raise UserError(
+            "space.seed: every trial has a seed of its own, made from search.seed; a seed is no "
+            "hyperparameter, and confirm trains with several"
+        )
     for override in sweep.overrides:
         key = override_key(override)
         if key in names:
@@ -75,8 +83,19 @@ def trainable(config: DictConfig, keeps_checkpoint: bool) -> None:
         config: what the trials train.
         keeps_checkpoint: a confirmation follows, which tests the checkpoint of the best epoch.
     """
+    check_root(config)
     no_test(config)
     one_device(config)
+    if config.ckpt_path is not None or not config.fit:
+        raise UserError(
+            f"ckpt_path={config.ckpt_path} fit={config.fit}: a trial of a search is trained from "
+            "its own start, else its setting is not what it was trained with; leave both out"
+        )
+    if keeps_checkpoint and config.trainer.get("fast_dev_run"):
+        raise UserError(
+            "trainer.fast_dev_run (debug=fast) keeps no checkpoint, and confirm must test one; "
+            "write trainer.max_epochs=1"
+        )
     callbacks = (config.callbacks or {}).values()
     names = [str(c.get("_target_")) for c in callbacks if OmegaConf.is_config(c)]
     if keeps_checkpoint and not any(name.endswith("Checkpoint") for name in names):
@@ -84,6 +103,32 @@ def trainable(config: DictConfig, keeps_checkpoint: bool) -> None:
             "the callbacks keep no checkpoint, and confirm must test one; write "
             "callbacks=default, or run single stages without: python train.py -m callbacks=none"
         )
+
+
+def has_test_step(config: DictConfig) -> None:
+    """Refuse a model that confirm could not test, before it is trained many times. Imports it."""
+    from hydra.utils import get_object
+    from pytorch_lightning import LightningModule
+
+    model = config.model.get("_target_")
+    try:
+        found = get_object(model)
+    except Exception:
+        return  # the first trial says what is wrong with it
+    if isinstance(found, type) and getattr(found, "test_step", 0) is LightningModule.test_step:
+        raise UserError(
+            f"{model} has no test_step, and confirm must test it; write one beside its "
+            "validation_step, and log the same metric as test/… there"
+        )
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Name the place in front of a message of Hydra's, which does not know of it."""
+    try:
+        yield
+    except SLIPS as error:
+        raise UserError(f"{where}: {message(error)}") from None
 
 
 def no_test(config: DictConfig) -> None:
@@ -121,7 +166,8 @@ def parse_space(config: DictConfig, sources: Sequence[tuple[str, DictConfig]]) -
         raise UserError(_located(error.key, error.message, sources)) from None
     except OmegaConfBaseException as error:
         key = (error.full_key or "").removeprefix("space.")
-        raise UserError(_located(key, str(error).splitlines()[0], sources)) from None
+        words = message(error).splitlines()[0].removeprefix(f"{error.full_key}: ")
+        raise UserError(_located(key, words, sources)) from None
     if not len(space):
         raise UserError("the space is empty; write space=all, or declare an axis in conf/space/")
     check_space(space, config, sources)
@@ -145,10 +191,10 @@ def check_space(
         if OmegaConf.is_config(config.get(node)):
             plain[node] = _resolved(config[node])
     for problem in lint(space, plain, refined=file is not None):
-        message = _located(problem.key, problem.message, sources, file or "space")
+        said = _located(problem.key, problem.message, sources, file or "space")
         if problem.fatal:
-            raise UserError(message)
-        print(f"warning: {message}", file=sys.stderr)
+            raise UserError(said)
+        print(f"warning: {said}", file=sys.stderr)
 
 
 def _resolved(node: DictConfig) -> Any:
@@ -160,12 +206,12 @@ def _resolved(node: DictConfig) -> Any:
 
 
 def _located(
-    key: str, message: str, sources: Sequence[tuple[str, DictConfig]], file: str = "space"
+    key: str, said: str, sources: Sequence[tuple[str, DictConfig]], file: str = "space"
 ) -> str:
     for source, content in reversed(sources):
         tree: Any = OmegaConf.to_container(content, resolve=False)
         for part in ("space", *key.split(".")):
             tree = tree.get(part) if isinstance(tree, dict) else None
         if tree is not None:
-            return f"{source}: {key}: {message}"
-    return f"{file}: {key}: {message}"
+            return f"{source}: {key}: {said}"
+    return f"{file}: {key}: {said}"

@@ -18,7 +18,7 @@ from caviar.errors import SearchFailed, UserError
 from caviar.ledger import Trial
 from caviar.overrides import override_value
 from caviar.refine import candidates
-from caviar.result import COMPLETE, FAILED
+from caviar.result import COMPLETE, FAILED, test_metric
 from caviar.search.settings import CONFIRM, TEST
 from caviar.search.stages import learned, shared_overrides
 from caviar.search.study import Planned, Study
@@ -183,9 +183,8 @@ def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Se
             tested_settings.append(setting)
     numbers = {s.note: s.trials for s in by_note.values()}
     study.begin(TEST, {"overrides": list(overrides), "settings": numbers})
-    tested = study.run(TEST, planned, Space(()), f"test/{study.metric.partition('/')[2]}")
+    tested = study.run(TEST, planned, Space(()), test_metric(study.metric))
     for setting, trial in zip(tested_settings, tested, strict=True):
         assert trial.result is not None
-        for name, value in sorted(trial.result.metrics.items()):
-            if name.startswith("test/"):
-                setting.test.setdefault(name, []).append(value)
+        for name, value in sorted(trial.result.metrics.items()):  # nothing else was measured
+            setting.test.setdefault(name, []).append(value)

@@ -12,10 +12,10 @@ from caviar.ledger import Trial, only_driver
 from caviar.overrides import joined
 from caviar.refine import Refinement
 from caviar.search.confirm import confirm, confirm_facts, print_plan
-from caviar.search.settings import CONFIRM, TEST
+from caviar.search.settings import CONFIRM, TEST, VERDICT
 from caviar.search.stages import refined_sweep, run_stage, stage_facts
 from caviar.search.study import Study
-from caviar.search.verdict import VERDICT, Setting, Verdict, read_verdict, write_verdict
+from caviar.search.verdict import Setting, Verdict, read_verdict, write_verdict
 from caviar.space.sweep_file import SweepFile
 from caviar.view import (
     console,
@@ -47,7 +47,7 @@ def search(study: Study, coarse: SweepFile) -> None:
     """All stages, then confirm; continues where it was, and says so when it is complete."""
     if study.stages():  # what follows must not answer another question
         study.compare(coarse.stage, stage_facts(study, coarse))
-    if (study.folder / VERDICT).exists():
+    if study.complete:
         print_verdict(read_verdict(study.folder / VERDICT), study)
         console.print(
             f"study {study.name} is complete; search on under another name: "
@@ -72,7 +72,7 @@ def confirm_only(study: Study) -> None:
     study.require()
     if CONFIRM in study.stages():
         study.compare(CONFIRM, confirm_facts(study))
-    if (study.folder / VERDICT).exists():
+    if study.complete:
         print_verdict(read_verdict(study.folder / VERDICT), study)
         console.print(f"study {study.name} was confirmed before, and its test set opened; once")
         return
@@ -91,8 +91,12 @@ def _run_and_print(study: Study, sweep: SweepFile) -> None:
 def next_sweep(study: Study, name: str, trials: int, overrides: tuple[str, ...]) -> SweepFile:
     """The stage's sweep file if it was begun already, else the refined one."""
     if name in study.ledger.stages():
-        begun = SweepFile.parse(study.ledger.facts(name)["sweep"], study.sweep_path(name))
-        return replace(begun, num_trials=trials, overrides=overrides)
+        return replace(study.begun_sweep(name), num_trials=trials, overrides=overrides)
+    path = study.sweep_path(name)
+    if path.exists():  # by caviar refine, and perhaps edited
+        console.print(f"{name}: its ranges are those of {shown_path(path)}")
+        file = SweepFile.read(path)
+        return replace(file, stage=name, overrides=joined(file.overrides, overrides))
     sweep, found = refined_sweep(study, name, trials, overrides)
     print_refinement(sweep, found)
     return sweep

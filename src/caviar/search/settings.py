@@ -18,6 +18,7 @@ ACTIONS = ("stage", "search", "confirm")
 CONFIRM, TEST = "confirm", "test"  # the ledger's stages after the last search stage
 DEFAULT_TRIALS = 30
 JOURNAL = "study.journal"  # the ledger, in the study's folder
+VERDICT = "verdict.json"  # in the study's folder; its presence says that the study is complete
 POINTER = "storage"  # names the ledger, where it is elsewhere
 
 
@@ -118,7 +119,7 @@ class SearchSettings:
 
 def study_folder(config: DictConfig) -> Path:
     """`runs/<study>/`, where everything of a study lies."""
-    return Path(config.paths.runs) / config.search.study
+    return Path(config.paths.runs) / str(config.search.study)
 
 
 def storage_of(config: DictConfig) -> str:

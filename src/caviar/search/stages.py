@@ -10,11 +10,17 @@ from typing import Any
 
 from caviar.errors import UserError
 from caviar.ledger import Trial
-from caviar.overrides import joined, keys_outside, point_overrides, restore_one_minus
+from caviar.overrides import (
+    joined,
+    keys_outside,
+    override_key,
+    point_overrides,
+    restore_one_minus,
+)
 from caviar.refine import Refinement, TooFewTrials, refine
 from caviar.search.settings import SearchSettings
 from caviar.search.study import Planned, Study
-from caviar.space import Space
+from caviar.space import Choice, Space
 from caviar.space.sampling import trial_seed
 from caviar.space.sweep_file import SweepFile
 
@@ -63,11 +69,13 @@ def stage_facts(study: Study, sweep: SweepFile) -> dict[str, Any]:
     """What the ledger keeps of a stage, and what must be the same when it is run again."""
     declared = study.settings.stage_names().get(sweep.stage)
     own = declared.overrides if declared else []
+    before = study.stages_before(sweep.stage)
+    kept = study.ledger.facts(before[-1])["shared"] if before else sweep.overrides
     return {
         "sweep": sweep.text(),
         "overrides": list(sweep.overrides),
-        # Without the stage's own: what confirm trains with, and later stages inherit.
-        "shared": list(joined((o for o in sweep.overrides if o not in own), study.overrides)),
+        # Without any stage's own: what confirm trains with, and later stages inherit.
+        "shared": list(joined((o for o in kept if before or o not in own), study.overrides)),
         "seed": study.settings.seed,
         "sampler": study.settings.sampler,
     }
@@ -75,11 +83,45 @@ def stage_facts(study: Study, sweep: SweepFile) -> dict[str, Any]:
 
 def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
     """Write the stage's sweep file, run its trials that are not finished, return them all."""
-    study.begin(sweep.stage, stage_facts(study, sweep))
+    _check_follows(study, sweep)
+    facts = stage_facts(study, sweep)
+    study.compare(sweep.stage, facts)
     path = study.sweep_path(sweep.stage)
-    if not path.exists() or SweepFile.read(path).num_trials != sweep.num_trials:
+    written = SweepFile.read(path) if path.exists() else None
+    changed = written is not None and not written.same_trials(sweep)
+    # Overrides that the command line adds to a stage that begins are written into its file.
+    if changed and written and (sweep.stage in study.stages() or written.space != sweep.space):
+        raise UserError(
+            f"{path} was edited, and says other than what is asked; run it under another name with "
+            f"search.study=ANOTHER_NAME search.sweep={path}, or remove it, and it is written again"
+        )
+    study.begin(sweep.stage, facts)
+    if changed or written is None or written.num_trials != sweep.num_trials:
         sweep.write(path)
     return study.run(sweep.stage, plan(sweep, study.settings), sweep.space)
+
+
+def _check_follows(study: Study, sweep: SweepFile) -> None:
+    """All stages of a study search the same axes, or their trials could not be pooled."""
+    before = study.stages_before(sweep.stage)
+    if not before:
+        return
+    first = study.begun_sweep(before[0]).space
+    path = study.sweep_path(sweep.stage)
+    for name in sorted({*first.names} ^ {*sweep.space.names}):
+        mend = "drop it" if name not in first.names else "to fix it, give it a single value: …"
+        raise UserError(f"{path}: {name}: {before[0]} and this stage search other axes; {mend}")
+    for axis in first:
+        now = sweep.space.axis(axis.name).scale
+        if isinstance(axis.scale, Choice):
+            old = {(type(v), v) for v in axis.scale.values}
+            new = now.values if isinstance(now, Choice) else ("a range",)
+            for value in new:
+                if (type(value), value) not in old:
+                    raise UserError(
+                        f"{path}: {axis.name}: {before[0]} had no {value!r} among its choices; "
+                        "choose among them, or begin another study"
+                    )
 
 
 def plan(sweep: SweepFile, settings: SearchSettings) -> list[Planned]:
@@ -169,6 +211,15 @@ def shared_overrides(study: Study) -> tuple[str, ...]:
     """What the latest stage fixed for all of its study, then the command line's."""
     parent = study.search_stages()[-1]
     return joined(study.ledger.facts(parent)["shared"], study.overrides)
+
+
+def inherit_sampling(study: Study, arguments: Sequence[str]) -> None:
+    """Go on with the study's seed and sampler, unless the command line names others."""
+    named = {override_key(a) for a in arguments}
+    for field in ("seed", "sampler"):
+        facts = study.ledger.facts(study.search_stages()[0])
+        if f"search.{field}" not in named and field in facts:
+            study.settings = replace(study.settings, **{field: facts[field]})
 
 
 def search_overrides(arguments: Sequence[str]) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from caviar.ledger import Ledger
-from caviar.search.settings import TEST
-from caviar.search.verdict import VERDICT, read_verdict
+from caviar.search.settings import TEST, VERDICT
+from caviar.search.verdict import read_verdict
 from caviar.space.sweep_file import SweepFile
 from caviar.view import best_trials, console, counts, describe, plural, shown_path
 

@@ -20,7 +20,7 @@ from caviar.overrides import (
     rewrite_one_minus,
 )
 from caviar.result import FAILED
-from caviar.search.settings import CONFIRM, POINTER, TEST, SearchSettings
+from caviar.search.settings import CONFIRM, POINTER, TEST, VERDICT, SearchSettings
 from caviar.space import Space
 from caviar.space.sweep_file import SweepFile
 from caviar.view import shown_path
@@ -74,8 +74,13 @@ class Study:
         stages = self.stages()
         if not stages:
             raise UserError(f"study {self.name} has no stage in {self.storage}")
-        sweep = SweepFile.parse(self.ledger.facts(stages[0])["sweep"], self.sweep_path(stages[0]))
+        sweep = self.begun_sweep(stages[0])
         self.metric, self.mode = sweep.metric, sweep.mode
+
+    @property
+    def complete(self) -> bool:
+        """Whether it was searched and confirmed, and its test set opened."""
+        return (self.folder / VERDICT).exists()
 
     def sweep_path(self, stage: str) -> Path:
         """Where a stage's sweep file lies."""
@@ -88,6 +93,15 @@ class Study:
     def search_stages(self) -> list[str]:
         """The stages so far, confirm and test left out."""
         return [s for s in self.ledger.stages() if s not in (CONFIRM, TEST)]
+
+    def stages_before(self, stage: str) -> list[str]:
+        """The search stages that were begun before this one."""
+        found = [s for s in self.stages() if s not in (CONFIRM, TEST)]
+        return found[: found.index(stage)] if stage in found else found
+
+    def begun_sweep(self, stage: str) -> SweepFile:
+        """The sweep file of a stage as it was begun."""
+        return SweepFile.parse(self.ledger.facts(stage)["sweep"], self.sweep_path(stage))
 
     def begin(self, stage: str, facts: Mapping[str, Any]) -> None:
         """Make the stage in the ledger, or check that it was begun with the same facts.
@@ -107,11 +121,13 @@ class Study:
         Raises:
             UserError: with the difference.
         """
-        if stage not in self.ledger.stages():
+        if stage not in self.stages():
             return
         old = self.ledger.facts(stage)
         for name, value in facts.items():
             before = old.get(name)
+            if name == "overrides" and before is not None:
+                before, value = sorted(before), sorted(value)  # their order says nothing
             if before == value or name == "shared":  # which of the overrides is no other trial
                 continue
             if name == "sweep" and before is not None:

@@ -14,7 +14,6 @@ import numpy as np
 from caviar.result import finite
 
 DEFAULT = "default"
-VERDICT = "verdict.json"  # in the study's folder; its presence says that the study is complete
 CLEAR = 2.0  # standard errors of the difference, from which a gain is more than noise
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from caviar import project
 from caviar.search.settings import CONFIRM
@@ -35,16 +36,25 @@ def write_winner(study: Study, verdict: Verdict) -> list[Left]:
     overrides = study.ledger.facts(CONFIRM)["overrides"]
     path = study.folder / "conf" / "experiment" / f"{study.name}_winner.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(winner_text(study.name, verdict, overrides), encoding="utf-8")
+    base = _experiment(study)
+    path.write_text(winner_text(study.name, base, verdict, overrides), encoding="utf-8")
     left.append((path, f"python train.py experiment={study.name}_winner"))
     return left
 
 
-def winner_text(study: str, verdict: Verdict, overrides: Sequence[str]) -> str:
-    """An experiment file: the overrides of the search, with the winning values on top."""
+def _experiment(study: Study) -> str | None:
+    """The experiment that the search was about, be it by default or by an override."""
+    hydra = OmegaConf.load(study.folder / CONFIRM / "0" / ".hydra" / "hydra.yaml")
+    choice = OmegaConf.select(hydra, "hydra.runtime.choices.experiment")
+    return None if choice is None else str(choice)
+
+
+def winner_text(study: str, base: str | None, verdict: Verdict, overrides: Sequence[str]) -> str:
+    """An experiment file: the `base` experiment, the overrides of the search, and the winning
+    values on top."""
     groups, values, lost = _split(overrides)
-    base = groups.pop("experiment", "digits")
-    defaults: list[Any] = [str(base)] if base is not None else []
+    groups.pop("experiment", None)
+    defaults: list[Any] = [base] if base is not None else []
     defaults += [{f"override /{group}": choice} for group, choice in groups.items()]
     defaults.append("_self_")
     for name, value in verdict.winner.point.items():
@@ -76,8 +86,8 @@ def _split(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], li
             groups[key] = override.value()
         elif key.startswith(OneMinusLog.prefix):
             complement = override.value()
-            assert isinstance(complement, float)
-            _put(values, key.removeprefix(OneMinusLog.prefix), round(1 - complement, 15))
+            natural = round(1 - float(str(complement)), 15)
+            _put(values, key.removeprefix(OneMinusLog.prefix), natural)
         else:
             _put(values, key, override.value())
     return groups, values, lost

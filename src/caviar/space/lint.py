@@ -12,6 +12,7 @@ from caviar.space.axes import Axis, Space
 from caviar.space.continuous import Linear, Log
 from caviar.space.discrete import Choice, Integer
 
+BETAS = ("momentum", "beta1", "beta2")  # of exponentially weighted averages
 THREE_DECADES = 999.999  # 1e-2 / 1e-5 is 999.9999999999999
 
 
@@ -53,6 +54,8 @@ def _problems(axis: Axis, defaults: Mapping[str, Any], refined: bool) -> Iterato
             f"the config's default {default} is fractional, but the scale draws whole numbers; "
             "use linear or log",
         )
+    if problem := _leaves_unit(axis):
+        yield problem
     if type(scale) is Linear and scale.low > 0 and scale.high / scale.low >= THREE_DECADES:
         share = (scale.high - scale.high / 10) / (scale.high - scale.low)
         yield Problem(
@@ -72,6 +75,18 @@ def _problems(axis: Axis, defaults: Mapping[str, Any], refined: bool) -> Iterato
             )
     if isinstance(scale, Log) and isinstance(default, str):
         yield Problem(axis.key, f"the config's default is the text {default!r}, not a number")
+
+
+def _leaves_unit(axis: Axis) -> Problem | None:
+    """A β of an average lies in [0, 1), whatever the scale."""
+    scale = axis.scale
+    if axis.key.rpartition(".")[2] not in BETAS:
+        return None
+    drawn = scale.values if isinstance(scale, Choice) else (scale.low, scale.high)
+    natural = [scale.natural(v) for v in drawn if isinstance(v, int | float)]
+    if all(0 <= v < 1 for v in natural):
+        return None
+    return Problem(axis.key, f"{scale} leaves [0, 1); write ${{one_minus_log:0.9,0.999}}")
 
 
 def _could_be(axis: Axis, key: str, default: Any) -> bool:

@@ -90,7 +90,10 @@ class SweepFile:
 
     def same_trials(self, other: SweepFile) -> bool:
         """Whether both describe the same trials, were it more or fewer of them."""
-        return replace(self, num_trials=0) == replace(other, num_trials=0)
+        one, two = (
+            replace(s, num_trials=0, overrides=tuple(sorted(s.overrides))) for s in (self, other)
+        )
+        return one == two
 
     @classmethod
     def read(cls, path: Path) -> SweepFile:
@@ -122,7 +125,7 @@ class SweepFile:
     @classmethod
     def _from_document(cls, document: Any, path: Path) -> SweepFile:
         if not isinstance(document, dict):
-            raise ValueError("a sweep file is a mapping with method, metric and parameters")
+            raise ValueError("it holds no mapping with method, metric and parameters; is it whole?")
         if document.get("method") != "random":
             raise ValueError(f"method is {document.get('method')!r}; only random is supported")
         if not isinstance(document["parameters"], dict):
@@ -143,11 +146,17 @@ class SweepFile:
             study=study,
             stage=stage or path.stem,
             space=Space(tuple(axes)),
-            num_trials=int(document.get("run_cap", 0)),
+            num_trials=_run_cap(document.get("run_cap", 0)),
             metric=document["metric"]["name"].removesuffix("_best"),
             mode=goals[document["metric"]["goal"]],
             overrides=tuple(w for w in command if w not in (*LAUNCH, POINT)),
         )
+
+
+def _run_cap(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"run_cap is {value!r}; write the number of trials, such as 30")
+    return value
 
 
 def _parameter(scale: Scale) -> list[str]:

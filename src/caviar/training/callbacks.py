@@ -70,10 +70,13 @@ class BestMetric(pl.Callback):
     ) -> None:
         self.exception = exception
 
-    def state_dict(self) -> dict[str, float | int | None]:
-        return {"best": self.best, "best_epoch": self.best_epoch, "last": self.last}
+    def state_dict(self) -> dict[str, Any]:
+        declared = {"metric": self.metric, "sign": self.sign}
+        return {**declared, "best": self.best, "best_epoch": self.best_epoch, "last": self.last}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if (state_dict["metric"], state_dict["sign"]) != (self.metric, self.sign):
+            return  # another metric's best is no best of this one
         self.best = state_dict["best"]
         self.best_epoch = state_dict["best_epoch"]
-        self.last = state_dict.get("last")
+        self.last = state_dict["last"]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from caviar.errors import UserError
 from caviar.training.callbacks import BestMetric
+from caviar.training.optim import optimizer_arguments
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -70,14 +72,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return found
 
 
-def check_resume(
-    path: Path, checkpoint: dict[str, Any], max_epochs: int | None, optimizer: DictConfig
-) -> list[str]:
-    """Refuse to resume a finished run; what of the config will not be in force.
+def check_resume(path: Path, checkpoint: dict[str, Any], config: DictConfig) -> list[str]:
+    """Refuse what cannot be resumed; what of the config will not be in force.
 
-    On resume the optimizer's state is the checkpoint's, its lr and momentum included.
+    On resume the states of optimizer and schedule are the checkpoint's, its lr and momentum and
+    the length of a cosine included.
+
+    Raises:
+        UserError: the run was finished, or trained with another optimizer.
     """
-    epochs = checkpoint["epoch"] + 1
+    epochs, max_epochs = checkpoint["epoch"] + 1, config.trainer.get("max_epochs")
     if max_epochs is not None and 0 <= max_epochs <= epochs:
         raise UserError(
             f"ckpt_path={path} is the end of epoch {epochs - 1}, and trainer.max_epochs="
@@ -86,12 +90,31 @@ def check_resume(
     lines = []
     for state in checkpoint.get("optimizer_states", [])[:1]:
         group = state["param_groups"][0]
-        for name, asked in optimizer.items():
-            key = str(name)
-            kept = group.get(f"initial_{key}", group.get(key))
-            if isinstance(asked, int | float) and isinstance(kept, int | float) and asked != kept:
-                lines.append(
-                    f"resuming goes on with the checkpoint's {key}={kept:g}; "
-                    f"optimizer.{key}={asked:g} is not applied"
-                )
+        asked = optimizer_arguments(config.optimizer)
+        unknown = [k for k in asked if k not in group and not k.startswith("_")]
+        if unknown:
+            raise UserError(
+                f"ckpt_path={path} was trained with another optimizer, which has no "
+                f"{', '.join(unknown)}; resume with that one, or begin anew without ckpt_path"
+            )
+        kept = {k: group.get(f"initial_{k}", group.get(k)) for k in asked}
+        lines += _not_applied("optimizer", kept, asked)
+    for state in checkpoint.get("lr_schedulers", [])[:1]:
+        schedule: Any = OmegaConf.to_container(config.scheduler, resolve=True)
+        lines += _not_applied("scheduler", state, schedule)
+    return lines
+
+
+def _not_applied(node: str, kept: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """A line for each value that the checkpoint has otherwise."""
+    lines = []
+    for key, value in asked.items():
+        if key.startswith("_") or key not in kept or value is None or kept[key] is None:
+            continue
+        old = list(kept[key]) if isinstance(kept[key], tuple | list) else kept[key]
+        if old != value:
+            lines.append(
+                f"resuming goes on with the checkpoint's {key}={old}; {node}.{key}={value} is not "
+                "applied"
+            )
     return lines

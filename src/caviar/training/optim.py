@@ -17,10 +17,13 @@ FEEDERS = ("beta1", "beta2")
 
 def build_optimizer(config: DictConfig, parameters: Iterable[Parameter]) -> Optimizer:
     """`conf/optimizer/*.yaml` over `parameters`."""
-    arguments = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(arguments, dict)
-    kept = {k: v for k, v in arguments.items() if k not in FEEDERS or "betas" not in arguments}
-    return build("optimizer", kept, params=list(parameters), _convert_="all")
+    return build("optimizer", optimizer_arguments(config), params=list(parameters), _convert_="all")
+
+
+def optimizer_arguments(config: DictConfig) -> dict[str, Any]:
+    """The optimizer's own arguments: the config without what only feeds an interpolation."""
+    arguments: Any = OmegaConf.to_container(config, resolve=True)
+    return {k: v for k, v in arguments.items() if k not in FEEDERS or "betas" not in arguments}
 
 
 def build_scheduler(config: DictConfig | None, optimizer: Optimizer) -> Any:

@@ -15,7 +15,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from caviar.errors import UserError
-from caviar.result import COMPLETE, DIVERGED, Result
+from caviar.result import COMPLETE, DIVERGED, Result, test_metric
+from caviar.rules import check_root
 from caviar.training.build import build
 from caviar.training.callbacks import BestMetric, Report
 from caviar.training.checkpoints import best_checkpoint, check_resume, read_checkpoint
@@ -35,6 +36,7 @@ def train(config: DictConfig, output: Path, report: Report | None = None) -> Res
         UserError: the config asks for what cannot be.
         KeyboardInterrupt: also where Lightning would turn it into SystemExit.
     """
+    check_root(config)
     quiet()
     config.seed = _seed(config.seed)
     torch.set_num_threads(config.threads)
@@ -93,8 +95,7 @@ def _fit_and_test(
         _call(trainer.test, best, model, data, checkpoint)
         result.metrics |= {k: float(v) for k, v in trainer.callback_metrics.items()}
     if not config.fit:  # the only value there is: the metric on the test set
-        name = config.metric.name.partition("/")[2]
-        result.best = result.last = result.metrics.get(f"test/{name}")
+        result.best = result.last = result.metrics.get(test_metric(config.metric.name))
 
 
 def _finish_wandb(exit_code: int) -> None:
@@ -122,8 +123,7 @@ def _checkpoint(config: DictConfig) -> str | None:
     path = Path(config.ckpt_path)
     checkpoint = read_checkpoint(path)
     if config.fit and not config.trainer.get("fast_dev_run"):
-        max_epochs = config.trainer.get("max_epochs")
-        lines = check_resume(path, checkpoint, max_epochs, config.optimizer)
+        lines = check_resume(path, checkpoint, config)
         if os.environ.get("LOCAL_RANK", "0") == "0":
             for line in lines:
                 print(f"warning: {line}", file=sys.stderr)
