@@ -121,11 +121,10 @@ def test_a_model_of_ones_own_goes_stage_by_stage(project: Path) -> None:
         done = typed(project, command)
         assert done.returncode == 0, done.stdout + done.stderr
     printed = [line.partition(": ")[2] for line in done.stdout.splitlines() if "next: " in line]
-    for command in (f"{printed[0]} search.num_trials=1", "caviar confirm search.study=steps"):
-        done = typed(project, smaller(command))
+    for command in (printed[0], "caviar confirm search.study=steps"):
+        done = typed(project, f"{command} search.dry_run=true")
         assert done.returncode == 0, done.stdout + done.stderr
-    done = typed(project, "python train.py experiment=steps_winner")
-    assert done.returncode == 0, done.stdout + done.stderr
+        assert all("experiment=conv" in line for line in done.stdout.splitlines())
 
 
 def test_output_may_be_cut_short(project: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from hydra.test_utils.launcher_common_tests import LauncherTestSuite
 
 from caviar.ledger import Ledger
-from caviar.space import Axis, Log, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
 from conftest import FAST, Main
 
@@ -75,62 +73,6 @@ def test_the_dry_run_prints_commands_that_reproduce_the_trials(
         assert main(*overrides) == 0
         again = json.loads((runs / "train" / str(number) / "result.json").read_text())
         assert again["best"] == trial.result.best
-
-
-@pytest.mark.slow
-def test_a_sweep_file_is_run_as_the_space_it_came_from(main: Main, runs: Path) -> None:
-    assert main(*STAGE, "search.num_trials=2") == 0
-    file = runs / "s/01_coarse.yaml"
-    assert main("-m", f"search.sweep={file}", "search.study=t") == 0
-    again = Ledger.open(str(runs / "t/study.journal"), "t").trials("01_coarse")
-    assert [t.point for t in again] == [t.point for t in trials(runs)]
-    assert [t.result.best for t in again] == [t.result.best for t in trials(runs)]
-
-
-@pytest.mark.slow
-def test_a_sweep_file_brings_its_model_study_and_metric(
-    main: Main, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Its axes are checked against what its own overrides make of the config."""
-    space = Space((Axis("optimizer.beta1", OneMinusLog(0.01, 0.5)),))
-    fixed = (*FAST, "optimizer=adam", "metric.name=val/acc", "metric.mode=max")
-    sweep = SweepFile("mine", "01_coarse", space, 2, "val/acc", "max", fixed)
-    sweep.write(tmp_path / "a.yaml")
-    assert main("-m", f"search.sweep={tmp_path}/a.yaml") == 0
-    ledger = Ledger.open(str(runs / "mine/study.journal"), "mine")
-    for trial in ledger.trials("01_coarse"):
-        assert trial.result.best == max(trial.curve.values())
-
-    replace(sweep, overrides=fixed[:-2]).write(tmp_path / "b.yaml")
-    capsys.readouterr()
-    assert main("-m", f"search.sweep={tmp_path}/b.yaml", "search.study=t") == 2
-    assert "add metric.name=val/acc and metric.mode=max" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_a_later_stage_runs_the_file_that_refine_wrote(main: Main, runs: Path) -> None:
-    assert main(*STAGE, "search.num_trials=1") == 0
-    assert main(*STAGE, "search.stage=02_fine") == 2
-    first = SweepFile.read(runs / "s/01_coarse.yaml")
-    narrow = first.space.replace({"optimizer.lr": Log(0.011, 0.012)})
-    replace(first, stage="02_fine", space=narrow).write(runs / "s/02_fine.yaml")
-    for _ in range(2):
-        assert main(*STAGE, "search.stage=02_fine") == 0
-    (trial,) = trials(runs, "02_fine")
-    assert 0.011 <= trial.point["optimizer.lr"] <= 0.012
-
-
-@pytest.mark.slow
-def test_a_study_in_a_database_is_found_again_by_its_name(
-    main: Main, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    storage = f"sqlite:///{tmp_path}/trials.db"
-    assert main(*STAGE, "search.num_trials=1", f"search.storage={storage}") == 0
-    assert main(*STAGE, "search.num_trials=2") == 0
-    assert len(Ledger.open(storage, "s").trials("01_coarse")) == 2
-    assert not (runs / "s/study.journal").exists()
-    assert main(*STAGE, "search.num_trials=2", "search.storage=other.journal") == 2
-    assert f"is kept in {storage}" in capsys.readouterr().err
 
 
 @pytest.mark.slow

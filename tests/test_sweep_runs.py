@@ -1,0 +1,139 @@
+"""Later stages, sweep files and studies in a database: `train.py -m search.sweep=FILE`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from caviar.ledger import Ledger
+from caviar.space import Axis, Choice, Log, OneMinusLog, Scale, Space
+from caviar.space.sweep_file import SweepFile
+from conftest import FAST, Main
+
+pytestmark = pytest.mark.slow
+
+STAGE = ["-m", *FAST, "search.study=s"]
+
+
+def trials(runs: Path, stage: str = "01_coarse") -> list[object]:
+    return list(Ledger.open(str(runs / "s/study.journal"), "s").trials(stage))
+
+
+def test_a_sweep_file_is_run_as_the_space_it_came_from(main: Main, runs: Path) -> None:
+    assert main(*STAGE, "search.num_trials=2") == 0
+    file = runs / "s/01_coarse.yaml"
+    assert main("-m", f"search.sweep={file}", "search.study=t") == 0
+    again = Ledger.open(str(runs / "t/study.journal"), "t").trials("01_coarse")
+    assert [t.point for t in again] == [t.point for t in trials(runs)]
+    assert [t.result.best for t in again] == [t.result.best for t in trials(runs)]
+
+
+def test_a_sweep_file_brings_its_model_study_and_metric(
+    main: Main, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its axes are checked against what its own overrides make of the config."""
+    space = Space((Axis("optimizer.beta1", OneMinusLog(0.01, 0.5)),))
+    fixed = (*FAST, "optimizer=adam", "metric.name=val/acc", "metric.mode=max")
+    sweep = SweepFile("mine", "01_coarse", space, 2, "val/acc", "max", fixed)
+    sweep.write(tmp_path / "a.yaml")
+    assert main("-m", f"search.sweep={tmp_path}/a.yaml") == 0
+    ledger = Ledger.open(str(runs / "mine/study.journal"), "mine")
+    for trial in ledger.trials("01_coarse"):
+        assert trial.result.best == max(trial.curve.values())
+
+    replace(sweep, overrides=fixed[:-2]).write(tmp_path / "b.yaml")
+    capsys.readouterr()
+    assert main("-m", f"search.sweep={tmp_path}/b.yaml", "search.study=t") == 2
+    assert "add metric.name=val/acc and metric.mode=max" in capsys.readouterr().err
+
+
+def test_a_later_stage_runs_the_file_that_refine_wrote(main: Main, runs: Path) -> None:
+    assert main(*STAGE, "search.num_trials=1") == 0
+    assert main(*STAGE, "search.stage=02_fine") == 2
+    first = SweepFile.read(runs / "s/01_coarse.yaml")
+    narrow = first.space.replace({"optimizer.lr": Log(0.011, 0.012)})
+    replace(first, stage="02_fine", space=narrow).write(runs / "s/02_fine.yaml")
+    for _ in range(2):
+        assert main(*STAGE, "search.stage=02_fine") == 0
+    (trial,) = trials(runs, "02_fine")
+    assert 0.011 <= trial.point["optimizer.lr"] <= 0.012
+
+
+def test_a_study_in_a_database_is_found_again_by_its_name(
+    main: Main, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = f"sqlite:///{tmp_path}/trials.db"
+    assert main(*STAGE, "search.num_trials=1", f"search.storage={storage}") == 0
+    assert main(*STAGE, "search.num_trials=2") == 0
+    assert len(Ledger.open(storage, "s").trials("01_coarse")) == 2
+    assert not (runs / "s/study.journal").exists()
+    assert main(*STAGE, "search.num_trials=2", "search.storage=other.journal") == 2
+    assert f"is kept in {storage}" in capsys.readouterr().err
+
+
+def test_files_edited_by_hand_are_used_or_refused(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("-m", *FAST, "search.study=s", "search.num_trials=5", "space=tiers_1_2") == 0
+    first = SweepFile.read(runs / "s/01_coarse.yaml")
+    file = runs / "s/02_fine.yaml"
+    stage = ["-m", "search.study=s", f"search.sweep={file}", "search.num_trials=1"]
+
+    def edited(**scales: Scale) -> SweepFile:
+        names = {a.key.rpartition(".")[2]: a.name for a in first.space}
+        space = first.space.replace({names[k]: v for k, v in scales.items()})
+        return replace(first, stage="02_fine", space=space)
+
+    edited(batch_size=Choice((64, 256))).write(file)
+    assert main(*stage) == 2
+    assert "01_coarse had no 256 among its choices" in capsys.readouterr().err
+    less = Space(tuple(first.space)[:-1])
+    replace(first, stage="02_fine", space=less).write(file)
+    assert main(*stage) == 2
+    assert "search other axes" in capsys.readouterr().err
+    assert Ledger.open(str(runs / "s/study.journal"), "s").stages() == ["01_coarse"]
+
+    # A whole search takes what it finds.
+    edited(lr=Log(0.011, 0.012), width=Choice((64,))).write(file)
+    few = ["search.stages.coarse.num_trials=5", "~search.stages.finest", "callbacks=default"]
+    again = ["-m", "search.action=search", *FAST, "search.study=s", "space=tiers_1_2", *few]
+    replace(first, num_trials=1, stage="02_fine", space=edited(lr=Log(0.011, 0.012)).space).write(
+        file
+    )
+    few_seeds = ["search.confirm.default_seeds=2", "search.confirm.top=1"]
+    own = 'search.stages.fine.overrides=["trainer.max_epochs=1"]'
+    again = [a for a in again if a not in ("callbacks=none", "callbacks=default")]
+    assert main(*again, *few_seeds, own) == 2  # the coarse stage was begun with callbacks=none
+    assert "callbacks=none" in capsys.readouterr().err
+    assert main(*stage) == 0
+    (trial,) = Ledger.open(str(runs / "s/study.journal"), "s").trials("02_fine")
+    assert 0.011 <= trial.point["optimizer.lr"] <= 0.012
+
+    # Once begun, a file that says otherwise is left alone.
+    edited(lr=Log(0.02, 0.03)).write(file)
+    text = file.read_text()
+    assert main("-m", "search.study=s", "search.stage=02_fine", "search.num_trials=1") == 2
+    assert file.read_text() == text
+
+
+def test_a_later_stage_keeps_what_the_study_shares(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seed, sampler and shared overrides go on, also past a stage with overrides of its own."""
+    few = ["search.num_trials=1", "space=tier_1"]
+    sampling = ["search.seed=4", "search.sampler=sobol"]
+    fast = ["logger=none", "trainer.max_epochs=2"]
+    assert main("-m", "search.study=s", *few, *sampling, *fast) == 0
+    first = SweepFile.read(runs / "s/01_coarse.yaml")
+    own = 'search.stages.fine.overrides=["trainer.max_epochs=1"]'
+    overrides = ("logger=none", "trainer.max_epochs=1")
+    replace(first, stage="02_fine", overrides=overrides).write(runs / "s/02_fine.yaml")
+    assert main("-m", "search.study=s", "search.stage=02_fine", own) == 0
+    facts = Ledger.open(str(runs / "s/study.journal"), "s").facts("02_fine")
+    assert (facts["seed"], facts["sampler"]) == (4, "sobol")
+    capsys.readouterr()
+    confirm = ["-m", "search.action=confirm", "search.study=s", "search.dry_run=true"]
+    assert main(*confirm) == 0
+    assert "trainer.max_epochs=2" in capsys.readouterr().out

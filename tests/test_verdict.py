@@ -1,0 +1,107 @@
+"""The verdict: whether a gain is more than noise; and the winner as an experiment file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from caviar.search.verdict import (
+    Setting,
+    Verdict,
+    read_verdict,
+    standard_error,
+    write_verdict,
+)
+from caviar.search.winner import winner_text
+
+
+def verdict(default: list[float], winner: list[float], noise: float, mode: str = "min") -> Verdict:
+    return Verdict(
+        metric="val/loss",
+        mode=mode,
+        noise=noise,
+        default=Setting("default", {}, default, []),
+        winner=Setting("candidate 1", {"optimizer.lr": 0.1}, winner, []),
+        others=[],
+        trials=1,
+    )
+
+
+def test_a_gain_beyond_the_noise_is_clear() -> None:
+    found = verdict([1.0, 1.1, 0.9, 1.0, 1.0], [0.5, 0.5], noise=0.1)
+    assert found.gain == pytest.approx(0.5)
+    assert found.gain_in_noise == pytest.approx(5)
+    assert found.clear
+    assert "more than seeds alone explain" in found.sentence()
+
+
+def test_a_gain_inside_the_noise_is_called_that() -> None:
+    found = verdict([1.0, 1.1, 0.9, 1.0, 1.0], [0.9, 0.9], noise=0.1)
+    assert not found.clear
+    assert "inside the noise" in found.sentence()
+
+
+def test_a_winner_that_spreads_more_than_the_default_is_not_clear() -> None:
+    assert not verdict([1.0, 1.01, 0.99, 1.0, 1.0], [0.5, 1.2], noise=0.01).clear
+    assert verdict([1.0, 1.01, 0.99, 1.0, 1.0], [0.8, 0.81], noise=0.01).clear
+
+
+def test_two_equal_seeds_are_not_taken_for_certainty() -> None:
+    found = verdict([1.0, 1.1, 0.9, 1.0, 1.0], [0.9, 0.9], noise=0.1)
+    alone = found.default.standard_error
+    assert found.gain_error > alone
+
+
+def test_a_gain_is_positive_when_the_winner_is_better() -> None:
+    assert verdict([0.5, 0.5], [0.6, 0.6], noise=0.01, mode="max").gain == pytest.approx(0.1)
+
+
+def test_a_default_that_wins_is_kept() -> None:
+    found = verdict([0.5, 0.5], [0.6, 0.6], noise=0.01)
+    found.winner = found.default
+    assert "keep the default" in found.sentence()
+
+
+def test_a_verdict_without_noise_or_with_divergence_is_written_as_json_and_read_back(
+    tmp_path: Path,
+) -> None:
+    inf = float("inf")
+    path = tmp_path / "verdict.json"
+    for found in (
+        verdict([1.0, inf], [0.5, 0.5], noise=float("nan")),
+        verdict([0.5, 0.5], [0.5, 0.5], noise=0.0),
+        verdict([0.5, -inf], [0.6, 0.6], noise=float("nan"), mode="max"),
+    ):
+        write_verdict(found, path)
+        json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))
+        again = read_verdict(path)
+        assert again.default.values == found.default.values
+        assert again.sentence() == found.sentence()
+        assert "nan" not in found.sentence() + found.noise_text
+        assert "inf " not in found.sentence()
+
+
+def test_standard_errors() -> None:
+    assert standard_error([1.0, 3.0]) == pytest.approx(1.0)
+    assert standard_error([1.0, float("inf")]) == float("inf")
+
+
+def test_the_winner_keeps_what_the_search_fixed() -> None:
+    found = verdict([1.0, 1.0], [0.5, 0.5], noise=0.1)
+    found.winner.point = {"optimizer.lr": 0.1, "one_minus.optimizer.momentum": 0.02}
+    overrides = ["experiment=breast_cancer", "optimizer=sgd", "trainer.max_epochs=3", "~logger"]
+    written = yaml.safe_load(winner_text("s", "breast_cancer", found, overrides))
+    assert written["defaults"] == ["breast_cancer", {"override /optimizer": "sgd"}, "_self_"]
+    assert written["optimizer"] == {"lr": 0.1, "momentum": 0.98}
+    assert written["trainer"] == {"max_epochs": 3}
+    assert written["name"] == "s_winner"  # its own, so that its study is not this one
+    assert "~logger" in winner_text("s", "breast_cancer", found, overrides)
+
+
+def test_a_fixed_complement_may_be_a_whole_number() -> None:
+    found = verdict([1.0, 1.0], [0.5, 0.5], noise=0.1)
+    written = yaml.safe_load(winner_text("s", None, found, ["one_minus.optimizer.momentum=1"]))
+    assert written["optimizer"]["momentum"] == 0.0
