@@ -15,7 +15,7 @@ from caviar.search.confirm import confirm, confirm_facts, print_plan
 from caviar.search.settings import CONFIRM, TEST, VERDICT
 from caviar.search.stages import refined_sweep, run_stage, stage_facts
 from caviar.search.study import Study
-from caviar.search.verdict import Setting, Verdict, read_verdict, write_verdict
+from caviar.search.verdict import DEFAULT, Setting, Verdict, read_verdict, write_verdict
 from caviar.space.sweep_file import SweepFile
 from caviar.view import (
     console,
@@ -39,6 +39,7 @@ def stage(study: Study, sweep: SweepFile) -> None:
     if later:
         console.print(f"next: caviar refine{named}")
         console.print(f"then: {stage_command(study.name, study.sweep_path(later[0]))}")
+        console.print(f"or stop here: caviar confirm{named}")
     else:
         console.print(f"next: caviar confirm{named}")
 
@@ -148,7 +149,8 @@ def _finish(study: Study) -> None:
     console.print(f"in {shown_path(study.folder)}:")
     for path, what in left:
         console.print(f"  {path.relative_to(study.folder)}: {what}")
-    console.print(f"train the winner: python train.py experiment={study.name}_winner")
+    if verdict.winner.note != DEFAULT:
+        console.print(f"train the winner: python train.py experiment={study.name}_winner")
 
 
 def _mean(values: list[float]) -> str:

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from caviar import project
 from caviar.search.settings import CONFIRM
 from caviar.search.study import Study
-from caviar.search.verdict import Verdict
+from caviar.search.verdict import DEFAULT, Verdict
 from caviar.space import OneMinusLog
 
 Left = tuple[Path, str]  # a file, and what it is
@@ -32,7 +32,8 @@ def write_winner(study: Study, verdict: Verdict) -> list[Left]:
         assert best.checkpoint is not None
         target = study.folder / "best.ckpt"
         shutil.copyfile(best.checkpoint, target)
-        left.append((target, f"the winner's best checkpoint, seed {best.seed}"))
+        whose = "default setting" if verdict.winner.note == DEFAULT else "winner"
+        left.append((target, f"the {whose}'s best checkpoint, seed {best.seed}"))
     overrides = study.ledger.facts(CONFIRM)["overrides"]
     path = study.folder / "conf" / "experiment" / f"{study.name}_winner.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
