@@ -89,7 +89,7 @@ def test_refine_writes_the_next_file(
     path = runs / "s/02_fine.yaml"
     sweep = SweepFile.read(path)
     assert (sweep.stage, sweep.num_trials) == ("02_fine", 14)
-    low, high = sweep.space.axis("optimizer.lr").scale.declared()  # type: ignore[union-attr]
+    low, high = sweep.space.axis("optimizer.lr").scale.declared()
     assert 1e-4 <= low < 10**-1.6 < high <= 1  # the optimum, at unit 0.6
     assert high / low < 1e4
     text = path.read_text()

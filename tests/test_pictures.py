@@ -76,7 +76,7 @@ def plane(study: Study, space: Space) -> tuple[str, str, int]:
 
     figure, ax = plt.subplots()
     draw_trials(ax, study, {"01_coarse": study.ledger.trials("01_coarse")}, {"01_coarse": space})
-    places = {tuple(xy) for xy in ax.collections[0].get_offsets().tolist()}  # type: ignore[union-attr]
+    places = {tuple(xy) for xy in ax.collections[0].get_offsets().tolist()}
     plt.close(figure)
     return ax.get_xlabel(), ax.get_ylabel(), len(places)
 

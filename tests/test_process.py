@@ -87,7 +87,7 @@ def test_an_interrupted_run_says_how_to_go_on(start: Start, runs: Path) -> None:
     while not last.exists():
         assert process.popen.poll() is None
         assert time.monotonic() < until
-        time.sleep(0.05)
+        time.sleep(0.05)  # nothing announces a file; the loop awaits it
     process.send(signal.SIGINT)
     printed = process.wait()
     assert process.code == 130

@@ -95,20 +95,10 @@ def test_files_edited_by_hand_are_used_or_refused(
     assert "search other axes" in capsys.readouterr().err
     assert Ledger.open(str(runs / "s/study.journal"), "s").stages() == ["01_coarse"]
 
-    # A whole search takes what it finds.
     edited(lr=Log(0.011, 0.012), width=Choice((64,))).write(file)
-    few = ["search.stages.coarse.num_trials=5", "~search.stages.finest", "callbacks=default"]
-    again = ["-m", "search.action=search", *FAST, "search.study=s", "space=tiers_1_2", *few]
-    replace(first, num_trials=1, stage="02_fine", space=edited(lr=Log(0.011, 0.012)).space).write(
-        file
-    )
-    few_seeds = ["search.confirm.default_seeds=2", "search.confirm.top=1"]
-    own = 'search.stages.fine.overrides=["trainer.max_epochs=1"]'
-    again = [a for a in again if a not in ("callbacks=none", "callbacks=default")]
-    assert main(*again, *few_seeds, own) == 2  # the coarse stage was begun with callbacks=none
-    assert "callbacks=none" in capsys.readouterr().err
     assert main(*stage) == 0
     (trial,) = Ledger.open(str(runs / "s/study.journal"), "s").trials("02_fine")
+    assert trial.point["model.width"] == 64
     assert 0.011 <= trial.point["optimizer.lr"] <= 0.012
 
     # Once begun, a file that says otherwise is left alone.
@@ -116,6 +106,20 @@ def test_files_edited_by_hand_are_used_or_refused(
     text = file.read_text()
     assert main("-m", "search.study=s", "search.stage=02_fine", "search.num_trials=1") == 2
     assert file.read_text() == text
+
+
+def test_a_whole_search_takes_the_edited_file_that_it_finds(main: Main, runs: Path) -> None:
+    few = ["logger=none", "trainer.max_epochs=1", "space=tier_1", "search.study=s"]
+    assert main("-m", *few, "search.num_trials=5") == 0
+    first = SweepFile.read(runs / "s/01_coarse.yaml")
+    narrow = first.space.replace({"optimizer.lr": Log(0.011, 0.012)})
+    replace(first, stage="02_fine", num_trials=2, space=narrow).write(runs / "s/02_fine.yaml")
+    small = ["search.stages.coarse.num_trials=5", "~search.stages.finest", "search.confirm.top=1"]
+    seeds = "search.confirm.default_seeds=2"
+    assert main("-m", "search.action=search", *few, *small, seeds) == 0
+    found = Ledger.open(str(runs / "s/study.journal"), "s").trials("02_fine")
+    assert len(found) == 2
+    assert all(0.011 <= t.point["optimizer.lr"] <= 0.012 for t in found)
 
 
 def test_a_later_stage_keeps_what_the_study_shares(

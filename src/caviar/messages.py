@@ -23,6 +23,8 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errn
 
 SLIPS = (UserError, HydraException, OmegaConfBaseException)  # whatever raises them
 
+NULL_GROUP = "Config group override must be"  # Hydra's ValueError for `scheduler=null`
+
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
@@ -38,20 +40,10 @@ def clear_errors() -> Iterator[None]:
     except BrokenPipeError:  # `… | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)
-    except SLIPS as error:
-        if wants_traceback:
+    except (*SLIPS, ValueError) as error:
+        if wants_traceback or not (isinstance(error, SLIPS) or NULL_GROUP in str(error)):
             raise
         print(f"error: {message(error)}", file=sys.stderr)
-        sys.exit(USER_ERROR)
-    except ValueError as error:
-        if wants_traceback or "Config group override must be" not in str(error):
-            raise
-        group = next((a.partition("=")[0] for a in sys.argv if a.endswith("=null")), "a group")
-        print(
-            f"error: {group}=null: a group needs a choice; write one of conf/{group}/, such as "
-            f"{group}=none where there is one, or '~{group}' to leave it out",
-            file=sys.stderr,
-        )
         sys.exit(USER_ERROR)
     except OSError as error:
         if wants_traceback or error.errno not in DISK:
@@ -74,6 +66,12 @@ def message(error: BaseException) -> str:
     """What was wrong, where, and what to write instead."""
     if isinstance(error, UserError):
         return str(error)
+    if NULL_GROUP in str(error):
+        group = next((a.partition("=")[0] for a in sys.argv if a.endswith("=null")), "a group")
+        return (
+            f"{group}=null: a group needs a choice; write one of conf/{group}/, such as "
+            f"{group}=none where there is one, or '~{group}' to leave it out"
+        )
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={name}: no such choice; write one of {', '.join(error.options)}"

@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from caviar.errors import UserError
+from caviar.space.continuous import one_minus
 from caviar.space.scales import SCALES
 
 
@@ -33,7 +34,7 @@ def _choice(*values: Any) -> dict[str, Any]:
 def _one_minus(complement: float) -> float:
     if isinstance(complement, bool) or not isinstance(complement, int | float):
         raise UserError(f"one_minus: {complement!r} is not a number")
-    return round(1 - complement, 15)
+    return one_minus(complement)
 
 
 def _next_number(folder: str) -> int:

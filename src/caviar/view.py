@@ -24,9 +24,8 @@ NUMBERS = ("", "", " two", " three", " four", " five")
 
 def best_trials(trials: Sequence[Trial], mode: str, count: int) -> list[Trial]:
     """The best few that finished and did not diverge, best first."""
-    sign = 1 if mode == "min" else -1
     ranked = [
-        (sign * t.result.best, t.number, t)
+        (t.result.loss(mode), t.number, t)
         for t in trials
         if t.status == COMPLETE and t.result and t.result.best is not None
     ]

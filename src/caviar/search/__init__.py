@@ -11,7 +11,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from caviar.overrides import joined, rewrite_one_minus
-from caviar.rules import check_root
 from caviar.search import checks, loop
 from caviar.search.settings import DEFAULT_TRIALS, SearchSettings, storage_of, study_folder
 from caviar.search.sources import config_sources
@@ -41,7 +40,6 @@ def run(config: DictConfig, arguments: Sequence[str], launch: Launch, loader: An
     Raises:
         UserError: before anything ran.
     """
-    check_root(config)
     checks.no_grid(config, arguments)
     checks.no_seed(arguments)
     if config.search.sweep is not None and not checks.names_study(arguments):
@@ -61,7 +59,7 @@ def run(config: DictConfig, arguments: Sequence[str], launch: Launch, loader: An
         inherit_sampling(study, arguments)
         trained = _composed(loader, shared_overrides(study))
         checks.trainable(trained, keeps_checkpoint=True)
-        if not study.complete:
+        if not (study.complete or settings.dry_run):
             checks.has_test_step(trained)
         loop.confirm_only(study)
         return
@@ -87,15 +85,14 @@ def first_sweep(
     names = settings.stage_names()
     searching = settings.action == "search"
     if searching:  # a slip in the last stage's overrides is better found now than then
-        for declared in names.values():
+        for name, declared in settings.stages.items():
             if declared.overrides:
-                with checks.named("search.stages: overrides"):
+                with checks.named(f"search.stages.{name}.overrides"):
                     trained = _composed(loader, joined(study.overrides, declared.overrides))
                     checks.trainable(trained, keeps_checkpoint=False)
     file = stage_file(study)
     if file is not None and study.stages() and not searching:
         inherit_sampling(study, arguments)
-        settings = study.settings
     if file is None:
         checks.trainable(config, keeps_checkpoint=searching)
         root = Path(config.paths.root)

@@ -113,8 +113,8 @@ def has_test_step(config: DictConfig) -> None:
     model = config.model.get("_target_")
     try:
         found = get_object(model)
-    except Exception:
-        return  # the first trial says what is wrong with it
+    except Exception:  # it may be anything, in the user's module; the first trial says what
+        return
     if isinstance(found, type) and getattr(found, "test_step", 0) is LightningModule.test_step:
         raise UserError(
             f"{model} has no test_step, and confirm must test it; write one beside its "
@@ -159,9 +159,8 @@ def parse_space(config: DictConfig, sources: Sequence[tuple[str, DictConfig]]) -
         sources: (file, its content from the root on), later ones win: to name the file at fault.
     """
     try:
-        tree = OmegaConf.to_container(config.space, resolve=True)
-        assert isinstance(tree, dict)
-        space = Space.parse(tree)  # type: ignore[arg-type]
+        tree: Any = OmegaConf.to_container(config.space, resolve=True)
+        space = Space.parse(tree)
     except SpaceError as error:
         raise UserError(_located(error.key, error.message, sources)) from None
     except OmegaConfBaseException as error:

@@ -20,12 +20,11 @@ from caviar.overrides import override_value
 from caviar.refine import candidates
 from caviar.result import COMPLETE, FAILED, test_metric
 from caviar.search.settings import CONFIRM, TEST
-from caviar.search.stages import learned, shared_overrides
+from caviar.search.stages import LOWER, learned, shared_overrides
 from caviar.search.study import Planned, Study
 from caviar.search.verdict import DEFAULT, Setting, Verdict, deviation
 from caviar.space import Space
 from caviar.space.sampling import trial_seed
-from caviar.space.sweep_file import SweepFile
 
 
 def confirm(study: Study) -> Verdict:
@@ -41,13 +40,10 @@ def confirm(study: Study) -> Verdict:
     winner = min(settings, key=lambda s: sign * s.mean)
     if not math.isfinite(winner.mean):
         raise SearchFailed(
-            "every confirmed setting diverged with at least one of its fresh seeds; search lower "
-            "learning rates under another name: search.study=ANOTHER_NAME"
+            f"every confirmed setting diverged with at least one of its fresh seeds; {LOWER}"
         )
     _open_test_set(study, overrides, [default, winner])
-    coarse = SweepFile.parse(
-        study.ledger.facts(study.search_stages()[0])["sweep"], study.folder
-    ).space
+    coarse = study.begun_sweep(study.search_stages()[0]).space
     ran = sum(len(study.ledger.trials(s)) for s in study.ledger.stages() if s != TEST)
     finite = [v for v in default.values if math.isfinite(v)]
     return Verdict(
@@ -95,9 +91,8 @@ def _settings_to_confirm(study: Study) -> list[dict[str, Any]]:
     best = candidates(coarse, points, losses, study.settings.confirm.top, study.settings.refine)
     if not best:
         raise UserError(
-            f"stage {parent} of study {study.name} has no trial that finished and did not diverge"
-            "; search lower learning rates under another name: search.study=ANOTHER_NAME "
-            "space.optimizer.lr='${log:1e-6,1e-2}'"
+            f"stage {parent} of study {study.name} has no trial that finished and did not "
+            f"diverge; {LOWER}"
         )
     found = [
         {

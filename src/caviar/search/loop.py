@@ -46,7 +46,8 @@ def stage(study: Study, sweep: SweepFile) -> None:
 
 def search(study: Study, coarse: SweepFile) -> None:
     """All stages, then confirm; continues where it was, and says so when it is complete."""
-    if study.stages():  # what follows must not answer another question
+    # Where no stage will be compared on its way: another question is not to be answered.
+    if study.complete or CONFIRM in study.stages():
         study.compare(coarse.stage, stage_facts(study, coarse))
     if study.complete:
         print_verdict(read_verdict(study.folder / VERDICT), study)
@@ -70,8 +71,7 @@ def search(study: Study, coarse: SweepFile) -> None:
 
 def confirm_only(study: Study) -> None:
     """Confirm what was searched so far."""
-    study.require()
-    if CONFIRM in study.stages():
+    if study.complete or study.settings.dry_run:  # nothing will be begun, which compares
         study.compare(CONFIRM, confirm_facts(study))
     if study.complete:
         print_verdict(read_verdict(study.folder / VERDICT), study)

@@ -12,7 +12,6 @@ from caviar.ledger import Trial
 from caviar.search.study import Study
 from caviar.search.trials_picture import COLOURS, MARKERS, draw_trials
 from caviar.space import Space
-from caviar.space.sweep_file import SweepFile
 from caviar.view import best_trials
 
 if TYPE_CHECKING:
@@ -28,10 +27,7 @@ def draw_pictures(study: Study) -> list[tuple[Path, str]]:
 
     stages = study.search_stages()
     trials = {stage: study.ledger.trials(stage) for stage in stages}
-    spaces = {
-        s: SweepFile.parse(study.ledger.facts(s)["sweep"], study.sweep_path(s)).space
-        for s in stages
-    }
+    spaces = {stage: study.begun_sweep(stage).space for stage in stages}
     left = []
     pictures = {
         "trials.png": (draw_trials, "every trial, and the box that each stage drew from"),

@@ -26,6 +26,10 @@ from caviar.space.sweep_file import SweepFile
 
 # Nodes that say how to search; the others say what is trained, and belong into the sweep file.
 SEARCH_NODES = ("search", "space", "trial", "hydra")
+LOWER = (
+    "search lower learning rates under another name: search.study=ANOTHER_NAME "
+    "space.optimizer.lr='${log:1e-6,1e-2}'"
+)
 
 
 def coarse_sweep(study: Study, space: Space, stage: str, trials: int) -> SweepFile:
@@ -145,7 +149,7 @@ def learned(study: Study, overrides: Sequence[str]) -> tuple[Space, Space, list[
     fewer epochs, are left out, because their losses do not compare.
     """
     ledger, stages = study.ledger, study.search_stages()
-    sweeps = [SweepFile.parse(ledger.facts(s)["sweep"], study.sweep_path(s)) for s in stages]
+    sweeps = [study.begun_sweep(s) for s in stages]
     pooled = [
         trial
         for stage, sweep in zip(stages, sweeps, strict=True)
@@ -178,18 +182,13 @@ def refined_sweep(
             seed=study.settings.seed,
         )
     except TooFewTrials as error:
-        if losses and all(map(math.isinf, losses)):
-            mend = (
-                "search lower learning rates under another name: search.study=ANOTHER_NAME "
-                "space.optimizer.lr='${log:1e-6,1e-2}'"
-            )
-        else:
-            mend = f"run more of stage {parent} first, with a larger num_trials"
+        diverged = bool(losses) and all(map(math.isinf, losses))
+        more = f"run more of stage {parent} first, with a larger num_trials"
+        mend = LOWER if diverged else more
         raise UserError(f"study {study.name}: {error}; {mend}") from None
-    diverged = sum(math.isinf(loss) for loss in losses)
     notes = [
         f"Refined ({study.settings.refine}) from {parent}: {len(pooled)} trials of all stages, "
-        f"{diverged} diverged.",
+        f"{sum(map(math.isinf, losses))} diverged.",
         "Top five:",
         *(f"  {_one(pooled[i], study.metric)}" for i in found.top),
     ]
@@ -216,10 +215,9 @@ def shared_overrides(study: Study) -> tuple[str, ...]:
 def inherit_sampling(study: Study, arguments: Sequence[str]) -> None:
     """Go on with the study's seed and sampler, unless the command line names others."""
     named = {override_key(a) for a in arguments}
-    for field in ("seed", "sampler"):
-        facts = study.ledger.facts(study.search_stages()[0])
-        if f"search.{field}" not in named and field in facts:
-            study.settings = replace(study.settings, **{field: facts[field]})
+    facts = study.ledger.facts(study.search_stages()[0])
+    kept = {f: facts[f] for f in ("seed", "sampler") if f in facts and f"search.{f}" not in named}
+    study.settings = replace(study.settings, **kept)
 
 
 def search_overrides(arguments: Sequence[str]) -> list[str]:

@@ -92,11 +92,11 @@ class Study:
 
     def search_stages(self) -> list[str]:
         """The stages so far, confirm and test left out."""
-        return [s for s in self.ledger.stages() if s not in (CONFIRM, TEST)]
+        return [s for s in self.stages() if s not in (CONFIRM, TEST)]
 
     def stages_before(self, stage: str) -> list[str]:
         """The search stages that were begun before this one."""
-        found = [s for s in self.stages() if s not in (CONFIRM, TEST)]
+        found = self.search_stages()
         return found[: found.index(stage)] if stage in found else found
 
     def begun_sweep(self, stage: str) -> SweepFile:

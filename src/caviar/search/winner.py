@@ -16,6 +16,7 @@ from caviar.search.settings import CONFIRM
 from caviar.search.study import Study
 from caviar.search.verdict import DEFAULT, Verdict
 from caviar.space import OneMinusLog
+from caviar.space.continuous import one_minus
 
 Left = tuple[Path, str]  # a file, and what it is
 
@@ -23,12 +24,11 @@ Left = tuple[Path, str]  # a file, and what it is
 def write_winner(study: Study, verdict: Verdict) -> list[Left]:
     """Write `best.ckpt` and `conf/experiment/<study>_winner.yaml` into the study's folder."""
     left = []
-    sign = 1 if study.mode == "min" else -1
     confirmed = study.ledger.trials(CONFIRM)
     results = [confirmed[n].result for n in verdict.winner.trials]
     kept = [r for r in results if r and r.checkpoint and r.best is not None]
     if kept:
-        best = min(kept, key=lambda r: sign * r.best)  # type: ignore[operator]
+        best = min(kept, key=lambda r: r.loss(study.mode))
         assert best.checkpoint is not None
         target = study.folder / "best.ckpt"
         shutil.copyfile(best.checkpoint, target)
@@ -60,7 +60,7 @@ def winner_text(study: str, base: str | None, verdict: Verdict, overrides: Seque
     defaults.append("_self_")
     for name, value in verdict.winner.point.items():
         if name.startswith(OneMinusLog.prefix):
-            name, value = name.removeprefix(OneMinusLog.prefix), round(1 - value, 15)
+            name, value = name.removeprefix(OneMinusLog.prefix), one_minus(value)
         _put(values, name, value)
     lines = [
         "# @package _global_",
@@ -86,8 +86,7 @@ def _split(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], li
         elif (project.root() / "conf" / key).is_dir():
             groups[key] = override.value()
         elif key.startswith(OneMinusLog.prefix):
-            complement = override.value()
-            natural = round(1 - float(str(complement)), 15)
+            natural = one_minus(float(str(override.value())))
             _put(values, key.removeprefix(OneMinusLog.prefix), natural)
         else:
             _put(values, key, override.value())

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from caviar.space.continuous import Linear, OneMinusLog, ScaleError, number
+from caviar.space.continuous import Linear, Log, OneMinusLog, ScaleError, number, one_minus
 
 
 def whole(value: Any) -> int:
@@ -76,13 +76,8 @@ class LogInteger(Integer):
             raise ScaleError(f"low {self.low:g} has no logarithm; start at 1, or use integer")
         super().__post_init__()
 
-    @staticmethod
-    def _straighten(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.log(values)
-
-    @staticmethod
-    def _bend(straight: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.exp(straight)
+    _straighten = staticmethod(Log._straighten)
+    _bend = staticmethod(Log._bend)
 
 
 @dataclass(frozen=True)
@@ -138,7 +133,7 @@ class Choice:
         return Choice(tuple(v for v in self.values if (type(v), v) in kept), self.complement)
 
     def natural(self, value: Any) -> Any:
-        return round(1 - value, 15) if self.complement else value
+        return one_minus(value) if self.complement else value
 
     def _column(self) -> NDArray[Any]:
         column = np.empty(len(self.values), dtype=object)

@@ -35,4 +35,6 @@ def scale_from_dict(declared: dict[str, Any]) -> Scale:
     cls = SCALES[kind]
     assert issubclass(cls, Linear)
     build = cls.from_natural if issubclass(cls, OneMinusLog) else cls
-    return build(declared.get("low"), declared.get("high"))  # type: ignore[arg-type]
+    low: Any = declared.get("low")  # `number` says what is wrong with a missing one
+    high: Any = declared.get("high")
+    return build(low, high)

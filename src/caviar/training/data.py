@@ -95,7 +95,7 @@ class DataModule(pl.LightningDataModule):
 
     def load(self) -> tuple[Any, Any]:
         """All inputs, shape (examples, num_features), and labels, shape (examples,)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} needs a load() of its own")
 
     def setup(self, stage: str | None = None) -> None:
         """Load once, split, and standardise by the training part's mean and deviation."""

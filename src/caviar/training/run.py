@@ -64,7 +64,7 @@ def train(config: DictConfig, output: Path, report: Report | None = None) -> Res
     result = Result(seed=config.seed, num_params=_num_params(model))
     try:
         _fit_and_test(config, trainer, best, model, data, checkpoint, result)
-    except BaseException:
+    except BaseException:  # signals, too: W&B is to record a failure whatever ended the run
         _finish_wandb(exit_code=1)
         raise
     _finish_wandb(exit_code=0)
