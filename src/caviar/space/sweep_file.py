@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from caviar.errors import UserError
+from caviar.files import replaced
 from caviar.space.axes import Axis, Space
 from caviar.space.continuous import Linear, Log, OneMinusLog, ScaleError, number
 from caviar.space.discrete import Choice, Integer, LogInteger
@@ -71,22 +72,21 @@ class SweepFile:
             f"  name: {_scalar(self.metric + '_best')}",
             f"  goal: {GOALS[self.mode]}",
             f"run_cap: {self.num_trials}",
-            "command:",
-            *(f"  - {_scalar(word)}" for word in (*LAUNCH, *self.overrides, POINT)),
             "parameters:",
         ]
         for axis in self.space:
             lines.append(f"  {_scalar(axis.name)}:{_declared(axis)}")
             lines += [f"    {_comment(reason)}" for reason in self.reasons.get(axis.name, ())]
             lines += [f"    {line}" for line in _parameter(axis.scale)]
+        # Last, so that a file that was cut off anywhere is known by what it lacks.
+        lines += ["command:", *(f"  - {_scalar(w)}" for w in (*LAUNCH, *self.overrides, POINT))]
         return "\n".join(lines) + "\n"
 
     def write(self, path: Path) -> None:
         """Write the file whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(self.text(), encoding="utf-8")
-        partial.replace(path)
+        with replaced(path) as partial:
+            partial.write_text(self.text(), encoding="utf-8")
 
     def same_trials(self, other: SweepFile) -> bool:
         """Whether both describe the same trials, were it more or fewer of them."""
@@ -138,7 +138,11 @@ class SweepFile:
             except (ScaleError, KeyError) as error:
                 raise ValueError(f"parameters.{name}: {_message(error)}") from None
             axes.append(Axis(name.removeprefix(scale.prefix), scale))
-        command = [str(word) for word in document.get("command", ())]
+        command = [str(word) for word in document["command"] or ()]
+        if POINT not in command:
+            raise ValueError(
+                f"command lacks {POINT}, where the hyperparameters go; is the file whole?"
+            )
         goals = {goal: mode for mode, goal in GOALS.items()}
         if document["metric"]["goal"] not in goals:
             raise ValueError(f"metric.goal must be one of {', '.join(goals)}")
@@ -180,6 +184,8 @@ def _scale(name: str, parameter: Mapping[str, Any]) -> Scale:
     if "value" in parameter:
         return Choice((parameter["value"],), complement)
     if "values" in parameter:
+        if not isinstance(parameter["values"], list):
+            raise ScaleError("values is no list; is the file whole?")
         return Choice(tuple(parameter["values"]), complement)
     distribution = parameter.get("distribution")
     low, high = parameter["min"], parameter["max"]
