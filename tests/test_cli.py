@@ -53,8 +53,9 @@ def study(runs: Path) -> Ledger:
     ledger = Ledger.open(str(runs / "s/study.journal"), "s")
     facts = {"sweep": sweep.text(), "overrides": [], "shared": [], "seed": 0, "sampler": "random"}
     ledger.begin("01_coarse", facts, "min")
-    for number, planned in enumerate(plan(sweep, SearchSettings())):
-        ledger.add("01_coarse", planned.point, SPACE, planned.seed, "")
+    trials = plan(sweep, SearchSettings())
+    ledger.extend("01_coarse", trials, SPACE)
+    for number, planned in enumerate(trials):
         ledger.claim("01_coarse", number)
         units = SPACE.to_unit({k: [v] for k, v in planned.point.items()})[0]
         loss = float((units[0] - 0.6) ** 2 + 0.3 * (units[1] - 0.4) ** 2)
@@ -159,8 +160,8 @@ def test_losses_of_other_overrides_are_not_pooled(
     longer = SweepFile("s", "02_fine", SPACE, 6, "val/loss", "min", ("trainer.max_epochs=9",))
     facts = {"sweep": longer.text(), "overrides": list(longer.overrides), "shared": []}
     study.begin("02_fine", facts, "min")
-    for number, planned in enumerate(plan(longer, SearchSettings())):
-        study.add("02_fine", planned.point, SPACE, planned.seed, "")
+    study.extend("02_fine", plan(longer, SearchSettings()), SPACE)
+    for number in range(6):
         study.claim("02_fine", number)
         study.finish("02_fine", number, Result(best=10.0 + number, best_epoch=0, last=1.0))
     assert caviar("refine", "search.study=s") == 0

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import resource
+import signal
 from pathlib import Path
 
 import pytest
 
 from caviar.errors import UserError
-from caviar.ledger import Ledger, only_driver
-from caviar.result import DIVERGED, FAILED, Result
+from caviar.ledger import Ledger, Planned
+from caviar.result import DIVERGED, EXCEPTION, KILLED, PRUNED, TIMEOUT, Result
 from caviar.space import Axis, Choice, Log, Space
 
 SPACE = Space((Axis("optimizer.lr", Log(1e-4, 1.0)), Axis("act", Choice(("relu", None, 3)))))
@@ -28,8 +30,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def begun(storage: str, trials: int = 1, mode: str = "min") -> Ledger:
     ledger = Ledger.open(storage, "s")
     ledger.begin("01", {"seed": 3}, mode)
-    for seed in range(trials):
-        ledger.add("01", POINT, SPACE, seed, "note")
+    ledger.extend("01", [Planned(POINT, seed, "note") for seed in range(trials)], SPACE)
     return ledger
 
 
@@ -85,9 +86,9 @@ def test_a_diverged_trial_is_a_result_and_worst(storage: str, mode: str) -> None
 def test_a_failed_trial_has_no_value(storage: str) -> None:
     ledger = begun(storage)
     ledger.claim("01", 0)
-    ledger.finish("01", 0, Result(FAILED, error="ValueError: no"))
+    ledger.finish("01", 0, Result(EXCEPTION, error="ValueError: no"))
     trial = ledger.trials("01")[0]
-    assert trial.status == FAILED
+    assert trial.status == EXCEPTION
     assert trial.result is not None
     assert math.isnan(trial.result.loss("min"))
 
@@ -97,6 +98,7 @@ def claim_all(storage: str, count: int, won: multiprocessing.Queue[int]) -> None
     for number in range(count):
         if ledger.claim("01", number):
             won.put(number)
+            ledger.finish("01", number, Result(best=1.0, best_epoch=0, last=1.0))
 
 
 @pytest.mark.slow
@@ -112,6 +114,59 @@ def test_four_processes_claim_every_trial_once(storage: str) -> None:
         assert worker.exitcode == 0
     assert sorted(won.get(timeout=5) for _ in range(20)) == list(range(20))
     assert won.empty()
+
+
+def claim_and_die(storage: str) -> None:
+    assert Ledger.open(storage, "s").claim("01", 0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_the_trial_of_a_dead_process_can_be_claimed(storage: str) -> None:
+    ledger = begun(storage)
+    process = multiprocessing.get_context("spawn").Process(target=claim_and_die, args=(storage,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert ledger.trial("01", 0).running
+    assert ledger.claimable("01") == [0]
+    assert ledger.claim("01", 0)
+    assert ledger.claimable("01") == []
+    assert ledger.trial("01", 0).faults == ("its worker died",)
+
+
+def test_claims_leave_no_files_behind(storage: str, tmp_path: Path) -> None:
+    ledger = begun(storage, trials=3)
+    for number in range(3):
+        ledger.claim("01", number)
+    assert len(list(tmp_path.glob("*.claims/[0-9]*"))) == 3
+    ledger.finish("01", 0, Result(best=1.0, best_epoch=0, last=1.0))
+    ledger.release("01", 1)
+    assert not ledger.fail("01", 2, Result(EXCEPTION, error="no"), retries=1)
+    assert [t.status for t in ledger.trials("01")] == ["complete", "waiting", EXCEPTION]
+    assert not list(tmp_path.glob("*.claims/[0-9]*"))
+
+
+def test_only_what_the_machine_may_have_done_is_forgiven(storage: str) -> None:
+    ledger = begun(storage, trials=2)
+    for number, status in enumerate((KILLED, TIMEOUT)):
+        ledger.claim("01", number)
+        again = ledger.fail("01", number, Result(status, error=status), retries=1)
+        assert again is (status == KILLED)
+    ledger.claim("01", 0)
+    assert not ledger.fail("01", 0, Result(KILLED, error="killed again"), retries=1)
+    assert ledger.trial("01", 0).status == KILLED
+    assert ledger.trial("01", 0).faults == (KILLED, "killed again")
+
+
+def test_a_pruned_trial_keeps_its_value(storage: str) -> None:
+    ledger = begun(storage)
+    ledger.claim("01", 0)
+    ledger.finish("01", 0, Result(PRUNED, best=0.3, best_epoch=1, last=0.4))
+    trial = ledger.trials("01")[0]
+    assert trial.status == PRUNED
+    assert trial.result is not None
+    assert trial.result.loss("min") == 0.3
 
 
 def test_a_torn_last_line_is_cut_off_before_the_next_is_written(tmp_path: Path) -> None:
@@ -136,7 +191,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 30, hard))
     try:
         with pytest.raises(OSError, match="File too large"):
-            ledger.add("01", POINT, SPACE, 7, "x" * 100)
+            ledger.extend("01", [Planned(POINT, 7, "x" * 100)] * 101, SPACE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == whole
@@ -148,14 +203,3 @@ def test_an_unreachable_database_is_named_without_its_password() -> None:
     with pytest.raises(UserError, match=r"search.storage=nosuch://me@host/db") as raised:
         Ledger.open("nosuch://me:secret@host/db", "s")
     assert "secret" not in str(raised.value).splitlines()[0].split(": ")[0]
-
-
-def test_a_study_has_one_driver_at_a_time(tmp_path: Path) -> None:
-    with (
-        only_driver(tmp_path),
-        pytest.raises(UserError, match="is being searched by process"),
-        only_driver(tmp_path),
-    ):
-        pass
-    with only_driver(tmp_path):
-        pass

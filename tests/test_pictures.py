@@ -45,8 +45,9 @@ def made(folder: Path, space: Space, mode: str, trials: int = 12) -> Study:
     )
     sweep = SweepFile("s", "01_coarse", space, trials, study.metric, mode)
     study.ledger.begin("01_coarse", {"sweep": sweep.text(), "overrides": []}, mode)
-    for number, planned in enumerate(plan(sweep, study.settings)):
-        study.ledger.add("01_coarse", planned.point, space, planned.seed, "")
+    drawn = plan(sweep, study.settings)
+    study.ledger.extend("01_coarse", drawn, space)
+    for number in range(len(drawn)):
         study.ledger.claim("01_coarse", number)
         for epoch in range(3):
             study.ledger.report("01_coarse", number, epoch, 1 / (1 + number + epoch))

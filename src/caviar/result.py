@@ -9,7 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-COMPLETE, DIVERGED, FAILED = "complete", "diverged", "failed"
+from caviar.files import replaced
+
+COMPLETE, DIVERGED, PRUNED = "complete", "diverged", "pruned"
+OUT_OF_MEMORY, EXCEPTION, TIMEOUT, KILLED = "out of memory", "exception", "timeout", "killed"
+FAULTS = (OUT_OF_MEMORY, EXCEPTION, TIMEOUT, KILLED)  # they say nothing of the setting
+TRANSIENT = (OUT_OF_MEMORY, KILLED)  # perhaps the machine's fault: worth another try
 
 
 @dataclass
@@ -17,7 +22,8 @@ class Result:
     """Outcome of one run; plain data, written as `result.json` and into the ledger."""
 
     status: str = COMPLETE
-    """`complete`, `diverged` (a metric was NaN or infinite), or `failed` (an exception)."""
+    """`complete`, `diverged` (a metric was NaN or infinite), `pruned` (stopped as hopeless), or
+    one of the faults."""
     best: float | None = None
     """Best value of the declared metric over epochs; None before the first validation."""
     best_epoch: int | None = None
@@ -35,11 +41,16 @@ class Result:
     checkpoint: str | None = None
     """Checkpoint of the best epoch."""
     error: str | None = None
-    """One line, where the run failed."""
+    """One line, where the run failed: the exception, or the signal that killed it."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a fault ended it."""
+        return self.status in FAULTS
 
     def loss(self, mode: str) -> float:
         """The value to minimise: worst (infinite) for a diverged run, NaN for a failed one."""
-        if self.status == FAILED or (self.status == COMPLETE and self.best is None):
+        if self.failed or (self.status != DIVERGED and self.best is None):
             return math.nan
         if self.status == DIVERGED or self.best is None:
             return math.inf
@@ -56,9 +67,8 @@ class Result:
 
     def write(self, folder: Path) -> None:
         """Write `result.json`, whole or not at all."""
-        partial = folder / "result.json.partial"
-        partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-        partial.replace(folder / "result.json")
+        with replaced(folder / "result.json") as partial:
+            partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
 def test_metric(metric: str) -> str:

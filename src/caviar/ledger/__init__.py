@@ -1,6 +1,7 @@
 """Where trials and results are kept. Optuna's storages, no torch."""
 
-from caviar.ledger.ledger import RUNNING, WAITING, Ledger, Trial
-from caviar.ledger.locks import only_driver
+from caviar.ledger.ledger import Ledger
+from caviar.ledger.storages import HEARTBEAT, exists
+from caviar.ledger.trials import RUNNING, WAITING, Planned, Trial
 
-__all__ = ["RUNNING", "WAITING", "Ledger", "Trial", "only_driver"]
+__all__ = ["HEARTBEAT", "RUNNING", "WAITING", "Ledger", "Planned", "Trial", "exists"]

@@ -1,8 +1,8 @@
 """The ledger: where the trials of a study and their results are kept.
 
     ledger = Ledger.open(storage, "digits")
-    ledger.add("01_coarse", point, space, seed=…)   # waiting
-    claimed = ledger.claim("01_coarse", 0)          # True for exactly one caller
+    ledger.extend("01_coarse", plan, space)         # waiting
+    claimed = ledger.claim("01_coarse", 0)          # True for exactly one living process
     ledger.report("01_coarse", 0, epoch, value)
     ledger.finish("01_coarse", 0, result)
 
@@ -13,99 +13,50 @@ nothing.
 
 from __future__ import annotations
 
+import os
 import socket
-import warnings
-from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
+import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
-from caviar.errors import UserError
-from caviar.ledger.journal import Journal
-from caviar.ledger.locks import locked
-from caviar.result import DIVERGED, FAILED, Result
-from caviar.space import Axis, Choice, Integer, Log, LogInteger, Space
+from caviar.ledger.claims import Claims
+from caviar.ledger.database import patient
+from caviar.ledger.storages import HEARTBEAT, open_storage
+from caviar.ledger.trials import Planned, Trial, distribution, from_optuna
+from caviar.result import DIVERGED, PRUNED, TRANSIENT, Result
+from caviar.space import Space
 
-WAITING, RUNNING = "waiting", "running"
 SEPARATOR = "/"  # between study and stage in an Optuna study's name
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One trial as the ledger knows it."""
-
-    stage: str
-    number: int
-    status: str
-    """`waiting`, `running`, or what its result says: `complete`, `diverged`, `failed`."""
-    point: dict[str, Any]
-    """Its search coordinates."""
-    seed: int
-    note: str = ""
-    """Which setting this is, where a stage has several: `default`, `candidate 1`."""
-    result: Result | None = None
-    curve: dict[int, float] = field(default_factory=dict)
-    """Epoch → metric, also while it runs."""
-    started: datetime | None = None
-    host: str = ""
-    """The machine that claimed it."""
-
-    @property
-    def finished(self) -> bool:
-        return self.result is not None
-
-
 class Ledger:
     """The trials of one study, in all its stages."""
 
-    def __init__(self, storage: BaseStorage, study: str, guard: Path | None = None) -> None:
-        self._storage, self.study, self._guard = storage, study, guard
+    def __init__(self, storage: BaseStorage, study: str, claims: Claims) -> None:
+        self._storage, self.study, self._claims = storage, study, claims
         self._ids: dict[str, int] = {}
+        self._tokens: dict[int, str] = {}  # of the trials that this process has claimed
 
     @classmethod
-    def open(cls, storage: str, study: str) -> Ledger:
+    def open(cls, storage: str, study: str, heartbeat: int = HEARTBEAT) -> Ledger:
         """From a path of a journal file, made if missing, or the URL of a database.
 
         Raises:
             UserError: the file or the database cannot be opened.
         """
-        try:
-            if "://" not in storage:
-                path = Path(storage)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                    return cls(JournalStorage(Journal(path)), study)
-            # Claims are not atomic in SQLite: two of some forty came out double in a test.
-            file = storage.removeprefix("sqlite:///") if storage.startswith("sqlite:") else None
-            guard = Path(f"{file}.claims") if file else None
-            return cls(RDBStorage(storage), study, guard)
-        except Exception as error:
-            raise UserError(f"search.storage={_without_password(storage)}: {error}") from error
+        opened, claims = open_storage(storage, study, heartbeat)
+        return cls(opened, study, claims)
 
     # -- stages
 
-    @staticmethod
-    def exists(storage: str) -> bool:
-        """False for a file that is not there, which opening would make."""
-        file = storage.partition(":///")[2] if storage.startswith("sqlite") else storage
-        return "://" in file or Path(file).exists()
-
+    @patient
     def stages(self) -> list[str]:
         """Names of all stages, in the order in which they were begun."""
         prefix = self.study + SEPARATOR
@@ -113,75 +64,197 @@ class Ledger:
         studies.sort(key=lambda s: s._study_id)
         return [s.study_name.removeprefix(prefix) for s in studies]
 
+    @patient
     def begin(self, stage: str, facts: Mapping[str, Any], mode: str) -> dict[str, Any]:
         """Make the stage if it is new; what was written down when it was made."""
-        if stage not in self.stages():
-            direction = StudyDirection.MINIMIZE if mode == "min" else StudyDirection.MAXIMIZE
-            study_id = self._storage.create_new_study([direction], self._name(stage))
-            self._storage.set_study_user_attr(study_id, "facts", dict(facts))
+        with self._claims.exclusive():
+            if stage not in self.stages():
+                direction = StudyDirection.MINIMIZE if mode == "min" else StudyDirection.MAXIMIZE
+                self._storage.create_new_study([direction], self._name(stage))
+            known = self._storage.get_study_user_attrs(self._id(stage))
+            if "facts" not in known:  # new, or its maker died before it wrote them
+                self._storage.set_study_user_attr(self._id(stage), "facts", dict(facts))
         return self.facts(stage)
 
+    @patient
     def facts(self, stage: str) -> dict[str, Any]:
         """What was written down when the stage was made: its overrides, seed, metric."""
         return self._storage.get_study_user_attrs(self._id(stage)).get("facts", {})
 
     # -- trials
 
-    def add(self, stage: str, point: Mapping[str, Any], space: Space, seed: int, note: str) -> int:
-        """Append a waiting trial; its number, counted from 0 within the stage."""
-        shown = {axis.name: _distribution(axis) for axis in space if axis.name in point}
-        template = create_trial(
-            state=TrialState.WAITING,
-            params={name: point[name] for name in shown},
-            distributions=shown,
-            user_attrs={"point": dict(point), "seed": seed, "note": note},
-        )
-        trial_id = self._storage.create_new_trial(self._id(stage), template)
-        return self._storage.get_trial_number_from_id(trial_id)
+    @patient
+    def extend(self, stage: str, plan: Sequence[Planned], space: Space) -> None:
+        """Append what of `plan` is not there yet, waiting: trial i of the stage is plan[i]."""
+        with self._claims.exclusive():
+            known = len(self._storage.get_all_trials(self._id(stage), deepcopy=False))
+            for planned in plan[known:]:
+                point = planned.point
+                shown = {axis.name: distribution(axis) for axis in space if axis.name in point}
+                template = create_trial(
+                    state=TrialState.WAITING,
+                    params={name: point[name] for name in shown},
+                    distributions=shown,
+                    user_attrs=planned.attributes(),
+                )
+                self._storage.create_new_trial(self._id(stage), template)
 
+    @patient
     def trials(self, stage: str) -> list[Trial]:
         """All trials of a stage, by number."""
         if stage not in self.stages():
             return []
-        return [_trial(stage, t) for t in self._storage.get_all_trials(self._id(stage), False)]
+        found = self._storage.get_all_trials(self._id(stage), deepcopy=False)
+        return [from_optuna(stage, t) for t in found]
 
+    @patient
     def trial(self, stage: str, number: int) -> Trial:
         """One trial."""
-        return _trial(stage, self._storage.get_trial(self._trial_id(stage, number)))
+        return from_optuna(stage, self._storage.get_trial(self._trial_id(stage, number)))
 
-    def claim(self, stage: str, number: int) -> bool:
-        """Turn a waiting trial into a running one; False if somebody else has it already."""
+    @patient
+    def claimable(self, stage: str) -> list[int]:
+        """Numbers of the trials that wait, or whose worker has died."""
+        study_id = self._id(stage)
+        trials = self._storage.get_all_trials(study_id, deepcopy=False)
+        running = [t._trial_id for t in trials if t.state == TrialState.RUNNING]
+        dead = self._claims.abandoned(study_id, running) if running else set()
+        return [t.number for t in trials if t.state == TrialState.WAITING or t._trial_id in dead]
+
+    def claim(self, stage: str, number: int, **facts: Any) -> bool:
+        """Make a waiting trial, or one whose worker died, this process's own; False if a living
+        process has it, or it is finished.
+
+        Arguments:
+            stage: of the study.
+            number: of the trial.
+            facts: what a reader may want to know of the worker: its slot, the epochs to train.
+        """
+        host, pid = socket.gethostname(), os.getpid()
+        return self._claim(
+            stage, number, {"token": uuid.uuid4().hex, "host": host, "pid": pid, **facts}
+        )
+
+    @patient
+    def _claim(self, stage: str, number: int, claim: dict[str, Any]) -> bool:
         trial_id = self._trial_id(stage, number)
-        with locked(self._guard) if self._guard else nullcontext():
-            if self._storage.get_trial(trial_id).state != TrialState.WAITING:
+        with self._claims.exclusive():
+            trial = self._storage.get_trial(trial_id)
+            running = trial.state == TrialState.RUNNING
+            if running and trial.user_attrs.get("claim") == claim:
+                return True  # the connection was lost behind an earlier call
+            taken = self._tokens.get(trial_id)
+            if trial.state.is_finished() or taken not in (None, claim["token"]):
                 return False
-            if not self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+            if taken is None and not self._claims.take(self._id(stage), trial_id, running):
                 return False
-        self._storage.set_trial_user_attr(trial_id, "host", socket.gethostname())
+            self._tokens[trial_id] = claim["token"]
+            if running:
+                faults = [*trial.user_attrs.get("faults", []), "its worker died"]
+                self._storage.set_trial_user_attr(trial_id, "faults", faults)
+                self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+            self._storage.set_trial_user_attr(trial_id, "claim", claim)
+            self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         return True
 
-    def release(self, stage: str, number: int) -> None:
-        """Put a trial that was interrupted back among the waiting ones."""
+    @patient
+    def release(self, stage: str, number: int, pid: int | None = None) -> None:
+        """Put a trial that was interrupted back among the waiting ones: this process's own, or
+        that of its dead child `pid`."""
         trial_id = self._trial_id(stage, number)
-        if self._storage.get_trial(trial_id).state == TrialState.RUNNING:
-            self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+        with self._claims.exclusive():
+            if self._is_own(trial_id) or self._was_of(trial_id, pid):
+                self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+        self._let_go(trial_id)
 
+    @patient
     def report(self, stage: str, number: int, epoch: int, value: float) -> None:
         """One point of the learning curve, while the trial runs."""
         trial_id = self._trial_id(stage, number)
-        self._storage.set_trial_intermediate_value(trial_id, epoch, value)
+        if self._is_own(trial_id):
+            self._storage.set_trial_intermediate_value(trial_id, epoch, value)
 
-    def finish(self, stage: str, number: int, result: Result) -> None:
-        """Write the result of a running trial. A diverged one is complete, with the worst value."""
+    @patient
+    def hopeless(self, stage: str, number: int, pruner: optuna.pruners.BasePruner) -> bool:
+        """Whether a running trial should be given up, judged by the curves of all others."""
+        study = optuna.load_study(
+            study_name=self._name(stage), storage=self._storage, pruner=pruner
+        )
+        return pruner.prune(study, self._storage.get_trial(self._trial_id(stage, number)))
+
+    @patient
+    def finish(self, stage: str, number: int, result: Result) -> bool:
+        """Write the result of an own trial. A diverged one is complete, with the worst value.
+
+        False, and nothing is written, if this process was taken for dead and another one has the
+        trial now.
+        """
         trial_id = self._trial_id(stage, number)
+        with self._claims.exclusive():
+            own = self._is_own(trial_id)
+            if own:
+                self._close(stage, trial_id, result)
+        self._let_go(trial_id)
+        return own
+
+    @patient
+    def fail(
+        self, stage: str, number: int, result: Result, retries: int, pid: int | None = None
+    ) -> bool:
+        """Write down what a trial failed of: this process's own, or that of a dead child.
+
+        Arguments:
+            stage: of the study.
+            number: of the trial.
+            result: of a fault.
+            retries: how often a transient fault is forgiven.
+            pid: of the dead process, a child of this one.
+
+        Returns:
+            True if the trial waits again, for another try.
+        """
+        trial_id = self._trial_id(stage, number)
+        again = False
+        with self._claims.exclusive():
+            if self._is_own(trial_id) or self._was_of(trial_id, pid):
+                before = self._storage.get_trial(trial_id).user_attrs.get("faults", [])
+                faults = [*before, result.error or result.status]
+                self._storage.set_trial_user_attr(trial_id, "faults", faults)
+                again = result.status in TRANSIENT and len(faults) <= retries
+                if again:
+                    self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+                else:
+                    self._close(stage, trial_id, result)
+        self._let_go(trial_id)
+        return again
+
+    def _is_own(self, trial_id: int) -> bool:
+        """Whether this process still has the trial: in a database it may have been taken for
+        dead, while it was only out of reach."""
+        trial = self._storage.get_trial(trial_id)
+        token = trial.user_attrs.get("claim", {}).get("token")
+        return trial.state == TrialState.RUNNING and token == self._tokens.get(trial_id, "")
+
+    def _was_of(self, trial_id: int, pid: int | None) -> bool:
+        """Whether the trial is that of a process of this machine."""
+        trial = self._storage.get_trial(trial_id)
+        claim = trial.user_attrs.get("claim", {})
+        of_child = (claim.get("host"), claim.get("pid")) == (socket.gethostname(), pid)
+        return trial.state == TrialState.RUNNING and of_child
+
+    def _let_go(self, trial_id: int) -> None:
+        self._tokens.pop(trial_id, None)
+        self._claims.drop(trial_id)
+
+    def _close(self, stage: str, trial_id: int, result: Result) -> None:
         self._storage.set_trial_user_attr(trial_id, "result", result.to_dict())
-        if result.status == FAILED or (result.best is None and result.status != DIVERGED):
+        if result.failed or (result.best is None and result.status != DIVERGED):
             self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
             return
         minimise = self._storage.get_study_directions(self._id(stage)) == [StudyDirection.MINIMIZE]
         loss = result.loss("min" if minimise else "max")
-        value = loss if minimise else -loss
-        self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [value])
+        state = TrialState.PRUNED if result.status == PRUNED else TrialState.COMPLETE
+        self._storage.set_trial_state_values(trial_id, state, [loss if minimise else -loss])
 
     # -- Optuna's names and numbers
 
@@ -195,38 +268,3 @@ class Ledger:
 
     def _trial_id(self, stage: str, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id(stage), number)
-
-
-def _trial(stage: str, frozen: FrozenTrial) -> Trial:
-    attributes = frozen.user_attrs
-    result = None
-    if frozen.state.is_finished():
-        result = Result.from_dict(attributes.get("result") or {"status": FAILED})
-    unfinished = RUNNING if frozen.state == TrialState.RUNNING else WAITING
-    return Trial(
-        stage=stage,
-        number=frozen.number,
-        status=result.status if result else unfinished,
-        point=attributes.get("point", {}),
-        seed=attributes.get("seed", 0),
-        note=attributes.get("note", ""),
-        result=result,
-        curve=dict(sorted(frozen.intermediate_values.items())),
-        started=frozen.datetime_start,
-        host=attributes.get("host", ""),
-    )
-
-
-def _distribution(axis: Axis) -> BaseDistribution:
-    scale = axis.scale
-    if isinstance(scale, Choice):
-        return CategoricalDistribution(scale.values)
-    if isinstance(scale, Integer):
-        return IntDistribution(scale.low, scale.high, log=isinstance(scale, LogInteger))
-    return FloatDistribution(scale.low, scale.high, log=isinstance(scale, Log))
-
-
-def _without_password(storage: str) -> str:
-    scheme, separator, rest = storage.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}{credentials.split(':')[0]}{at}{host}" if at else storage

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from caviar.files import replaced
 from caviar.ledger import Trial
 from caviar.search.study import Study
 from caviar.search.trials_picture import COLOURS, MARKERS, draw_trials
@@ -40,7 +41,8 @@ def draw_pictures(study: Study) -> list[tuple[Path, str]]:
         for side in ("top", "right"):
             ax.spines[side].set_visible(False)
         path = study.folder / name
-        figure.savefig(path, dpi=144)
+        with replaced(path) as partial:
+            figure.savefig(partial, dpi=144)
         plt.close(figure)
         left.append((path, what))
     return left

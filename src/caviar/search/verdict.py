@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from caviar.files import replaced
 from caviar.result import finite
 
 DEFAULT = "default"
@@ -143,10 +144,9 @@ def write_verdict(verdict: Verdict, path: Path) -> None:
         "clear": verdict.clear,
         "sentence": verdict.sentence(),
     }
-    partial = path.with_suffix(".partial")
     text = json.dumps(finite(values), indent=2, allow_nan=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    with replaced(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
 
 
 def read_verdict(path: Path) -> Verdict:

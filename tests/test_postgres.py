@@ -1,0 +1,167 @@
+"""One study in a real PostgreSQL: two drivers, workers elsewhere, dead workers, a restart."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from caviar.ledger import Ledger, Planned, Trial
+from caviar.result import KILLED, Result
+from caviar.space import Axis, Log, Space
+from conftest import Start
+from postgres import Server, programs
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed (no initdb)"),
+]
+SPACE = Space((Axis("optimizer.lr", Log(1e-4, 1.0)),))
+SLOW = ["model._target_=slow_models.Slow", "trainer.max_epochs=8", "data.batch_size=32"]
+STAGE = ["search.study=s", "~space.data", "search.num_trials=6", *SLOW]
+BEAT = "search.heartbeat=1"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    started = Server(tmp_path_factory.mktemp("postgres"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def storage(server: Server, request: pytest.FixtureRequest) -> str:
+    """A database of this test's own."""
+    return server.database(f"test_{abs(hash(request.node.name))}")
+
+
+def awaited(condition: Callable[[], bool], seconds: float = 90) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+@cache
+def opened(storage: str) -> Ledger:
+    return Ledger.open(storage, "s")
+
+
+def trials(storage: str) -> list[Trial]:
+    return opened(storage).trials("01_coarse")
+
+
+def begun(storage: str, count: int = 1) -> Ledger:
+    ledger = Ledger.open(storage, "s", heartbeat=1)
+    ledger.begin("01", {"seed": 3}, "min")
+    plan = [Planned({"optimizer.lr": 0.01}, seed) for seed in range(count)]
+    ledger.extend("01", plan, SPACE)
+    return ledger
+
+
+def test_a_silent_worker_loses_its_trial_to_another(storage: str) -> None:
+    """And what it writes later is not written."""
+    ledger, other = begun(storage), Ledger.open(storage, "s", heartbeat=1)
+    assert ledger.claim("01", 0)
+    assert not other.claim("01", 0)
+    assert other.claimable("01") == []
+    ledger._claims.drop(ledger._trial_id("01", 0))  # it beats no more, and believes that it does
+    awaited(lambda: other.claimable("01") == [0])
+    assert other.claim("01", 0)
+    assert not ledger.finish("01", 0, Result(best=1.0, best_epoch=0, last=1.0))
+    ledger.report("01", 0, 0, 7.0)
+    assert other.finish("01", 0, Result(best=2.0, best_epoch=0, last=2.0))
+    (trial,) = other.trials("01")
+    assert trial.result is not None
+    assert (trial.result.best, trial.curve, trial.faults) == (2.0, {}, ("its worker died",))
+
+
+def test_values_that_are_not_finite_are_kept(storage: str) -> None:
+    ledger = begun(storage, 2)
+    for number, value in enumerate((math.nan, math.inf)):
+        ledger.claim("01", number)
+        ledger.report("01", number, 0, value)
+        ledger.finish("01", number, Result("diverged"))
+    assert math.isnan(ledger.trial("01", 0).curve[0])
+    assert ledger.trial("01", 1).curve[0] == math.inf
+
+
+def test_a_fault_is_forgiven_once(storage: str) -> None:
+    ledger = begun(storage)
+    for waits in (True, False):
+        ledger.claim("01", 0)
+        killed = Result(KILLED, error="killed by SIGKILL")
+        assert ledger.fail("01", 0, killed, retries=1, pid=os.getpid()) is waits
+    assert ledger.trial("01", 0).status == KILLED
+
+
+def test_two_drivers_and_a_worker_share_a_study(start: Start, storage: str, runs: Path) -> None:
+    named = [f"search.storage={storage}", BEAT]
+    one = "hydra.launcher.num_workers=1"
+    drivers = [start("train.py", "-m", *STAGE, *named, one) for _ in range(2)]
+    awaited(lambda: any(t.running for t in trials(storage)))
+    elsewhere = start(
+        "caviar", "worker", "search.study=s", *named, one, "search.idle=2",
+        CAVIAR_RUNS=str(runs / "elsewhere"),
+    )  # fmt: skip
+    printed = [process.wait() for process in (*drivers, elsewhere)]
+    assert [p.code for p in (*drivers, elsewhere)] == [0, 0, 0], printed
+    found = trials(storage)
+    assert [t.status for t in found] == ["complete"] * 6
+    assert not any(t.faults for t in found)
+    assert len({t.claim["token"] for t in found}) == 6
+    folders = [*runs.glob("s/01_coarse/*"), *runs.glob("elsewhere/s/01_coarse/*")]
+    results = [f for f in folders if (f / "result.json").exists()]
+    assert sorted(int(f.name) for f in results) == list(range(6))  # each was trained once
+    assert "no trial of study s is left" in printed[2]
+
+
+def test_the_trials_of_a_dead_machine_are_taken_over(start: Start, storage: str) -> None:
+    named = [f"search.storage={storage}", BEAT, "hydra.launcher.num_workers=2"]
+    driver = start("train.py", "-m", *STAGE, *named)
+    awaited(lambda: any(t.running and t.curve for t in trials(storage)))
+    lost = [t for t in trials(storage) if t.running]
+    driver.popen.kill()
+    for trial in lost:
+        os.killpg(trial.pid or 0, signal.SIGKILL)
+    driver.wait()
+    assert all(trials(storage)[t.number].running for t in lost)  # nobody has noticed yet
+    worker = start("caviar", "worker", "search.study=s", *named, "search.idle=9")
+    printed = worker.wait()
+    assert worker.code == 0, printed
+    found = trials(storage)
+    assert [t.status for t in found] == ["complete"] * 6
+    assert all("its worker died" in found[t.number].faults for t in lost)
+
+
+def test_a_restart_of_the_database_loses_nothing(
+    start: Start, server: Server, storage: str
+) -> None:
+    named = [f"search.storage={storage}", "hydra.launcher.num_workers=2"]
+    driver = start("train.py", "-m", *STAGE, *named)
+    awaited(lambda: any(t.running and t.curve for t in trials(storage)))
+    before = {t.number: t.result for t in trials(storage) if t.finished}
+    server.stop()
+    time.sleep(3)  # for which the database is away
+    server.start()
+    printed = driver.wait()
+    assert driver.code == 0, printed
+    found = trials(storage)
+    assert [t.status for t in found] == ["complete"] * 6
+    assert {n: found[n].result for n in before} == before
+    assert not any(t.faults for t in found)
+
+
+def test_a_wrong_address_is_a_clear_message(start: Start) -> None:
+    nowhere = "search.storage=postgresql://caviar@127.0.0.1:1/nowhere"
+    process = start("train.py", "-m", *STAGE, nowhere)
+    printed = process.wait()
+    assert process.code == 2
+    assert "search.storage=postgresql://caviar@127.0.0.1:1/nowhere" in printed
+    assert "Traceback" not in printed
