@@ -268,3 +268,13 @@ def test_every_group_trains(main: Main, runs: Path, arguments: list[str]) -> Non
     metrics = found["metrics"]
     assert isinstance(metrics, dict)
     assert ("test/loss" in metrics) == ("test=true" in arguments)
+
+
+def test_a_checkpoint_knows_the_metrics_of_its_own_epoch(main: Main, runs: Path) -> None:
+    """A trial that died between its last checkpoint and its result has nothing left to train."""
+    assert main("trainer.max_epochs=3", "logger=none") == 0
+    result = json.loads((runs / "train/0/result.json").read_text())
+    last = runs / "train/0/checkpoints/last.ckpt"
+    kept = torch.load(last, weights_only=True)["metrics"]
+    assert kept["val/loss"] == result["last"]
+    assert kept == result["metrics"]

@@ -10,11 +10,11 @@ import pytorch_lightning as pl
 
 from caviar.errors import UserError
 
-Report = Callable[[int, float], None]
+Report = Callable[[int, float], bool]
 
 
 class BestMetric(pl.Callback):
-    """Follows the declared metric and stops a run that diverged.
+    """Follows the declared metric and stops a run that diverged, or is hopeless.
 
     Diverged means that the metric, or any logged loss, is NaN or infinite. Another metric may be
     undefined without harm, such as a score for a class that nobody predicted.
@@ -25,7 +25,8 @@ class BestMetric(pl.Callback):
     Arguments:
         metric: logged by the module at validation, such as `val/loss`.
         mode: `min` or `max`.
-        report: called with (epoch, value) after each validation, on rank 0.
+        report: called with (epoch, value) after each validation, on rank 0; True stops the run
+            as hopeless.
     """
 
     def __init__(self, metric: str, mode: str, report: Report | None = None) -> None:
@@ -33,7 +34,8 @@ class BestMetric(pl.Callback):
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.last: float | None = None
-        self.diverged = False
+        self.diverged = self.pruned = False
+        self.metrics: dict[str, float] = {}  # of the checkpoint that the run went on from
         self.exception: BaseException | None = None
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -52,9 +54,10 @@ class BestMetric(pl.Callback):
             self.best, self.best_epoch = value, epoch
         if self.best is not None:
             pl_module.log(f"{self.metric}_best", self.best, sync_dist=True)
-        if self.report is not None and trainer.is_global_zero:
-            self.report(epoch, value)
+        hopeless = self.report is not None and trainer.is_global_zero and self.report(epoch, value)
         self._check_finite(trainer)
+        if trainer.strategy.broadcast(hopeless) and not self.diverged:
+            self.pruned = trainer.should_stop = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._check_finite(trainer)  # the last epoch's training loss is logged after validation
@@ -70,9 +73,20 @@ class BestMetric(pl.Callback):
     ) -> None:
         self.exception = exception
 
+    # Not in state_dict, which Lightning asks for before the epoch's last values are known.
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["metrics"] = {k: float(v) for k, v in trainer.callback_metrics.items()}
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self.metrics = checkpoint.get("metrics", {})
+
     def state_dict(self) -> dict[str, Any]:
-        declared = {"metric": self.metric, "sign": self.sign}
-        return {**declared, "best": self.best, "best_epoch": self.best_epoch, "last": self.last}
+        kept = ("metric", "sign", "best", "best_epoch", "last")
+        return {name: getattr(self, name) for name in kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if (state_dict["metric"], state_dict["sign"]) != (self.metric, self.sign):

@@ -81,7 +81,9 @@ def check_resume(path: Path, checkpoint: dict[str, Any], config: DictConfig) -> 
     Raises:
         UserError: the run was finished, or trained with another optimizer.
     """
-    epochs, max_epochs = checkpoint["epoch"] + 1, config.trainer.get("max_epochs")
+    # An epoch that was interrupted counts as none.
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    max_epochs = config.trainer.get("max_epochs")
     if max_epochs is not None and 0 <= max_epochs <= epochs:
         raise UserError(
             f"ckpt_path={path} is the end of epoch {epochs - 1}, and trainer.max_epochs="

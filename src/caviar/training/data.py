@@ -9,7 +9,7 @@ Any other LightningDataModule works as well, if `data.batch_size` is its argumen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,8 @@ class EpochSampler(Sampler[int]):
     def __init__(self, length: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
         self.length, self.seed, self.rank, self.world_size = length, seed, rank, world_size
         self.epoch = 0
+        self.skip = 0  # examples of the next pass, which an interrupted run has seen
+        self.trained: Callable[[], int] = lambda: 0  # batches of this epoch so far
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this at the start of every epoch."""
@@ -59,7 +61,22 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
         padded = np.resize(order, len(self) * self.world_size)
-        return iter(padded[self.rank :: self.world_size].tolist())
+        first, self.skip = self.skip, 0
+        return iter(padded[self.rank :: self.world_size].tolist()[first:])
+
+
+class EpochLoader(DataLoader[Batch]):
+    """A loader whose pass over the data can be taken up in the middle of an epoch.
+
+    Lightning keeps `state_dict()` in checkpoints, and hands it back when a run resumes.
+    """
+
+    def state_dict(self) -> dict[str, int]:
+        return {"batches": self.sampler.trained()} if isinstance(self.sampler, EpochSampler) else {}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        if isinstance(self.sampler, EpochSampler):
+            self.sampler.skip = state["batches"] * (self.batch_size or 1)
 
 
 class DataModule(pl.LightningDataModule):
@@ -118,11 +135,16 @@ class DataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         rows = self.splits["train"]
-        rank, world_size = 0, 1
-        if self.trainer is not None:
-            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         sampler = EpochSampler(len(rows), self.seed, rank, world_size)
-        return DataLoader(rows, self.batch_size, sampler=sampler, collate_fn=_as_is)
+        # Lightning makes the first iterator before it calls set_epoch; a resumed run is beyond 0.
+        sampler.set_epoch(trainer.current_epoch if trainer else 0)
+        sampler.trained = self._trained_batches
+        return EpochLoader(rows, self.batch_size, sampler=sampler, collate_fn=_as_is)
+
+    def _trained_batches(self) -> int:
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self.trainer else 0
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self._whole("val")

@@ -69,6 +69,12 @@ class Classifier(Module):
         self.log("train/loss", torch.stack(self._losses).mean(), sync_dist=True)
         self._losses.clear()
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["epoch_losses"] = self._losses  # not empty where a run is stopped in an epoch
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._losses = list(checkpoint.get("epoch_losses", []))
+
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluate(batch, "val")
 

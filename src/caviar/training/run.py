@@ -15,22 +15,28 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from caviar.errors import UserError
-from caviar.result import COMPLETE, DIVERGED, Result, test_metric
+from caviar.result import COMPLETE, DIVERGED, PRUNED, Result, test_metric
 from caviar.rules import check_root
 from caviar.training.build import build
 from caviar.training.callbacks import BestMetric, Report
 from caviar.training.checkpoints import best_checkpoint, check_resume, read_checkpoint
+from caviar.training.interrupt import EpochSeed, StopBetweenSteps
+from caviar.training.logs import logged_until, put_back
 from caviar.training.modules import Module
 from caviar.training.quiet import quiet
+from caviar.training.ranks import failed_rank
 
 
-def train(config: DictConfig, output: Path, report: Report | None = None) -> Result:
+def train(
+    config: DictConfig, output: Path, report: Report | None = None, resume: Path | None = None
+) -> Result:
     """Fit, and test if the config says so; write `result.json` into `output`.
 
     Arguments:
         config: composed from `conf/train.yaml`, with `paths.output` resolved.
         output: the run's folder.
-        report: called with (epoch, metric) after every validation.
+        report: called with (epoch, metric) after every validation; True stops the run.
+        resume: a checkpoint of this very run, which was interrupted, to go on from.
 
     Raises:
         UserError: the config asks for what cannot be.
@@ -41,7 +47,11 @@ def train(config: DictConfig, output: Path, report: Report | None = None) -> Res
     config.seed = _seed(config.seed)
     torch.set_num_threads(config.threads)
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    checkpoint = _checkpoint(config)
+    if resume is None:
+        checkpoint, rows = _checkpoint(config), []
+    else:
+        checkpoint = str(resume)
+        rows = logged_until(output, read_checkpoint(resume)["global_step"])
     start = time.perf_counter()
     data = build("data", config.data, _convert_="all")
     model = _model(config)
@@ -53,19 +63,22 @@ def train(config: DictConfig, output: Path, report: Report | None = None) -> Res
     trainer: pl.Trainer = build(
         "trainer",
         config.trainer,
-        callbacks=[best, *callbacks],
+        callbacks=[EpochSeed(config.seed), StopBetweenSteps(), best, *callbacks],
         logger=loggers,
         enable_checkpointing=any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
         # A bar is for eyes: silent where nobody looks, and in a search, which has its own view.
         enable_progress_bar=sys.stdout.isatty() and config.trial.number is None,
     )
+    put_back(loggers, rows)
     for logger in loggers:
         logger.log_hyperparams(_hyperparameters(config))
     result = Result(seed=config.seed, num_params=_num_params(model))
     try:
         _fit_and_test(config, trainer, best, model, data, checkpoint, result)
-    except BaseException:  # signals, too: W&B is to record a failure whatever ended the run
+    except BaseException as error:  # W&B is to record a failure whatever ended the run
         _finish_wandb(exit_code=1)
+        if isinstance(error, Exception) and (cause := failed_rank(trainer, output)):
+            raise cause from None
         raise
     _finish_wandb(exit_code=0)
     result.seconds = round(time.perf_counter() - start, 3)
@@ -87,8 +100,10 @@ def _fit_and_test(
     if config.fit:
         _call(trainer.fit, best, model, data, checkpoint)
         result.best, result.best_epoch, result.last = best.best, best.best_epoch, best.last
-        result.status = DIVERGED if best.diverged else COMPLETE
-        result.metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        result.status = DIVERGED if best.diverged else PRUNED if best.pruned else COMPLETE
+        # An interrupted run may have had nothing left to train.
+        logged = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        result.metrics = logged or best.metrics
         result.checkpoint = best_checkpoint(trainer, best)
         checkpoint = result.checkpoint  # without one, the weights of the last epoch are tested
     if config.test and result.status == COMPLETE:
