@@ -1,5 +1,7 @@
 """Models that go wrong, for tests: python train.py model._target_=broken_models.Raises"""
 
+import os
+import signal
 from typing import Any
 
 import pytorch_lightning as pl
@@ -35,3 +37,30 @@ class UndefinedScore(MLP):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         super().validation_step(batch, batch_idx)
         self.log("val/f1_of_an_absent_class", float("nan"))
+
+
+class RaisesOnRank1(MLP):
+    """Raises in the second process of a distributed run."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if self.global_rank == 1:
+            raise ValueError("rank 1 does not like it")
+        return super().training_step(batch, batch_idx)
+
+
+class KilledOnRank1(MLP):
+    """Its second process is killed."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if self.global_rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().training_step(batch, batch_idx)
+
+
+class LeavesAtOnce(MLP):
+    """Ends its process without any exception, as a crash in C code may, if it is wide."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if self.net[0].out_features > 64:
+            os._exit(3)
+        return super().training_step(batch, batch_idx)

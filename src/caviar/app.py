@@ -20,33 +20,36 @@ from caviar.messages import SLIPS, clear_errors
 from caviar.overrides import rewrite_one_minus
 from caviar.signals import tidy_sigterm
 
+_slips: list[Exception] = []
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run as `train.py ARGUMENTS`; the process's own by default."""
     with clear_errors(), tidy_sigterm():
-        resolvers.register()
+        resolvers.register()  # launchers hand them on to their workers, with Hydra's state
         root = project.root()
         os.environ["CAVIAR_ROOT"] = str(root)
         given = sys.argv[1:] if arguments is None else arguments
         # Lightning starts the other ranks of a distributed run from sys.argv.
         sys.argv = [str(root / "train.py"), *rewrite_one_minus(given)]
-        slips: list[Exception] = []
-
-        def task(config: DictConfig) -> float | None:
-            output = Path(HydraConfig.get().runtime.output_dir)
-            if config.trial.number is not None:
-                from caviar.trial import run_trial
-
-                return run_trial(config, output)
-            try:
-                return single_run(config, output)
-            except SLIPS as slip:  # Hydra would print all overrides in front of our message
-                slips.append(slip)
-                return None
-
+        _slips.clear()
         hydra_main(str(root / "conf"), "train", version_base="1.3")(task)()
-        if slips:
-            raise slips[0]
+        if _slips:
+            raise _slips[0]
+
+
+def task(config: DictConfig) -> float | None:
+    """What Hydra runs: a trial of a study, or a single run."""
+    output = Path(HydraConfig.get().runtime.output_dir)
+    if config.trial.number is not None:
+        from caviar.trial import run_trial
+
+        return run_trial(config, output)
+    try:
+        return single_run(config, output)
+    except SLIPS as slip:  # Hydra would print all overrides in front of our message
+        _slips.append(slip)
+        return None
 
 
 def single_run(config: DictConfig, output: Path) -> float | None:

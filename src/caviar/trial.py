@@ -1,23 +1,34 @@
 """One trial of a study: claim it in the ledger, train, write the result.
 
-The worker writes its own result, whichever launcher started it.
+The worker writes its own result, whichever launcher started it. What a process that died could
+not write itself, the launcher that sees it die does: `record_fault`.
 """
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from caviar.errors import UserError
-from caviar.ledger import Ledger
-from caviar.result import FAILED, Result
-from caviar.search.settings import TEST, storage_of
+from caviar.errors import RankDied, TryAgain, UserError
+from caviar.ledger import Ledger, Trial
+from caviar.pool.worker import RETRIES, SLOT
+from caviar.pruning import make_pruner
+from caviar.result import EXCEPTION, KILLED, OUT_OF_MEMORY, Result
+from caviar.search.settings import CONFIRM, TEST, open_ledger, study_folder
 from caviar.signals import uninterrupted
+
+if TYPE_CHECKING:
+    from caviar.pool.process import Fault
+
+GIVE_UP = 5  # a trial whose workers died so often, without anybody seeing why, is a fault
+RESUME = "CAVIAR_RESUME"  # the checkpoint, in the environment of a distributed trial's ranks
+LAST = Path("checkpoints") / "last.ckpt"  # in a trial's folder; what it goes on from
 
 
 def run_trial(config: DictConfig, output: Path) -> float | None:
@@ -29,47 +40,169 @@ def run_trial(config: DictConfig, output: Path) -> float | None:
     stage, number = config.trial.stage, config.trial.number
     if config.test and stage != TEST:
         raise UserError("test=true: the test set is locked during a search; confirm opens it once")
-    ledger = Ledger.open(storage_of(config), str(config.search.study))
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # the ledger is the first rank's
+        told = os.environ.get(RESUME)
+        return _outcome(config, output, None, Path(told) if told else None)[0].best
+    ledger = open_ledger(config)
+    before = ledger.trial(stage, number)
+    slot, epochs = os.environ.get(SLOT), config.trainer.get("max_epochs")
     claimed = False
     try:
         with uninterrupted():
-            claimed = ledger.claim(stage, number)
+            claimed = ledger.claim(stage, number, slot=slot, epochs=epochs)
         if not claimed:
             return None
-        result, error = _outcome(config, output, partial(ledger.report, stage, number))
+        if len(faults := ledger.trial(stage, number).faults) > GIVE_UP:
+            dead = Result(KILLED, seed=config.seed, error=f"{faults[-1]}, {len(faults)} times")
+            ledger.finish(stage, number, dead)
+            return None
+        for file in output.glob("error*.txt"):  # of an earlier try
+            file.unlink()
+        resume = _checkpoint_of(before, output)
+        os.environ.pop(RESUME, None)
+        if resume is not None:  # the other ranks, which this one starts, must go on from it too
+            os.environ[RESUME] = str(resume)
+        result, error = _outcome(config, output, _reporter(config, ledger), resume)
         with uninterrupted():
-            ledger.finish(stage, number, result)
+            again = False
+            if result.failed:
+                again = ledger.fail(stage, number, result, int(os.environ.get(RETRIES, "0")))
+            else:
+                ledger.finish(stage, number, result)
     except BaseException:  # a signal, or a ledger that cannot be written
         if claimed:
             with suppress(OSError):
                 ledger.release(stage, number)
         raise
     if error is not None:
-        raise RuntimeError(result.error) from error
+        raise (TryAgain if again else RuntimeError)(result.error) from error
     return result.best
 
 
+def record_fault(config: DictConfig, fault: Fault, retries: int) -> str | None:
+    """Write down what became of a trial whose process died.
+
+    Arguments:
+        config: of the job, which may be no trial of a study.
+        fault: of the process.
+        retries: how often a transient fault is forgiven.
+
+    Returns:
+        None if it waits for another try; else its error, empty if it had finished before.
+    """
+    if "trial" not in config or config.trial.number is None:
+        return fault.error
+    ledger = open_ledger(config)
+    stage, number = config.trial.stage, config.trial.number
+    if fault.interrupted:
+        ledger.release(stage, number, pid=fault.pid)
+        return fault.error
+    result = Result(fault.status, seed=config.seed, error=fault.error)
+    # Lightning kills the first rank when another one has raised.
+    for file in (study_folder(config) / stage / str(number)).glob("error_rank_*.txt"):
+        said = file.read_text(encoding="utf-8").splitlines()[-1]
+        result.status, result.error = EXCEPTION, f"rank {file.stem[11:]}: {said}"
+    ledger.fail(stage, number, result, retries, pid=fault.pid)
+    trial = ledger.trial(stage, number)
+    if trial.waiting:
+        return None
+    return (trial.result.error or "") if trial.result else fault.error
+
+
+def _reporter(config: DictConfig, ledger: Ledger) -> Callable[[int, float], bool]:
+    """Writes down a point of the learning curve; True if the trial should be given up."""
+    stage, number = config.trial.stage, config.trial.number
+    epochs = config.trainer.get("max_epochs")
+    pruner = None
+    if stage not in (CONFIRM, TEST) and epochs is not None and epochs > 0:
+        pruner = make_pruner(config.search.pruner, epochs)
+
+    def report(epoch: int, value: float) -> bool:
+        ledger.report(stage, number, epoch, value)
+        if pruner is None or epoch + 1 >= epochs:
+            return False
+        return ledger.hopeless(stage, number, pruner)
+
+    return report
+
+
+def _checkpoint_of(before: Trial, output: Path) -> Path | None:
+    """The last checkpoint of an earlier try of this trial, if it has one that can be read."""
+    path = output / LAST
+    if not path.exists():
+        return None
+    if not before.claim:  # of another study, whose ledger was removed
+        path.unlink()
+        return None
+    from caviar.training.checkpoints import read_checkpoint
+
+    try:
+        read_checkpoint(path)
+    except UserError as error:
+        print(f"the trial begins anew: {error}", flush=True)
+        return None
+    return path
+
+
 def _outcome(
-    config: DictConfig, output: Path, report: Callable[[int, float], None]
+    config: DictConfig,
+    output: Path,
+    report: Callable[[int, float], bool] | None,
+    resume: Path | None,
 ) -> tuple[Result, BaseException | None]:
     """What training gave, or the exception that it ended with, written down."""
+    rank = os.environ.get("LOCAL_RANK", "0")
     try:
         from caviar.training import train
 
-        return train(config, output, report), None
+        return train(config, output, report, resume), None
     except (Exception, SystemExit) as error:
-        if type(error).__name__ == "SIGTERMException":  # Lightning's, where main is not ours
+        if _is_interrupt(error):
             raise
         output.mkdir(parents=True, exist_ok=True)
+        if rank != "0":
+            # The first rank, or who sees it die, passes the innermost cause on.
+            name, said = f"error_rank_{rank}.txt", f"{traceback.format_exc()}{_one_line(error)}\n"
+            (output / name).write_text(said, encoding="utf-8")
+            raise
         (output / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        result = Result(FAILED, seed=config.seed, error=_one_line(error))
+        result = Result(_fault_of(error), seed=config.seed, error=_one_line(error))
         result.write(output)
         return result, error
 
 
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether an exit is not the model's own: Lightning's on SIGTERM, where main is not ours; or
+    that of a cluster's handlers, when a job is preempted or its worker is ended."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    origin = trace.tb_frame.f_globals.get("__name__", "") if trace else ""
+    by_cluster = isinstance(error, SystemExit) and origin.partition(".")[0] in ("submitit", "ray")
+    return by_cluster or type(error).__name__ == "SIGTERMException"
+
+
+def _fault_of(error: BaseException) -> str:
+    """Which kind of fault an exception is."""
+    cause = _innermost(error)
+    if isinstance(cause, RankDied):
+        return KILLED
+    # torch says for the CPU: DefaultCPUAllocator: can't allocate memory
+    lacks = isinstance(cause, RuntimeError) and "allocate memory" in str(cause)
+    if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError" or lacks:
+        return OUT_OF_MEMORY
+    return EXCEPTION
+
+
 def _one_line(error: BaseException) -> str:
     """`ValueError: what it says`, of the innermost cause, since Hydra wraps what it calls."""
+    cause = _innermost(error)
+    words = " ".join(str(cause).split())
+    named = "" if isinstance(cause, RankDied) else f"{type(cause).__name__}: "
+    return f"{named}{words}"[:300]
+
+
+def _innermost(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
-    words = " ".join(str(error).split())
-    return f"{type(error).__name__}: {words}"[:300]
+    return error

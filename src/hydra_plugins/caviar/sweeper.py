@@ -36,14 +36,13 @@ class CaviarSweeper(Sweeper):
 
         assert self.config is not None
         assert self.hydra_context is not None
-        return run(self.config, arguments, self._launch, self.hydra_context.config_loader)
-
-    def _launch(self, jobs: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
-        assert self.config is not None
-        assert self.hydra_context is not None
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context,
             task_function=self.task_function,
             config=self.config,
         )
-        return launcher.launch(jobs, initial_job_idx=first)
+
+        def launch(jobs: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
+            return launcher.launch(jobs, initial_job_idx=first)
+
+        return run(self.config, arguments, launch, self.hydra_context.config_loader)

@@ -1,0 +1,34 @@
+"""Imported once, in the server that every worker is forked from: what trials import anyway.
+
+Importing, and composing the config once, which fills the parsers' caches, is all that happens
+here. Running torch would start threads, and a fork of a process with threads hangs; touching CUDA
+would leave the children without it.
+"""
+
+import contextlib
+import gc
+import importlib
+import os
+
+NAMES = "CAVIAR_PRELOAD"  # modules, separated by spaces, in the environment
+
+
+def _compose() -> None:
+    from hydra import compose, initialize_config_dir
+
+    from caviar import project, resolvers
+
+    resolvers.register()
+    with initialize_config_dir(str(project.root() / "conf"), version_base="1.3"):
+        compose("train", ["seed=1", "trial.number=0", "threads=1"])
+
+
+if NAMES in os.environ:
+    for _name in os.environ[NAMES].split():
+        with contextlib.suppress(Exception):  # a trial will say what is wrong with it
+            importlib.import_module(_name)
+    with contextlib.suppress(Exception):  # an application without this project's conf/
+        _compose()
+    # The children's garbage collections need not look at all this, nor copy its pages.
+    gc.collect()
+    gc.freeze()

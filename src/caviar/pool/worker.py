@@ -1,0 +1,192 @@
+"""One process of the pool: forked warm, it runs one job of Hydra's and ends.
+
+It lives in a session of its own. So Ctrl-C in a terminal reaches the driver alone, which decides;
+and whatever the job started can be ended with it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NoReturn
+
+import cloudpickle
+
+OUTPUT = "output.txt"  # what a job prints, in its folder
+# Of another distributed run, which this process may be part of.
+RANKS = (
+    "LOCAL_RANK",
+    "NODE_RANK",
+    "GROUP_RANK",
+    "RANK",
+    "WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)
+# What a job should know, in its environment: its slot, forgiven faults, and a port of its own.
+SLOT, RETRIES, PORT = "CAVIAR_SLOT", "CAVIAR_RETRIES", "CAVIAR_PORT"
+
+
+@dataclass
+class Launched:
+    """What all jobs of a launch have in common: Hydra's context, and the driver's state."""
+
+    hydra_context: Any
+    config: Any
+    task_function: Any
+    singletons: Any
+    environment: Mapping[str, str]
+
+    def compose(self, overrides: Sequence[str]) -> Any:
+        """A job's own config."""
+        loader = self.hydra_context.config_loader
+        return loader.load_sweep_config(self.config, list(overrides))
+
+
+def work(
+    launched: bytes,
+    overrides: Sequence[str],
+    composed: bytes | None,
+    index: int,
+    environment: Mapping[str, str],
+    timeout: float | None,
+    channel: Connection,
+) -> None:
+    """Run job `index` and send its JobReturn through `channel`.
+
+    Arguments:
+        launched: a pickled `Launched`.
+        overrides: of this job.
+        composed: its pickled config, if the driver had the time to compose it.
+        index: of this job.
+        environment: variables of this job, beside the driver's.
+        timeout: seconds; the driver ends a job after them, and if the driver is gone, this does.
+        channel: the driver's other end says when to begin.
+    """
+    os.setsid()
+    _set_signals()
+    try:
+        channel.recv_bytes()
+    except (EOFError, OSError):  # the driver was interrupted while it started us
+        os._exit(0)
+    if timeout is not None:
+        _end_after(timeout + 60)
+    try:
+        answer: Any = _run(cloudpickle.loads(launched), overrides, composed, index, environment)
+    except KeyboardInterrupt:
+        _leave(128 + signal.SIGTERM)
+    except Exception as error:  # outside of the job itself: its config, its folder
+        answer = error
+    with suppress(OSError):  # the driver is dead; what counts is in the ledger
+        channel.send_bytes(_pickled(answer))
+    _leave(0)
+
+
+def _run(
+    launched: Launched,
+    overrides: Sequence[str],
+    composed: bytes | None,
+    index: int,
+    environment: Mapping[str, str],
+) -> Any:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.singleton import Singleton
+    from hydra.core.utils import run_job, setup_globals
+    from omegaconf import OmegaConf, open_dict
+
+    from caviar.signals import tidy_sigterm
+
+    os.environ.clear()
+    os.environ.update({**launched.environment, **environment})
+    setup_globals()
+    Singleton.set_state(launched.singletons)
+    config = launched.compose(overrides) if composed is None else cloudpickle.loads(composed)
+    with open_dict(config):
+        config.hydra.job.id = f"{config.hydra.job.name}_{index}"
+        config.hydra.job.num = index
+    HydraConfig.instance().set_config(config)
+    sweep: Any = OmegaConf.select(config, "hydra.sweep")
+    folder = Path(sweep.dir).absolute() / str(sweep.subdir)
+    redirect(folder)
+    if several_devices(config):
+        _become_single_run(config, folder)
+    with tidy_sigterm():
+        return run_job(
+            hydra_context=launched.hydra_context,
+            task_function=launched.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+
+
+def several_devices(config: Any) -> bool:
+    """Whether a config's trainer uses more than one process."""
+    trainer = config.get("trainer")
+    if trainer is None:
+        return False
+    devices, strategy = str(trainer.get("devices", 1)), str(trainer.get("strategy", "auto"))
+    if devices == "auto" and trainer.get("accelerator") == "cpu":
+        devices = "1"
+    return devices not in ("0", "1") or strategy.startswith(("ddp", "fsdp", "deepspeed"))
+
+
+def _become_single_run(config: Any, folder: Path) -> NoReturn:
+    """Turn into an ordinary `python train.py …`, the same process with another program.
+
+    Lightning starts the other ranks by repeating the command line, and inside of a sweep that
+    would be the whole sweep.
+    """
+    from caviar import project
+    from caviar.overrides import override_value
+
+    place = override_value(str(folder))
+    single = ["hydra.mode=RUN", f"hydra.run.dir={place}"]
+    command = [sys.executable, str(project.root() / "train.py")]
+    environment = {k: v for k, v in os.environ.items() if k not in RANKS}
+    environment["MASTER_PORT"] = os.environ[PORT]
+    os.execve(sys.executable, [*command, *config.hydra.overrides.task, *single], environment)
+
+
+def redirect(folder: Path) -> None:
+    """Let everything that this process prints go to a file in `folder`, its C code's too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with open(folder / OUTPUT, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+
+def _set_signals() -> None:
+    # Until the job has begun there is nothing to tidy up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end_after(seconds: float) -> None:
+    watch = threading.Timer(seconds, os.killpg, (os.getpid(), signal.SIGKILL))
+    watch.daemon = True
+    watch.start()
+
+
+def _pickled(answer: Any) -> bytes:
+    try:
+        return cloudpickle.dumps(answer)
+    except Exception as error:  # a task may return anything
+        return cloudpickle.dumps(RuntimeError(f"the job's return value: {error}"))
+
+
+def _leave(code: int) -> None:
+    """End without waiting for threads that the job left behind."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
