@@ -18,7 +18,7 @@ from conftest import FAST, ROOT, Main, Start
 
 pytestmark = pytest.mark.slow
 
-STAGE = ["-m", *FAST, "search.study=s", "search.num_trials=8"]
+STAGE = ["-m", *FAST, "trainer.max_epochs=12", "search.study=s", "search.num_trials=8"]
 
 
 def trials(runs: Path) -> list[Trial]:
@@ -95,15 +95,20 @@ def test_an_interrupted_run_says_how_to_go_on(start: Start, runs: Path) -> None:
     assert "Traceback" not in printed
 
 
-def test_a_second_driver_is_refused(start: Start) -> None:
+def test_two_drivers_share_a_study(start: Start, runs: Path) -> None:
+    """Each trial runs once, and both wait for all and show the same end."""
     first = start("train.py", *STAGE)
-    first.wait_for_line("01_coarse 1/8")
     second = start("train.py", *STAGE)
-    assert f"is being searched by process {first.popen.pid}" in second.wait()
-    assert second.code == 2
-    status = start("caviar", "status", "search.study=s")
-    assert "01_coarse: 8 trials" in status.wait()
-    assert "8 complete" in first.wait()
+    status = start("caviar", "status", "search.study=s", "--watch")
+    printed = [process.wait() for process in (first, second)]
+    assert [first.code, second.code] == [0, 0], printed
+    assert [t.status for t in trials(runs)] == ["complete"] * 8
+    assert sorted(finishes(runs)) == list(range(8))
+    again = [line for line in printed[0].splitlines() if line.startswith("the best again")]
+    assert again
+    assert again[0] in printed[1]
+    status.send(signal.SIGINT)
+    status.wait()
 
 
 def test_distributed_training_on_two_cpu_processes(start: Start, runs: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_failing_trial_does_not_end_the_stage(
     assert main(*STAGE, "search.num_trials=5", "model._target_=broken_models.Raises") == 0
     found = trials(runs)
     wide = [t.point["model.width"] > 64 for t in found]
-    assert [t.status == "failed" for t in found] == wide
+    assert [t.status == "exception" for t in found] == wide
     assert 0 < sum(wide) < 5
     failed = found[wide.index(True)]
     assert failed.result.error == "ValueError: too wide for me"
@@ -95,7 +95,7 @@ def test_when_all_trials_fail_the_reason_is_said_once(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(*STAGE, "search.num_trials=2", "model._target_=broken_models.Exits") == 1
-    assert [t.status for t in trials(runs)] == ["failed", "failed"]
+    assert [t.status for t in trials(runs)] == ["exception", "exception"]
     printed = capsys.readouterr().err
     assert printed.count("SystemExit: 3") == 1
     assert "error.txt" in printed
@@ -148,9 +148,13 @@ def test_the_test_set_stays_closed(main: Main, runs: Path) -> None:
         (["optimizer.lr=0.1,0.2"], ["it makes no grid", "choice:0.1,0.2"]),
         (["optimizer.lr=0.1"], ["fixes an axis", "~space.optimizer.lr"]),
         (["seed=1"], ["search.seed=1"]),
-        (["trainer=ddp_cpu"], ["one device"]),
-        (["trainer.devices=auto"], ["one device"]),
-        (["trainer.devices=-1"], ["one device"]),
+        (["trainer=ddp_cpu", "hydra/launcher=basic"], ["BasicLauncher", "hydra/launcher=pool"]),
+        (["trainer.devices=-1", "hydra/launcher=basic"], ["hydra/launcher=pool"]),
+        (["hydra.launcher.num_workers=0"], ["num_workers=0 should be 1 or more"]),
+        (["hydra.launcher.num_workers=x"], ["num_workers"]),
+        (["hydra.launcher.timeout=0.1"], ["timeout=0.1 should be seconds, 1 or more"]),
+        (["hydra.launcher.gpus_per_trial=64"], ["this machine shows"]),
+        (["search.pruner=magic"], ["one of none, asha, median, hyperband"]),
         (["++seed=1"], ["write search.seed=1"]),
         (["search.stage=03_finest"], ["caviar refine search.study=s search.stage=03_finest"]),
         (["search.action=search", "search.stage=01_coarse"], ["caviar search runs all"]),

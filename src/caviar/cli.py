@@ -58,6 +58,14 @@ def confirm(overrides: Overrides = None) -> None:
     _train_py("confirm", overrides)
 
 
+@app.command(
+    epilog="Example: caviar worker search.study=mine search.storage=postgresql://me@host/caviar"
+)
+def worker(overrides: Overrides = None) -> None:
+    """Take trials of a study that runs on another machine, until none has been left for a while."""
+    _train_py("worker", overrides)
+
+
 @app.command(epilog="Example: caviar refine search.study=mine search.refine=top_k")
 def refine(overrides: Overrides = None, force: Force = False) -> None:
     """Compute the next stage's ranges from all finished trials, and write its sweep file."""
@@ -93,18 +101,21 @@ def refine(overrides: Overrides = None, force: Force = False) -> None:
     console.print(f"next: {stage_command(study.name, path)}")
 
 
-@app.command(epilog="Example: caviar status search.study=mine")
-def status(overrides: Overrides = None) -> None:
-    """How far a study is: trials by status, the best so far. Without one named, all studies."""
+@app.command(epilog="Example: caviar status search.study=mine --watch")
+def status(
+    overrides: Overrides = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Redraw it until Ctrl-C.")] = False,
+) -> None:
+    """How far a study is: who trains what, the best so far. Without one named, all studies."""
     from caviar import project
-    from caviar.ledger import Ledger
+    from caviar.ledger import Ledger, exists
     from caviar.search.settings import known_storage
-    from caviar.search.status import print_status
+    from caviar.search.status import print_status, watch_status
     from caviar.view import console, shown_path
 
-    if overrides:
+    if overrides or watch:
         study = _study(overrides)
-        print_status(study.ledger, study.folder)
+        (watch_status if watch else print_status)(study.ledger, study.folder)
         return
     runs = project.runs()
     folders = sorted(runs.iterdir()) if runs.is_dir() else []
@@ -112,7 +123,7 @@ def status(overrides: Overrides = None) -> None:
     if not kept:
         console.print(f"no study in {shown_path(runs)}; begin one: caviar search")
     for folder, storage in kept.items():
-        if Ledger.exists(storage):
+        if exists(storage):
             print_status(Ledger.open(storage, folder.name), folder)
         else:
             console.print(f"{folder.name}: its ledger {storage} is gone")

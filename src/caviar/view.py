@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from caviar.ledger import Trial
+from caviar.ledger import RUNNING, WAITING, Trial
 from caviar.overrides import command_line, point_overrides
-from caviar.result import COMPLETE, DIVERGED, FAILED, Result
+from caviar.result import COMPLETE, DIVERGED, FAULTS, PRUNED, Result
 from caviar.space import OneMinusLog
 
 console = Console(highlight=False, soft_wrap=True)
@@ -36,12 +36,15 @@ def describe(trial: Trial, metric: str) -> str:
     """One trial in one line: value and setting, or what became of it."""
     result = trial.result
     label = f"{trial.note}: " if trial.note else ""
-    if result is None or result.status == FAILED:
-        what = f"failed ({result.error if result else 'no result'})"
+    if result is None:
+        what = trial.status
+    elif result.failed:
+        what = f"{result.status} ({result.error})"
     elif result.status == DIVERGED or result.best is None:
         what = result.status
     else:
-        what = f"{metric} {result.best:.4g}"
+        pruned = f" (pruned after {len(trial.curve)} epochs)" if result.status == PRUNED else ""
+        what = f"{metric} {result.best:.4g}{pruned}"
     return f"{label}{what} · trial {trial.number}: {setting_text(trial.point)}"
 
 
@@ -89,9 +92,22 @@ def print_stage(
     if best:
         console.print(table)
     console.print(f"{plural(len(trials), 'trial')}: {counts(trials)}")
+    _print_faults([t for t in trials if t.result and t.result.failed])
     if best:
         again = [*overrides, *point_overrides(best[0].point), f"seed={best[0].seed}"]
         console.print(f"the best again: {command_line(again)}")
+
+
+def _print_faults(failed: Sequence[Trial]) -> None:
+    """Each kind of fault once, with the trials that it ended."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for trial in failed:
+        assert trial.result is not None
+        kind = (trial.result.status, trial.result.error or "")
+        kinds.setdefault(kind, []).append(str(trial.number))
+    for (status, error), numbers in kinds.items():
+        which = f"trial{'' if len(numbers) == 1 else 's'} {', '.join(numbers)}"
+        console.print(f"  {which}: {status}: {error}")
 
 
 def plain_table(title: str, *columns: str) -> Table:
@@ -106,8 +122,10 @@ def plain_table(title: str, *columns: str) -> Table:
 
 
 def counts(trials: Sequence[Trial]) -> str:
-    """`28 complete, 2 diverged`."""
-    return ", ".join(f"{n} {status}" for status, n in Counter(t.status for t in trials).items())
+    """`28 complete, 2 diverged, 1 killed`; what has a result first, then what has none."""
+    found = Counter(t.status for t in trials)
+    order = (COMPLETE, PRUNED, DIVERGED, *FAULTS, RUNNING, WAITING)
+    return ", ".join(f"{found[status]} {status}" for status in order if found[status])
 
 
 def print_result(result: Result, metric: str, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from caviar.search.stages import (
     sweep_with_overrides,
 )
 from caviar.search.study import Launch, Study
+from caviar.search.worker import work
 from caviar.space.sweep_file import SweepFile
 
 
@@ -53,7 +55,13 @@ def run(config: DictConfig, arguments: Sequence[str], launch: Launch, loader: An
         mode=config.metric.mode,
         overrides=search_overrides(arguments),
         launch=launch,
+        compose=partial(_composed, loader),
     )
+    if settings.action == "worker":
+        study.require()
+        checks.trainable(_composed(loader, shared_overrides(study)), keeps_checkpoint=False)
+        work(study)
+        return
     if settings.action == "confirm":
         study.require()
         inherit_sampling(study, arguments)

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from caviar.errors import UserError
 from caviar.messages import SLIPS, message
 from caviar.overrides import override_key
+from caviar.pool.worker import several_devices
 from caviar.rules import check_root
 from caviar.space import Space, SpaceError, lint
 from caviar.space.sweep_file import SweepFile
@@ -139,15 +140,13 @@ def no_test(config: DictConfig) -> None:
 
 def one_device(config: DictConfig) -> None:
     """Distributed training re-runs the whole command in every rank, sweep and all."""
-    devices, strategy = config.trainer.get("devices", 1), config.trainer.get("strategy", "auto")
-    several = OmegaConf.is_list(devices) or str(devices) not in ("0", "1")
-    if str(devices) == "auto" and config.trainer.get("accelerator") == "cpu":
-        several = False
-    if several or str(strategy).startswith(("ddp", "fsdp", "deepspeed")):
+    launcher = str(config.hydra.launcher._target_).rpartition(".")[2]
+    if several_devices(config) and launcher != "PoolLauncher":
+        devices, strategy = config.trainer.get("devices", 1), config.trainer.get("strategy", "auto")
         raise UserError(
-            f"trainer.devices={devices} trainer.strategy={strategy}: a trial under -m runs on one "
-            "device inside this launcher; write trainer=cpu or trainer=gpu, or train one model "
-            "without -m"
+            f"trainer.devices={devices} trainer.strategy={strategy}: {launcher} trains inside its "
+            "own process, and a trial on several devices needs one of its own; write "
+            "hydra/launcher=pool, or trainer.devices=1"
         )
 
 

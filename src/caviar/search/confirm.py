@@ -15,13 +15,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from caviar.errors import SearchFailed, UserError
-from caviar.ledger import Trial
+from caviar.ledger import Planned, Trial
 from caviar.overrides import override_value
 from caviar.refine import candidates
-from caviar.result import COMPLETE, FAILED, test_metric
+from caviar.result import COMPLETE, test_metric
 from caviar.search.settings import CONFIRM, TEST
 from caviar.search.stages import LOWER, learned, shared_overrides
-from caviar.search.study import Planned, Study
+from caviar.search.study import Study
 from caviar.search.verdict import DEFAULT, Setting, Verdict, deviation
 from caviar.space import Space
 from caviar.space.sampling import trial_seed
@@ -54,7 +54,7 @@ def confirm(study: Study) -> Verdict:
         winner=winner,
         others=[s for s in settings if s is not default and s is not winner],
         trials=ran,
-        defaults=_default_values(study, coarse),
+        defaults=_default_values(study, coarse, overrides),
     )
 
 
@@ -124,7 +124,7 @@ def _settings(
     settings = []
     for c in chosen:
         runs = [t for t in trials if t.note == c["note"]]
-        own = [t for t in runs if t.status != FAILED]
+        own = [t for t in runs if t.result and not t.result.failed]
         if not own and c["note"] == DEFAULT:
             reason = runs[0].result.error if runs[0].result else ""
             raise SearchFailed(
@@ -144,12 +144,10 @@ def _settings(
     return settings
 
 
-def _default_values(study: Study, space: Space) -> dict[str, Any]:
-    """The default setting in natural values, as its first run wrote it down."""
-    file = study.folder / CONFIRM / "0" / ".hydra" / "config.yaml"
-    if not file.exists():
-        return {}
-    config = OmegaConf.load(file)
+def _default_values(study: Study, space: Space, overrides: Sequence[str]) -> dict[str, Any]:
+    """The default setting in natural values."""
+    assert study.compose is not None
+    config = study.compose(overrides)
     found = {axis.key: OmegaConf.select(config, axis.key) for axis in space}
     return {k: v for k, v in found.items() if isinstance(v, str | int | float | bool | None)}
 

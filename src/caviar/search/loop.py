@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 from rich.table import Table
 
 from caviar.errors import UserError
-from caviar.ledger import Trial, only_driver
+from caviar.ledger import Trial
 from caviar.overrides import joined
 from caviar.refine import Refinement
 from caviar.search.confirm import confirm, confirm_facts, print_plan
@@ -29,7 +30,7 @@ from caviar.view import (
 
 def stage(study: Study, sweep: SweepFile) -> None:
     """One stage, and the commands that continue."""
-    with only_driver(study.folder), _saying_how_to_continue(study):
+    with _saying_how_to_continue(study):
         refuse_when_confirmed(study)
         _run_and_print(study, sweep)
     named = f" search.study={study.name}"
@@ -56,7 +57,7 @@ def search(study: Study, coarse: SweepFile) -> None:
             "search.study=ANOTHER_NAME"
         )
         return
-    with only_driver(study.folder), _saying_how_to_continue(study):
+    with _saying_how_to_continue(study):
         sweep = coarse
         for name, declared in study.settings.stage_names().items():
             if CONFIRM in study.ledger.stages():
@@ -80,7 +81,7 @@ def confirm_only(study: Study) -> None:
     if study.settings.dry_run:
         print_plan(study)
         return
-    with only_driver(study.folder), _saying_how_to_continue(study):
+    with _saying_how_to_continue(study):
         _finish(study)
 
 
@@ -148,9 +149,13 @@ def _finish(study: Study) -> None:
     print_verdict(verdict, study)
     console.print(f"in {shown_path(study.folder)}:")
     for path, what in left:
-        console.print(f"  {path.relative_to(study.folder)}: {what}")
+        console.print(f"  {_below(path, study.folder)}: {what}")
     if verdict.winner.note != DEFAULT:
         console.print(f"train the winner: python train.py experiment={study.name}_winner")
+
+
+def _below(path: Path, folder: Path) -> Path:
+    return path.relative_to(folder) if path.is_relative_to(folder) else path
 
 
 def _mean(values: list[float]) -> str:

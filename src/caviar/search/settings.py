@@ -11,10 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from caviar.errors import UserError
+from caviar.ledger import HEARTBEAT, Ledger
+from caviar.ledger.database import patient
 from caviar.refine import METHODS
 from caviar.space.sampling import SAMPLERS
 
-ACTIONS = ("stage", "search", "confirm")
+ACTIONS = ("stage", "search", "confirm", "worker")
+PRUNERS = ("none", "asha", "median", "hyperband")
 CONFIRM, TEST = "confirm", "test"  # the ledger's stages after the last search stage
 DEFAULT_TRIALS = 30
 JOURNAL = "study.journal"  # the ledger, in the study's folder
@@ -54,6 +57,9 @@ class SearchSettings:
     seed: int = 0
     sampler: str = "random"
     storage: str | None = None
+    heartbeat: int = HEARTBEAT
+    idle: float = 60.0
+    pruner: str = "none"
     sweep: str | None = None
     dry_run: bool = False
     refine: str = "surrogate"
@@ -83,7 +89,10 @@ class SearchSettings:
             ("action", self.action, self.action in ACTIONS, f"one of {', '.join(ACTIONS)}"),
             ("sampler", self.sampler, self.sampler in SAMPLERS, f"one of {', '.join(SAMPLERS)}"),
             ("refine", self.refine, self.refine in METHODS, f"one of {', '.join(METHODS)}"),
+            ("pruner", self.pruner, self.pruner in PRUNERS, f"one of {', '.join(PRUNERS)}"),
             ("seed", self.seed, self.seed >= 0, "0 or more"),
+            ("idle", self.idle, self.idle >= 0, "seconds, 0 or more"),
+            ("heartbeat", self.heartbeat, self.heartbeat >= 1, "whole seconds, 1 or more"),
             ("stages", self.stages, bool(self.stages), "at least one stage"),
             ("confirm.top", self.confirm.top, self.confirm.top >= 1, "1 or more"),
             ("confirm.seeds", self.confirm.seeds, self.confirm.seeds >= 2, "2 or more"),
@@ -145,6 +154,12 @@ def storage_of(config: DictConfig) -> str:
             "search.storage out, or write search.study=ANOTHER_NAME"
         )
     return asked
+
+
+def open_ledger(config: DictConfig) -> Ledger:
+    """The ledger of a trial's study; waits for a database that is out of reach."""
+    storage, study = storage_of(config), str(config.search.study)
+    return patient(Ledger.open)(storage, study, config.search.heartbeat)
 
 
 def known_storage(folder: Path) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from caviar.errors import UserError
-from caviar.ledger import Trial
+from caviar.ledger import Planned, Trial
 from caviar.overrides import (
     joined,
     keys_outside,
@@ -19,7 +19,7 @@ from caviar.overrides import (
 )
 from caviar.refine import Refinement, TooFewTrials, refine
 from caviar.search.settings import SearchSettings
-from caviar.search.study import Planned, Study
+from caviar.search.study import Study
 from caviar.space import Choice, Space
 from caviar.space.sampling import trial_seed
 from caviar.space.sweep_file import SweepFile
@@ -82,6 +82,7 @@ def stage_facts(study: Study, sweep: SweepFile) -> dict[str, Any]:
         "shared": list(joined((o for o in kept if before or o not in own), study.overrides)),
         "seed": study.settings.seed,
         "sampler": study.settings.sampler,
+        "pruner": study.settings.pruner,
     }
 
 
@@ -213,10 +214,14 @@ def shared_overrides(study: Study) -> tuple[str, ...]:
 
 
 def inherit_sampling(study: Study, arguments: Sequence[str]) -> None:
-    """Go on with the study's seed and sampler, unless the command line names others."""
+    """Go on with the study's seed, sampler and pruner, unless the command line names others."""
     named = {override_key(a) for a in arguments}
     facts = study.ledger.facts(study.search_stages()[0])
-    kept = {f: facts[f] for f in ("seed", "sampler") if f in facts and f"search.{f}" not in named}
+    kept = {
+        name: facts[name]
+        for name in ("seed", "sampler", "pruner")
+        if name in facts and f"search.{name}" not in named
+    }
     study.settings = replace(study.settings, **kept)
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-from caviar.ledger import Ledger
+from rich.console import Group, RenderableType
+from rich.live import Live
+
+from caviar.ledger import Ledger, Trial
+from caviar.live import PERIOD, stage_screen
+from caviar.result import test_metric
 from caviar.search.settings import TEST, VERDICT
 from caviar.search.verdict import read_verdict
 from caviar.space.sweep_file import SweepFile
@@ -12,22 +18,52 @@ from caviar.view import best_trials, console, counts, describe, plural, shown_pa
 
 
 def print_status(ledger: Ledger, folder: Path) -> None:
-    """A line for each stage: how many trials of which status, and the best; then what is next."""
+    """A line for each finished stage, the screen of the one that runs, and what is next."""
     console.print(f"[bold]{ledger.study}[/bold] in {shown_path(folder)}")
-    unfinished = False
-    for stage in ledger.stages():
-        trials = ledger.trials(stage)
-        unfinished |= not all(t.finished for t in trials)
-        console.print(f"  {stage}: {plural(len(trials), 'trial')}: {counts(trials)}")
-        facts = ledger.facts(stage)
-        if "sweep" in facts:
-            sweep = SweepFile.parse(facts["sweep"], Path(stage))
-            for best in best_trials(trials, sweep.mode, 1):
-                console.print(f"    best {describe(best, sweep.metric)}")
+    console.print(study_screen(ledger))
+    unfinished = [t for s in ledger.stages() for t in ledger.trials(s) if not t.finished]
     if (folder / VERDICT).exists():
         console.print(f"  {read_verdict(folder / VERDICT).sentence()}")
     elif unfinished:
-        console.print("  not all trials are finished; the command that began them continues")
+        alive = len(unfinished) - sum(len(ledger.claimable(s)) for s in ledger.stages())
+        console.print(
+            f"  {plural(alive, 'trial')} running now"
+            if alive
+            else "  nothing runs now; the command that began the study continues it"
+        )
     elif TEST not in ledger.stages():
         named = f"search.study={ledger.study}"
         console.print(f"  next: caviar refine {named}, or caviar confirm {named}")
+
+
+def watch_status(ledger: Ledger, folder: Path) -> None:
+    """The same, redrawn until the study is complete, or for as long as somebody looks."""
+    with Live(console=console, auto_refresh=False) as live:
+        while not (folder / VERDICT).exists():
+            live.update(study_screen(ledger), refresh=True)
+            time.sleep(PERIOD)
+        live.update(study_screen(ledger), refresh=True)
+    print_status(ledger, folder)
+
+
+def study_screen(ledger: Ledger) -> RenderableType:
+    """All stages: finished ones in a line or two, the others with their workers."""
+    shown: list[RenderableType] = []
+    metric, mode = "", "min"
+    for stage in ledger.stages():
+        trials = ledger.trials(stage)
+        facts = ledger.facts(stage)
+        if "sweep" in facts:
+            sweep = SweepFile.parse(facts["sweep"], Path(stage))
+            metric, mode = sweep.metric, sweep.mode
+        if not all(t.finished for t in trials):
+            name = test_metric(metric) if stage == TEST else metric
+            shown.append(stage_screen(stage, trials, name, mode))
+            continue
+        shown.append(f"  {stage}: {plural(len(trials), 'trial')}: {counts(trials)}")
+        shown += _best(trials, metric, mode) if "sweep" in facts else []
+    return Group(*shown)
+
+
+def _best(trials: list[Trial], metric: str, mode: str) -> list[RenderableType]:
+    return [f"    best {describe(best, metric)}" for best in best_trials(trials, mode, 1)]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from caviar.errors import SearchFailed, UserError
-from caviar.ledger import RUNNING, WAITING, Ledger, Trial
-from caviar.live import StageView
+from omegaconf import DictConfig
+
+from caviar.errors import ProcessDied, SearchFailed, UserError
+from caviar.ledger import Ledger, Planned, Trial, exists
+from caviar.live import PERIOD, StageView
 from caviar.overrides import (
     command_line,
     joined,
@@ -19,24 +22,12 @@ from caviar.overrides import (
     point_overrides,
     rewrite_one_minus,
 )
-from caviar.result import FAILED
 from caviar.search.settings import CONFIRM, POINTER, TEST, VERDICT, SearchSettings
 from caviar.space import Space
 from caviar.space.sweep_file import SweepFile
-from caviar.view import shown_path
+from caviar.view import console, shown_path
 
 Launch = Callable[[Sequence[Sequence[str]], int], Any]
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One trial to be: its setting, its training seed, and what it is called."""
-
-    point: Mapping[str, Any]
-    seed: int
-    note: str = ""
-    overrides: Sequence[str] = field(default=())
-    """Beyond those of its stage."""
 
 
 @dataclass
@@ -51,6 +42,9 @@ class Study:
     overrides: Sequence[str]
     """Hydra overrides that every trial of every stage shares."""
     launch: Launch
+    compose: Callable[[Sequence[str]], DictConfig] | None = None
+    """The config that trials with these overrides have, but for their points."""
+    _said: bool = field(default=False, init=False)
 
     @property
     def name(self) -> str:
@@ -58,7 +52,7 @@ class Study:
 
     @cached_property
     def ledger(self) -> Ledger:
-        return Ledger.open(self.storage, self.name)
+        return Ledger.open(self.storage, self.name, self.settings.heartbeat)
 
     def require(self) -> None:
         """Take the metric from a study that must exist, whatever the config says now.
@@ -66,7 +60,7 @@ class Study:
         Raises:
             UserError: there is no such study, or it has no stage.
         """
-        if not Ledger.exists(self.storage):
+        if not exists(self.storage):
             raise UserError(
                 f"there is no study {self.name} in {shown_path(self.folder)}; begin it with "
                 f"caviar search search.study={self.name}, or name another"
@@ -88,7 +82,7 @@ class Study:
 
     def stages(self) -> list[str]:
         """All stages so far; looking makes no ledger."""
-        return self.ledger.stages() if Ledger.exists(self.storage) else []
+        return self.ledger.stages() if exists(self.storage) else []
 
     def search_stages(self) -> list[str]:
         """The stages so far, confirm and test left out."""
@@ -109,11 +103,15 @@ class Study:
         Raises:
             UserError: it was begun with others, which must not be mixed.
         """
+        self.point_to_ledger()
+        self.ledger.begin(stage, facts, self.mode)
+        self.compare(stage, facts)
+
+    def point_to_ledger(self) -> None:
+        """Remember where the ledger is, where it is not in the study's folder."""
         if self.settings.storage:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / POINTER).write_text(f"{self.storage}\n", encoding="utf-8")
-        self.ledger.begin(stage, facts, self.mode)
-        self.compare(stage, facts)
 
     def compare(self, stage: str, facts: Mapping[str, Any]) -> None:
         """Check that a stage, if there is one, was begun with these facts.
@@ -128,7 +126,9 @@ class Study:
             before = old.get(name)
             if name == "overrides" and before is not None:
                 before, value = sorted(before), sorted(value)  # their order says nothing
-            if before == value or name == "shared":  # which of the overrides is no other trial
+            # `shared` says which of the overrides are whose; that makes no other trial. An older
+            # study does not know all the facts of today.
+            if before == value or name == "shared" or name not in old:
                 continue
             if name == "sweep" and before is not None:
                 where = Path(f"{self.name}/{stage}")
@@ -148,34 +148,91 @@ class Study:
         """Run what of `plan` has not run yet, and return all of it.
 
         Trial i of the ledger's stage is plan[i], so a longer plan adds trials and repeats none.
+        Other drivers and workers may take some of them: each runs once, and this waits for all.
 
         Raises:
-            SearchFailed: every trial failed.
+            SearchFailed: every trial failed, or a trial cannot be finished.
         """
-        for trial in self.ledger.trials(stage):
-            # Its driver died: this one holds the study's lock, which is this machine's.
-            if trial.status == RUNNING and trial.host in ("", socket.gethostname()):
-                self.ledger.release(stage, trial.number)
-        for planned in plan[len(self.ledger.trials(stage)) :]:
-            self.ledger.add(stage, planned.point, space, planned.seed, planned.note)
-        known = self.ledger.trials(stage)[: len(plan)]
-        waiting = [t.number for t in known if t.status == WAITING]
-        returned = None
-        if waiting:
-            jobs = [self._job(stage, number, plan[number]) for number in waiting]
+        self.ledger.extend(stage, plan, space)
+        if not self._all_finished(stage, len(plan)):
             with StageView(self.ledger, stage, len(plan), metric or self.metric, self.mode):
-                returned = self.launch(jobs, waiting[0])
-            known = self.ledger.trials(stage)[: len(plan)]
-        self._check_finished(stage, waiting, known, returned)
-        if known and all(t.status == FAILED for t in known):
+                while not self._all_finished(stage, len(plan)):
+                    if not self.run_some(stage, len(plan)):
+                        self._say_what_is_elsewhere(stage)
+                        time.sleep(PERIOD)  # the others are at it
+        known = self.ledger.trials(stage)[: len(plan)]
+        if known and all(t.result and t.result.failed for t in known):
             assert known[0].result is not None
             raise SearchFailed(
                 f"all {len(known)} trials of {stage} failed, the first with\n"
-                f"  {known[0].result.error}\nthe traceback is in "
-                f"{shown_path(self.folder / stage / '0' / 'error.txt')}; mend the model or the "
-                f"config, then remove {shown_path(self.folder)} or write search.study=ANOTHER_NAME"
+                f"  {known[0].result.error}\n{self._mend(stage)}"
             )
         return known
+
+    def run_some(self, stage: str, count: int | None = None) -> bool:
+        """Run the trials among the first `count` that nobody has; False if there is none.
+
+        Raises:
+            SearchFailed: a trial came back neither finished nor taken by anybody else.
+        """
+        known = {t.number: t for t in self.ledger.trials(stage)[:count]}
+        here = [n for n in self.ledger.claimable(stage) if n in known and self._is_here(known[n])]
+        if not here:
+            return False
+        jobs = [self._job(stage, known[n]) for n in here]
+        try:
+            returned = self.launch(jobs, here[0])
+        except SearchFailed as error:
+            raise SearchFailed(f"{error}\n{self._mend(stage)}") from None
+        except Exception as error:
+            # Of a cluster's library: a job of its was killed, or it could not begin any.
+            if type(error).__module__.partition(".")[0] in ("builtins", "caviar", "hydra"):
+                raise
+            words = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            now = self.ledger.trials(stage)[:count]
+            if all(t.claim == known[t.number].claim for t in now):
+                raise SearchFailed(f"the launcher could not run {stage}: {words}") from error
+            console.print(f"{stage}: {words}")
+            return True
+        left = {*self.ledger.claimable(stage)}
+        for number, job in zip(here, returned or (), strict=False):
+            fault = getattr(job, "_return_value", None)
+            if number not in left or not isinstance(fault, Exception):
+                continue
+            if isinstance(fault, OSError | ProcessDied):
+                what = "written down" if isinstance(fault, OSError) else "begun"
+                raise SearchFailed(
+                    f"trial {number} of {stage} could not be {what}: {fault}; mend that, "
+                    "and run the command again"
+                )
+            raise fault
+        return True
+
+    def _say_what_is_elsewhere(self, stage: str) -> None:
+        """Once, if a test waits for a checkpoint that another machine has."""
+        if stage == TEST and not self._said and self.ledger.claimable(stage):
+            hosts = {t.host for t in self.ledger.trials(CONFIRM)} - {socket.gethostname()}
+            console.print(
+                f"the checkpoints to test are not all on this machine; run caviar worker "
+                f"search.study={self.name} search.storage={self.storage} on {', '.join(hosts)}"
+            )
+            self._said = True
+
+    def _all_finished(self, stage: str, count: int) -> bool:
+        return all(t.finished for t in self.ledger.trials(stage)[:count])
+
+    def _is_here(self, trial: Trial) -> bool:
+        """Whether a test, which needs a checkpoint, finds it on this machine."""
+        wanted = [o.partition("=")[2].strip("'") for o in trial.planned.overrides if "ckpt_" in o]
+        return all(Path(path).exists() for path in wanted)
+
+    def _mend(self, stage: str) -> str:
+        folders = sorted((self.folder / stage).glob("*/error.txt"))
+        where = f"the traceback is in {shown_path(folders[0])}; " if folders else ""
+        return (
+            f"{where}mend the model or the config, then remove {shown_path(self.folder)} or write "
+            "search.study=ANOTHER_NAME"
+        )
 
     def trial_overrides(self, planned: Planned, stage_overrides: Sequence[str]) -> list[str]:
         """What a user would type to train this setting, in search coordinates."""
@@ -187,34 +244,16 @@ class Study:
         for planned in plan:
             print(command_line(self.trial_overrides(planned, stage_overrides)))
 
-    def _job(self, stage: str, number: int, planned: Planned) -> list[str]:
-        fixed = self.ledger.facts(stage)["overrides"]
-        place = {"trial.stage": stage, "trial.number": number, "search.study": self.name}
+    def _job(self, stage: str, trial: Trial) -> list[str]:
+        facts = self.ledger.facts(stage)
+        place = {"trial.stage": stage, "trial.number": trial.number, "search.study": self.name}
         if self.settings.storage:
             place["search.storage"] = self.storage
-        overrides = rewrite_one_minus(self.trial_overrides(planned, fixed))
+            place["search.heartbeat"] = self.settings.heartbeat
+        if facts.get("pruner", "none") != "none":
+            place["search.pruner"] = facts["pruner"]
+        overrides = rewrite_one_minus(self.trial_overrides(trial.planned, facts["overrides"]))
         return [*overrides, *(f"{key}={override_value(value)}" for key, value in place.items())]
-
-    def _check_finished(
-        self, stage: str, waiting: Sequence[int], known: Sequence[Trial], returned: Any
-    ) -> None:
-        """A job that could not write into the ledger is no trial's fault, and must be seen."""
-        unfinished = {t.number: t.host for t in known if not t.finished}
-        for number, job in zip(waiting, returned or (), strict=False):
-            error = getattr(job, "_return_value", None)
-            if number in unfinished and isinstance(error, OSError):
-                raise SearchFailed(
-                    f"trial {number} of {stage} could not be written down: {error}; mend that, "
-                    "and run the command again"
-                )
-            if number in unfinished and isinstance(error, Exception):
-                raise error
-        if unfinished:
-            hosts = ", ".join(sorted({h for h in unfinished.values() if h})) or "no machine"
-            raise SearchFailed(
-                f"trials {sorted(unfinished)} of {stage} are not finished, and run on {hosts}; "
-                "run the command again when they are done"
-            )
 
 
 def _difference(before: Any, now: Any) -> str:

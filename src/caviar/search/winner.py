@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from caviar import project
+from caviar.files import replaced
 from caviar.search.settings import CONFIRM
 from caviar.search.study import Study
 from caviar.search.verdict import DEFAULT, Verdict
@@ -31,22 +32,29 @@ def write_winner(study: Study, verdict: Verdict) -> list[Left]:
         best = min(kept, key=lambda r: r.loss(study.mode))
         assert best.checkpoint is not None
         target = study.folder / "best.ckpt"
-        shutil.copyfile(best.checkpoint, target)
         whose = "default setting" if verdict.winner.note == DEFAULT else "winner"
-        left.append((target, f"the {whose}'s best checkpoint, seed {best.seed}"))
+        what = f"the {whose}'s best checkpoint, seed {best.seed}"
+        if Path(best.checkpoint).exists():
+            with replaced(target) as partial:
+                shutil.copyfile(best.checkpoint, partial)
+        else:  # confirmed by a worker with a disk of its own
+            where = confirmed[verdict.winner.trials[results.index(best)]].host
+            target, what = Path(best.checkpoint), f"{what}, on {where}"
+        left.append((target, what))
     overrides = study.ledger.facts(CONFIRM)["overrides"]
     path = study.folder / "conf" / "experiment" / f"{study.name}_winner.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    base = _experiment(study)
-    path.write_text(winner_text(study.name, base, verdict, overrides), encoding="utf-8")
+    base = _experiment(study, overrides)
+    with replaced(path) as partial:
+        partial.write_text(winner_text(study.name, base, verdict, overrides), encoding="utf-8")
     left.append((path, f"python train.py experiment={study.name}_winner"))
     return left
 
 
-def _experiment(study: Study) -> str | None:
+def _experiment(study: Study, overrides: Sequence[str]) -> str | None:
     """The experiment that the search was about, be it by default or by an override."""
-    hydra = OmegaConf.load(study.folder / CONFIRM / "0" / ".hydra" / "hydra.yaml")
-    choice = OmegaConf.select(hydra, "hydra.runtime.choices.experiment")
+    assert study.compose is not None
+    choice = OmegaConf.select(study.compose(overrides), "hydra.runtime.choices.experiment")
     return None if choice is None else str(choice)
 
 
