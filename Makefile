@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: help setup train stage search refine confirm status sweep bench test test-fast lint format clean
+.PHONY: help setup train stage search refine confirm status worker sweep bench test test-fast lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -42,6 +42,9 @@ confirm: $(READY)  ## run the best settings again with fresh seeds, then open th
 
 status: $(READY)  ## how far a study is
 	@$(BIN)/caviar status $(ARGS)
+
+worker: $(READY)  ## take trials of a study that another machine drives
+	@$(BIN)/caviar worker $(ARGS)
 
 sweep: $(READY)  ## write the coarse sweep file of a space
 	@$(BIN)/caviar sweep $(ARGS)

@@ -1,4 +1,5 @@
-"""Every command of the README runs, in a copy of the project that holds the README's own files."""
+"""Every command of the README and docs/running.md runs, in a copy of the project that holds the
+README's own files."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from conftest import ROOT
 pytestmark = pytest.mark.slow
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+RUNNING = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README + RUNNING, re.DOTALL)
 COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line]
 FILES = {
     path: text
