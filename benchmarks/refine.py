@@ -24,12 +24,12 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 import numpy as np
 import optuna
 import torch
-from small_mlp import CAP, TASKS, Job, Task, difference, task, train
 from threadpoolctl import threadpool_limits
 
 from caviar.refine import candidates, refine
 from caviar.space import Space
 from caviar.space.sampling import trial_seed
+from small_mlp import CAP, TASKS, Job, Task, difference, task, train
 
 SPACE = Space.parse(
     {
