@@ -53,7 +53,7 @@ bench: $(READY)  ## measure start-up, training and search on this machine
 	@$(BIN)/python benchmarks/speed.py $(ARGS)
 
 test: $(READY)  ## run all tests
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(READY)  ## run the tests that start no processes
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)

@@ -50,7 +50,7 @@ class Memory:
         self._thread.join()
 
     def _follow(self) -> None:
-        while not self._stop.wait(0.5):
+        while not self._stop.wait(2.0):  # a look costs the processes time
             self.peak = max(self.peak, sum(map(self._held, Path("/proc").glob("[0-9]*"))) / 1024)
 
     def _held(self, process: Path) -> int:

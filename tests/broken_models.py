@@ -1,7 +1,6 @@
 """Models that go wrong, for tests: python train.py model._target_=broken_models.Raises"""
 
 import os
-import signal
 from typing import Any
 
 import pytorch_lightning as pl
@@ -45,15 +44,6 @@ class RaisesOnRank1(MLP):
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         if self.global_rank == 1:
             raise ValueError("rank 1 does not like it")
-        return super().training_step(batch, batch_idx)
-
-
-class KilledOnRank1(MLP):
-    """Its second process is killed."""
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        if self.global_rank == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
         return super().training_step(batch, batch_idx)
 
 

@@ -26,7 +26,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     sys.path[:] = before
 
 
-@pytest.mark.parametrize("name", ["full-disk", "locked-ledger", "torn-line"])
+@pytest.mark.parametrize("name", ["full-disk", "locked-ledger"])
 def test_a_fault_is_survived(table: Any, name: str) -> None:
     survived, row = table.row(name)
     if survived is None:
