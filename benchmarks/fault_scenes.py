@@ -211,7 +211,7 @@ def memory_once(stage: Stage) -> str:
 @scene("a trial that hangs")
 def hang(stage: Stage) -> str:
     _faulty(stage, "hang", "timeout", "hydra.launcher.timeout=15")
-    stage.says("ran longer than hydra.launcher.timeout")
+    stage.says("timeout (ran longer than hydra.launcher.timeout)")
     return "ended by hydra.launcher.timeout; the others ran"
 
 
