@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# tests/ has the PostgreSQL server and the models that go wrong; hence the imports below (E402).
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests")]
 
 import fault_machine  # noqa: E402, F401  its faults join the table

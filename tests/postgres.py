@@ -76,5 +76,5 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # pg_ctl speaks of a server that was killed before
             cwd="/",
-            **self._as,  # type: ignore[call-overload]
+            **self._as,
         )

@@ -116,7 +116,10 @@ def test_the_second_kill_is_a_result(start: Start, runs: Path) -> None:
     process = start("train.py", *STAGE, EPOCHS, TIGHT)
     victim = running(runs, 1)[0]
     os.killpg(victim.pid or 0, signal.SIGKILL)
-    again = lambda: trials(runs)[victim.number]  # noqa: E731
+
+    def again() -> Trial:
+        return trials(runs)[victim.number]
+
     awaited(lambda: again().running and again().pid != victim.pid)
     os.killpg(again().pid or 0, signal.SIGKILL)
     printed = process.wait()

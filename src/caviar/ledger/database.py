@@ -11,6 +11,7 @@ import functools
 import time
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, ParamSpec, TypeVar
 
 import optuna
@@ -33,10 +34,8 @@ def is_server(storage: str) -> bool:
 
 def connect(storage: str, heartbeat: int) -> RDBStorage:
     """An Optuna storage in a PostgreSQL database, its tables made if missing."""
-    try:
-        import psycopg  # noqa: F401
-    except ImportError:
-        raise UserError("PostgreSQL needs a driver: pip install 'caviar[postgres]'") from None
+    if find_spec("psycopg") is None:
+        raise UserError("PostgreSQL needs a driver: pip install 'caviar[postgres]'")
     from sqlalchemy import NullPool, create_engine, text
 
     url = storage.replace(SCHEME, "postgresql+psycopg://", 1)
