@@ -4,9 +4,11 @@
     python benchmarks/launchers.py                       # some minutes
     python benchmarks/launchers.py --launchers pool basic --trials 8
 
-`start` is the time until the first trial trains. `overhead` is what a trial takes of its worker
-beyond its training, once the first one trains: (span × workers - training) / trials. Memory is the
-most that all processes together hold at a time, shared pages counted once (PSS, Linux only).
+`start` is the time until the first trial trains. `overhead` is the mean time that a worker takes
+from the end of one training to the begin of its next: while all workers have work, which is from
+when the last of them first trains until the last trial trains, it is the time in which they do not
+train. Memory is the most that all processes together hold at a time, shared pages counted once
+(PSS, Linux only).
 """
 
 from __future__ import annotations
@@ -79,15 +81,26 @@ def measure(launcher: str, trials: int, epochs: int, workers: int) -> str:
             sys.exit(f"{' '.join(command)} left with {done.returncode}:\n{done.stderr}")
         found = Ledger.open(f"{runs}/s/study.journal", "s").trials("01_coarse")
         ends = [(Path(runs) / f"s/01_coarse/{t.number}/result.json").stat().st_mtime for t in found]
-    started = [t.started.timestamp() for t in found if t.started]
-    training = sum(t.result.seconds for t in found if t.result)
+    seconds = [t.result.seconds for t in found if t.result]
+    begins = [end - took for end, took in zip(ends, seconds, strict=True)]
     at_once = {"basic": 1, "submitit_local": trials}.get(launcher, workers)
-    overhead = ((max(ends) - min(started)) * at_once - training) / trials
-    shown = f"{1000 * overhead:.0f} ms" if launcher != "submitit_local" else "-"
+    shown = "-"
+    if trials > at_once:
+        shown = f"{1000 * between(begins, ends, at_once):.0f} ms"
     return (
-        f"| {launcher} | {at_once} | {wall:.1f} s | {min(started) - began:.1f} s | {shown} | "
+        f"| {launcher} | {at_once} | {wall:.1f} s | {min(begins) - began:.1f} s | {shown} | "
         f"{60 * trials / wall:.0f} | {memory.peak:.0f} MiB |"
     )
+
+
+def between(begins: list[float], ends: list[float], workers: int) -> float:
+    """Mean seconds that a worker takes from one training to its next."""
+    first, last = sorted(begins)[workers - 1], max(begins)
+    trained = sum(
+        max(0.0, min(end, last) - max(begin, first))
+        for begin, end in zip(begins, ends, strict=True)
+    )
+    return ((last - first) * workers - trained) / (len(begins) - workers)
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ def test_memory_that_runs_out_is_tried_once_more_and_told(
 def test_a_trial_that_hangs_is_ended(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    limit = "hydra.launcher.timeout=5"
+    limit = "hydra.launcher.timeout=12"
     assert main(*STAGE, limit, "model._target_=slow_models.Hangs") == 0
     found = trials(runs)
     assert [t.status == "timeout" for t in found] == [wide(t) for t in found]

@@ -13,6 +13,7 @@ import pytest
 
 from caviar.errors import UserError
 from caviar.ledger import Ledger, Planned
+from caviar.ledger.ledger import UNSEEN
 from caviar.result import DIVERGED, EXCEPTION, KILLED, PRUNED, TIMEOUT, Result
 from caviar.space import Axis, Choice, Log, Space
 
@@ -132,7 +133,13 @@ def test_the_trial_of_a_dead_process_can_be_claimed(storage: str) -> None:
     assert ledger.claimable("01") == [0]
     assert ledger.claim("01", 0)
     assert ledger.claimable("01") == []
-    assert ledger.trial("01", 0).faults == ("its worker died",)
+    assert ledger.trial("01", 0).faults == (UNSEEN,)
+    # As when the power failed: the first fault that somebody sees is still forgiven.
+    killed = Result(KILLED, seed=1, error="killed by SIGKILL")
+    assert ledger.fail("01", 0, killed, retries=1)
+    assert ledger.claim("01", 0)
+    assert not ledger.fail("01", 0, killed, retries=1)
+    assert ledger.trial("01", 0).faults == (UNSEEN, killed.error, killed.error)
 
 
 def test_claims_leave_no_files_behind(storage: str, tmp_path: Path) -> None:

@@ -58,8 +58,9 @@ def made(folder: Path, space: Space, mode: str, trials: int = 12) -> Study:
     return study
 
 
-@pytest.mark.parametrize("mode", ["min", "max"])
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize(
+    ("name", "mode"), [*((name, "min") for name in SPACES), ("the lecture's plane", "max")]
+)
 def test_every_kind_of_study_is_drawn(runs: Path, name: str, mode: str) -> None:
     left = draw_pictures(made(runs / "s", SPACES[name], mode))
     assert [path.name for path, _ in left] == ["trials.png", "curves.png", "best.png"]

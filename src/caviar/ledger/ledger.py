@@ -32,6 +32,7 @@ from caviar.result import DIVERGED, PRUNED, TRANSIENT, Result
 from caviar.space import Space
 
 SEPARATOR = "/"  # between study and stage in an Optuna study's name
+UNSEEN = "its worker died"  # a fault that nobody was there to see
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -150,7 +151,7 @@ class Ledger:
                 return False
             self._tokens[trial_id] = claim["token"]
             if running:
-                faults = [*trial.user_attrs.get("faults", []), "its worker died"]
+                faults = [*trial.user_attrs.get("faults", []), UNSEEN]
                 self._storage.set_trial_user_attr(trial_id, "faults", faults)
                 self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
             self._storage.set_trial_user_attr(trial_id, "claim", claim)
@@ -220,7 +221,9 @@ class Ledger:
                 before = self._storage.get_trial(trial_id).user_attrs.get("faults", [])
                 faults = [*before, result.error or result.status]
                 self._storage.set_trial_user_attr(trial_id, "faults", faults)
-                again = result.status in TRANSIENT and len(faults) <= retries
+                # What nobody saw, as when the machine lost its power, is not held against it.
+                seen = len([fault for fault in faults if fault != UNSEEN])
+                again = result.status in TRANSIENT and seen <= retries
                 if again:
                     self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
                 else:

@@ -1,17 +1,17 @@
 """Which job runs where and when, and what became of it.
 
-One process a job, forked from a server that has imported torch and run none of it, so that a job
-starts in some 30 ms and takes nothing over from the one before. A job that dies takes nobody
-along.
+One process a job, forked from a server that has imported torch and run none of it, so that it
+starts in some 30 ms and takes nothing over from the job before. It is forked before a slot is free
+and has its config by then. A job that dies takes nobody along.
 """
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from multiprocessing import connection
 from typing import Any
 
@@ -25,6 +25,7 @@ from caviar.pool.worker import Launched
 from caviar.result import KILLED
 
 GRACE = 8.0  # seconds that interrupted jobs have for a checkpoint
+SETTLE = 0.2  # seconds for the jobs that just began, before the next get ready beside them
 
 
 class Pool:
@@ -53,13 +54,15 @@ class Pool:
     ) -> None:
         self.slots, self.timeout, self.retries = slots, timeout, retries
         self.max_failures, self.died = max_failures, died
-        self._launched, self._pickled = launched, cloudpickle.dumps(launched)
+        self._pickled = cloudpickle.dumps(launched)
         self._idle = list(reversed(slots))
         self._running: list[Running] = []
+        self._ready: deque[Running] = deque()  # forked, with their configs, without a slot
+        self._spare = max(2, len(slots) // 4)
+        self._settled = 0.0
         self._returned: dict[int, Any] = {}
         self._errors: list[str] = []  # of the first jobs, for as long as each failed
-        self.preload = preload
-        start_server(preload)  # while the first configs are composed
+        self._preload = preload
 
     def run(self, jobs: Sequence[Sequence[str]], first: int) -> list[Any]:
         """Run all jobs; a JobReturn each, in their order.
@@ -69,54 +72,51 @@ class Pool:
             KeyboardInterrupt: after every job was given the time for a checkpoint.
         """
         waiting = deque(Job(index, job) for index, job in enumerate(jobs, start=first))
-        next_ones = iter([*waiting])
         try:
-            while waiting or self._running:
-                while waiting and self._idle:
-                    self._start(waiting.popleft())
-                self._compose_meanwhile(next_ones)
-                for ended in self._wait():
+            while waiting or self._running or self._ready:
+                self._fill(waiting)
+                for ended in self._wait(self._settled if self._lacks(waiting) else math.inf):
                     if self._again(ended):
                         waiting.append(ended.job)
-                self._check_failures(len(waiting))
+                self._check_failures(len(waiting) + len(self._ready))
         except KeyboardInterrupt:
             self._interrupt()
             raise
         finally:
-            for running in self._running:
+            for running in [*self._running, *self._ready]:
                 running.end()
             self._running.clear()
+            self._ready.clear()
         return [self._returned[index] for index in sorted(self._returned)]
 
-    def _start(self, job: Job) -> None:
-        slot = self._idle.pop()
-        job.tries += 1
-        start_server(self.preload)  # unless it runs; somebody may have killed it
-        self._running.append(Running(job, slot, self._pickled, self.retries, self.timeout))
+    def _fill(self, waiting: deque[Job]) -> None:
+        """Let jobs run in the free slots, and get the next ones ready."""
+        while self._idle and (self._ready or waiting):
+            running = self._ready.popleft() if self._ready else self._forked(waiting.popleft())
+            running.begin(self._idle.pop(), self.retries)
+            self._running.append(running)
+            self._settled = time.monotonic() + SETTLE
+        while self._lacks(waiting) and time.monotonic() >= self._settled:
+            self._ready.append(self._forked(waiting.popleft()))
 
-    def _compose_meanwhile(self, jobs: Iterator[Job]) -> None:
-        """Compose the configs of the jobs to come for as long as no job has ended: a tenth of a
-        second each, which a worker then need not spend. Where jobs end faster, workers do it."""
-        while self._running and not self._ready(0):
-            job = next((j for j in jobs if not j.tries), None)
-            if job is None:
-                return
-            with suppress(Exception):  # its process will say what is wrong with it
-                job.composed = cloudpickle.dumps(self._launched.compose(job.overrides))
+    def _lacks(self, waiting: deque[Job]) -> bool:
+        """Whether there are jobs that should get ready."""
+        return bool(waiting) and len(self._ready) < self._spare
 
-    def _ready(self, timeout: float | None) -> set[Any]:
+    def _forked(self, job: Job) -> Running:
+        start_server(self._preload)  # unless it runs; somebody may have killed it
+        return Running(job, self._pickled, self.timeout)
+
+    def _wait(self, until: float) -> list[Running]:
+        """Wait until some jobs have ended, or are out of time, at most until a point in time."""
         handles: list[Any] = [r.channel for r in self._running if not r.silent]
         handles += [r.process.sentinel for r in self._running]
-        return set(connection.wait(handles, timeout))
-
-    def _wait(self) -> list[Running]:
-        """Wait until some jobs have ended, or are out of time."""
-        deadlines = [r.deadline for r in self._running if r.deadline is not None]
-        left = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-        ready = self._ready(left)
+        until = min(until, *(r.deadline for r in self._running))
+        left = None if until == math.inf else max(0.0, until - time.monotonic())
+        ready = connection.wait(handles, left)
         ended = []
         for running in self._running:
-            late = running.deadline is not None and time.monotonic() >= running.deadline
+            late = time.monotonic() >= running.deadline
             if running.channel in ready:
                 running.receive()
             dead = running.process.sentinel in ready
@@ -126,7 +126,8 @@ class Pool:
         for running in ended:
             running.end()
             self._running.remove(running)
-            self._idle.append(running.slot)
+            if running.slot is not None:
+                self._idle.append(running.slot)
         return ended
 
     def _again(self, ended: Running) -> bool:

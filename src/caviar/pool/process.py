@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import signal
 import sys
@@ -43,36 +45,39 @@ class Job:
 
     index: int
     overrides: Sequence[str]
-    composed: bytes | None = None
-    """Its config, pickled."""
     tries: int = 0
 
 
 class Running:
-    """A job in its process."""
+    """A job in its process, which gets ready and waits for `begin`."""
 
-    def __init__(
-        self, job: Job, slot: Slot, launched: bytes, retries: int, timeout: float | None
-    ) -> None:
-        self.job, self.slot = job, slot
-        self.deadline = None if timeout is None else time.monotonic() + timeout
+    def __init__(self, job: Job, launched: bytes, timeout: float | None) -> None:
+        self.job, self.timeout = job, timeout
+        self.slot: Slot | None = None
+        self.deadline = math.inf
         self.timed_out = False
         self.silent = False  # it will send no answer: it became a single run, or has died
         self.answer: Any = None
         self.channel, theirs = connection.Pipe()
-        environment = {SLOT: str(slot.number), RETRIES: str(retries), PORT: str(slot.port)}
-        environment |= _threads()
-        if slot.gpus is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)
         self.process = ForkServerProcess(
-            target=work,
-            args=(launched, job.overrides, job.composed, job.index, environment, timeout, theirs),
+            target=work, args=(launched, job.overrides, job.index, timeout, theirs)
         )
         with _without_main():
             self.process.start()
         theirs.close()
+
+    def begin(self, slot: Slot, retries: int) -> None:
+        """Let it run, in `slot`."""
+        self.slot = slot
+        self.job.tries += 1
+        if self.timeout is not None:
+            self.deadline = time.monotonic() + self.timeout
+        environment = {SLOT: str(slot.number), RETRIES: str(retries), PORT: str(slot.port)}
+        environment |= _threads()
+        if slot.gpus is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)
         with suppress(OSError):  # it has died already, which its end will tell
-            self.channel.send_bytes(b"go")
+            self.channel.send_bytes(json.dumps(environment).encode())
 
     def receive(self) -> None:
         """Take the answer, if there is one."""

@@ -1,18 +1,22 @@
 """One process of the pool: forked warm, it runs one job of Hydra's and ends.
 
+It gets ready while the slots are taken; so a free slot goes on training some 0.1 s later.
+
 It lives in a session of its own. So Ctrl-C in a terminal reaches the driver alone, which decides;
 and whatever the job started can be ended with it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
@@ -53,33 +57,34 @@ class Launched:
 def work(
     launched: bytes,
     overrides: Sequence[str],
-    composed: bytes | None,
     index: int,
-    environment: Mapping[str, str],
     timeout: float | None,
     channel: Connection,
 ) -> None:
-    """Run job `index` and send its JobReturn through `channel`.
+    """Get job `index` ready; run it when told to, and send its JobReturn through `channel`.
 
     Arguments:
         launched: a pickled `Launched`.
         overrides: of this job.
-        composed: its pickled config, if the driver had the time to compose it.
         index: of this job.
-        environment: variables of this job, beside the driver's.
         timeout: seconds; the driver ends a job after them, and if the driver is gone, this does.
-        channel: the driver's other end says when to begin.
+        channel: the driver's other end says when to begin, and with which environment variables
+            beside its own.
     """
     os.setsid()
     _set_signals()
     try:
-        channel.recv_bytes()
-    except (EOFError, OSError):  # the driver was interrupted while it started us
+        job: Any = _prepare(cloudpickle.loads(launched), overrides, index)
+    except Exception as error:  # its config is wrong
+        job = partial(_raise, error)
+    try:
+        environment = json.loads(channel.recv_bytes())
+    except (EOFError, OSError):  # the driver has ended
         os._exit(0)
     if timeout is not None:
         _end_after(timeout + 60)
     try:
-        answer: Any = _run(cloudpickle.loads(launched), overrides, composed, index, environment)
+        answer: Any = job(environment)
     except KeyboardInterrupt:
         _leave(128 + signal.SIGTERM)
     except Exception as error:  # outside of the job itself: its config, its folder
@@ -89,28 +94,33 @@ def work(
     _leave(0)
 
 
-def _run(
-    launched: Launched,
-    overrides: Sequence[str],
-    composed: bytes | None,
-    index: int,
-    environment: Mapping[str, str],
-) -> Any:
-    from hydra.core.hydra_config import HydraConfig
+def _prepare(
+    launched: Launched, overrides: Sequence[str], index: int
+) -> Callable[[Mapping[str, str]], Any]:
+    """What a job needs before it has its slot; Hydra takes a tenth of a second for a config."""
     from hydra.core.singleton import Singleton
-    from hydra.core.utils import run_job, setup_globals
-    from omegaconf import OmegaConf, open_dict
-
-    from caviar.signals import tidy_sigterm
+    from hydra.core.utils import setup_globals
+    from omegaconf import open_dict
 
     os.environ.clear()
-    os.environ.update({**launched.environment, **environment})
+    os.environ.update(launched.environment)
     setup_globals()
     Singleton.set_state(launched.singletons)
-    config = launched.compose(overrides) if composed is None else cloudpickle.loads(composed)
+    config = launched.compose(overrides)
     with open_dict(config):
         config.hydra.job.id = f"{config.hydra.job.name}_{index}"
         config.hydra.job.num = index
+    return partial(_run, launched, config)
+
+
+def _run(launched: Launched, config: Any, environment: Mapping[str, str]) -> Any:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.utils import run_job
+    from omegaconf import OmegaConf
+
+    from caviar.signals import tidy_sigterm
+
+    os.environ.update(environment)
     HydraConfig.instance().set_config(config)
     sweep: Any = OmegaConf.select(config, "hydra.sweep")
     folder = Path(sweep.dir).absolute() / str(sweep.subdir)
@@ -163,6 +173,10 @@ def redirect(folder: Path) -> None:
     with open(folder / OUTPUT, "ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+
+
+def _raise(error: Exception, _: object) -> NoReturn:
+    raise error
 
 
 def _set_signals() -> None:
