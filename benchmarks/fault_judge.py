@@ -26,8 +26,8 @@ def judge(stage: Stage, reference: Stage) -> Judgement:
     """Compare a stage with what it was, and with one that nobody disturbed.
 
     Every trial has exactly one result; those from before the fault are unchanged; each but those
-    whose fault is their result has the reference's, to the last bit of every number; and no
-    process is left.
+    whose fault is their result has the reference's status and, if it is complete, the reference's
+    numbers, to the last bit; and no process is left.
     """
     found = Judgement()
     wrong = found.complaints
@@ -47,7 +47,7 @@ def judge(stage: Stage, reference: Stage) -> Judgement:
         wrong.append(f"trials {missing} have no result")
     expected = {t.number: t for t in reference.trials()}
     for number, trial in trials.items():
-        status = stage.expected.get(number, "complete")
+        status = stage.expected.get(number, expected[number].status)
         if trial.status != status:
             said = trial.result.error if trial.result else None
             wrong.append(f"trial {number} is {trial.status}, not {status} ({said})")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -100,6 +101,9 @@ def main() -> None:
         f"load {os.getloadavg()[0]:.1f}\n\n{HEAD}",
         flush=True,
     )
+    # Where a shell starts this in the background, Ctrl-C would be ignored, by our drivers as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     broken = 0
     with tempfile.TemporaryDirectory(prefix="faults_") as folder:
         table = Table(Path(folder), size)

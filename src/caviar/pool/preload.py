@@ -9,6 +9,7 @@ import contextlib
 import gc
 import importlib
 import os
+import signal
 
 NAMES = "CAVIAR_PRELOAD"  # modules, separated by spaces, in the environment
 
@@ -24,6 +25,8 @@ def _compose() -> None:
 
 
 if NAMES in os.environ:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     for _name in os.environ[NAMES].split():
         with contextlib.suppress(Exception):  # a trial will say what is wrong with it
             importlib.import_module(_name)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from types import ModuleType
 from typing import Any
@@ -134,15 +134,15 @@ def start_server(preload: Sequence[str]) -> None:
     """Start the server that forks the workers, if it does not run yet."""
     before: Mapping[str, str] = dict(os.environ)
     forkserver.set_forkserver_preload(["caviar.pool.preload"])
-    interrupt = signal.getsignal(signal.SIGINT)
+    resource_tracker.ensure_running()  # it would undo the mask
+    # Ctrl-C is the driver's to deal with. Blocked, it reaches the driver a moment later, and the
+    # server not before `caviar.pool.preload` ignores it.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        # Children take both over: one thread for small matrices, and no Ctrl-C, which is the
-        # driver's to deal with.
-        os.environ.update(_threads())
+        os.environ.update(_threads())  # taken over by children: one, for small matrices
         os.environ[NAMES] = " ".join(preload)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         forkserver.ensure_running()
     finally:
-        signal.signal(signal.SIGINT, interrupt)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.environ.clear()
         os.environ.update(before)
