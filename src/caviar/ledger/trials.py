@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -28,13 +28,13 @@ class Planned:
     point: Mapping[str, Any]
     seed: int
     note: str = ""
-    overrides: Sequence[str] = ()
-    """Beyond those of its stage."""
+    checkpoint: str | None = None
+    """Of a trial that tests and does not train: what it tests, a file on some machine."""
 
     def attributes(self) -> dict[str, Any]:
         """As the ledger keeps it."""
         kept = {"point": dict(self.point), "seed": self.seed, "note": self.note}
-        return kept | ({"overrides": list(self.overrides)} if self.overrides else {})
+        return kept | ({"checkpoint": self.checkpoint} if self.checkpoint else {})
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def from_optuna(stage: str, frozen: FrozenTrial) -> Trial:
             point=attributes.get("point", {}),
             seed=attributes.get("seed", 0),
             note=attributes.get("note", ""),
-            overrides=attributes.get("overrides", ()),
+            checkpoint=attributes.get("checkpoint"),
         ),
         result=result,
         curve=dict(sorted(frozen.intermediate_values.items())),

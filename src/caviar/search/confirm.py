@@ -16,7 +16,6 @@ from omegaconf import OmegaConf
 
 from caviar.errors import SearchFailed, UserError
 from caviar.ledger import Planned, Trial
-from caviar.overrides import override_value
 from caviar.refine import candidates
 from caviar.result import COMPLETE, test_metric
 from caviar.search.settings import CONFIRM, TEST
@@ -164,15 +163,8 @@ def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Se
             result = confirmed[number].result
             if result is None or result.checkpoint is None or result.status != COMPLETE:
                 continue
-            asked = f"ckpt_path={override_value(result.checkpoint)}"
-            planned.append(
-                Planned(
-                    setting.point,
-                    confirmed[number].seed,
-                    setting.note,
-                    overrides=("fit=false", "test=true", asked),
-                )
-            )
+            seed = confirmed[number].seed
+            planned.append(Planned(setting.point, seed, setting.note, result.checkpoint))
             tested_settings.append(setting)
     numbers = {s.note: s.trials for s in by_note.values()}
     study.begin(TEST, {"overrides": list(overrides), "settings": numbers})

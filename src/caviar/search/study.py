@@ -223,8 +223,8 @@ class Study:
 
     def _is_here(self, trial: Trial) -> bool:
         """Whether a test, which needs a checkpoint, finds it on this machine."""
-        wanted = [o.partition("=")[2].strip("'") for o in trial.planned.overrides if "ckpt_" in o]
-        return all(Path(path).exists() for path in wanted)
+        checkpoint = trial.planned.checkpoint
+        return checkpoint is None or Path(checkpoint).exists()
 
     def _mend(self, stage: str) -> str:
         folders = sorted((self.folder / stage).glob("*/error.txt"))
@@ -236,8 +236,12 @@ class Study:
 
     def trial_overrides(self, planned: Planned, stage_overrides: Sequence[str]) -> list[str]:
         """What a user would type to train this setting, in search coordinates."""
+        only_test: tuple[str, ...] = ()
+        if planned.checkpoint is not None:
+            path = override_value(planned.checkpoint)
+            only_test = ("fit=false", "test=true", f"ckpt_path={path}")
         point = point_overrides(planned.point)
-        return [*joined(stage_overrides, planned.overrides), *point, f"seed={planned.seed}"]
+        return [*joined(stage_overrides, only_test), *point, f"seed={planned.seed}"]
 
     def print_commands(self, plan: Sequence[Planned], stage_overrides: Sequence[str]) -> None:
         """A dry run: one command a trial on standard output, and nothing else there."""
