@@ -8,10 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
+
+if TYPE_CHECKING:
+    from wandb_standin import Service
 
 ROOT = Path(__file__).resolve().parents[1]
 FAST = ["trainer.max_epochs=2", "callbacks=none", "logger=none"]
@@ -121,3 +125,19 @@ def start(runs: Path) -> Iterator[Start]:
         if process.popen.poll() is None:
             process.send(signal.SIGKILL)
         process.popen.communicate()
+
+
+@pytest.fixture
+def service(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """A stand-in for W&B, where this process and those that it starts find it."""
+    from wandb_standin import Service
+
+    with Service(tmp_path / "service", crash_after=6) as standin:
+        for name, value in standin.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+        faster = f"{ROOT / 'tests'}{os.pathsep}{ROOT / 'tests/fast_agent'}"
+        monkeypatch.setenv("PYTHONPATH", faster)
+        # The agent starts `python`.
+        monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        yield standin

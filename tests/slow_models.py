@@ -30,3 +30,14 @@ class Hungry(MLP):
         if self.net[0].out_features > 64:
             self.net[0].weight.new_empty((200, 2**30 // 4))
         return super().training_step(batch, batch_idx)
+
+
+class ByWidth(MLP):
+    """Raises at 96 units, and is slow at 100, so that one sweep holds every kind of run."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if self.net[0].out_features == 96:
+            raise ValueError("too wide for me")
+        if self.net[0].out_features == 100:
+            time.sleep(0.05)
+        return super().training_step(batch, batch_idx)

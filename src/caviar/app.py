@@ -16,9 +16,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from caviar import project, resolvers
+from caviar.errors import UserError
 from caviar.messages import SLIPS, clear_errors
 from caviar.overrides import rewrite_one_minus
 from caviar.signals import tidy_sigterm
+from caviar.sweeps.child import SWEEP, complete_overrides, started_by_agent
 
 _slips: list[Exception] = []
 
@@ -30,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         root = project.root()
         os.environ["CAVIAR_ROOT"] = str(root)
         given = sys.argv[1:] if arguments is None else arguments
+        if started_by_agent():
+            given = complete_overrides(given)
         # Lightning starts the other ranks of a distributed run from sys.argv.
         sys.argv = [str(root / "train.py"), *rewrite_one_minus(given)]
         _slips.clear()
@@ -57,6 +61,11 @@ def single_run(config: DictConfig, output: Path) -> float | None:
     from caviar.training import train
     from caviar.view import print_result, shown_path
 
+    if os.environ.get(SWEEP) and (config.test or not config.fit or config.ckpt_path is not None):
+        raise UserError(
+            f"test={config.test} fit={config.fit} ckpt_path={config.ckpt_path}: a run of a sweep "
+            "is trained from its own start, and the test set is locked; confirm opens it once"
+        )
     try:
         result = train(config, output)
     except KeyboardInterrupt as interrupt:

@@ -18,8 +18,6 @@ import typer
 from caviar.messages import clear_errors
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from caviar.search.study import Study
 
 app = typer.Typer(
@@ -67,12 +65,24 @@ def worker(overrides: Overrides = None) -> None:
 
 
 @app.command(epilog="Example: caviar refine search.study=mine search.refine=top_k")
-def refine(overrides: Overrides = None, force: Force = False) -> None:
+def refine(
+    overrides: Overrides = None,
+    force: Force = False,
+    early: Annotated[
+        bool, typer.Option("--early", help="Though most of the stage has not finished.")
+    ] = False,
+) -> None:
     """Compute the next stage's ranges from all finished trials, and write its sweep file."""
     from caviar.errors import UserError
+    from caviar.ledger.registered import read_registered
     from caviar.overrides import joined
     from caviar.search.loop import print_refinement, refuse_when_confirmed
-    from caviar.search.stages import inherit_sampling, refined_sweep, shared_overrides
+    from caviar.search.stages import (
+        inherit_sampling,
+        refined_sweep,
+        refuse_too_early,
+        shared_overrides,
+    )
     from caviar.view import console, shown_path, stage_command
 
     study = _study(overrides)
@@ -90,6 +100,8 @@ def refine(overrides: Overrides = None, force: Force = False) -> None:
         raise UserError(
             f"stage {stage} of study {study.name} has trials already; it stays as it is"
         )
+    if not early:
+        refuse_too_early(study)
     declared = names.get(stage)
     trials = study.settings.num_trials or (declared.num_trials if declared else 10)
     fixed = joined(shared_overrides(study), declared.overrides if declared else ())
@@ -98,7 +110,9 @@ def refine(overrides: Overrides = None, force: Force = False) -> None:
     _write(path, sweep.text(), force)
     print_refinement(sweep, found)
     console.print(f"sweep file: {shown_path(path)}")
-    console.print(f"next: {stage_command(study.name, path)}")
+    there = f"caviar sweep search.study={study.name}"
+    here = stage_command(study.name, path)
+    console.print(f"next: {there if read_registered(study.folder) else here}")
 
 
 @app.command(epilog="Example: caviar status search.study=mine --watch")
@@ -129,34 +143,88 @@ def status(
             console.print(f"{folder.name}: its ledger {storage} is gone")
 
 
-@app.command(epilog="Example: caviar sweep space=tiers_1_2 search.study=mine --output mine.yaml")
+@app.command(epilog="Example: caviar sweep search.study=mine space=tiers_1_2 --project vision")
 def sweep(
     overrides: Overrides = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Default: sweeps/<study>/<first stage>.yaml")
+    project: Annotated[
+        str | None, typer.Option(help="Of W&B. Default: WANDB_PROJECT, or the config's name.")
     ] = None,
+    entity: Annotated[
+        str | None, typer.Option(help="Of W&B. Default: WANDB_ENTITY, or the account's own.")
+    ] = None,
+    sweep_id: Annotated[
+        str | None,
+        typer.Option("--id", help="Record this sweep, ENTITY/PROJECT/ID, instead of making one."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Only write the sweep file there; no W&B.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print it; register nothing.")] = False,
     force: Force = False,
 ) -> None:
-    """Write the coarse sweep file of a space, for train.py -m and for wandb sweep."""
-    from caviar import project
-    from caviar.search import checks
-    from caviar.search.stages import coarse_sweep
+    """Register a stage as a W&B sweep: the next one of the study, or search.sweep=FILE."""
+    from caviar.sweeps.register import adopt, register
+    from caviar.sweeps.stage import asked_sweep
     from caviar.view import console, shown_path, stage_command
 
     study = _study(overrides, ledger_needed=False)
-    settings = study.settings
-    config, sources = _composed(overrides)
-    checks.no_test(config)
-    space = checks.parse_space(config, sources)
-    names = settings.stage_names()
-    stage = settings.stage or next(iter(names))
-    declared = names[stage].num_trials if stage in names else 30
-    written = coarse_sweep(study, space, stage, settings.num_trials or declared)
-    path = output or project.root() / "sweeps" / study.name / f"{stage}.yaml"
-    _write(path, written.text(), force)
-    console.print(f"sweep file: {shown_path(path)}")
-    console.print(f"here: {stage_command(study.name, path)}")
-    console.print(f"W&B:  wandb sweep {shown_path(path)}")
+    config, asked = asked_sweep(study, overrides or [])
+    if output is not None:
+        _write(output, asked.text(), force)
+        console.print(f"sweep file: {shown_path(output)}")
+        console.print(f"here: {stage_command(study.name, output)}")
+        console.print(f"W&B:  caviar sweep search.study={study.name} search.sweep={output}")
+        return
+    if dry_run:
+        print(asked.text(), end="")
+        return
+    if sweep_id is not None:
+        registered, new = adopt(study, asked, sweep_id), True
+    else:
+        entity = entity or os.environ.get("WANDB_ENTITY")
+        project = project or os.environ.get("WANDB_PROJECT") or str(config.name)
+        registered, new = register(study, asked, entity, project, force)
+    known = "" if new else " already, with this content"
+    console.print(f"{registered.stage} of study {study.name} is sweep {registered.path}{known}")
+    console.print(f"sweep file: {shown_path(study.sweep_path(registered.stage))}")
+    console.print(f"next: caviar agent search.study={study.name}")
+    console.print(f"elsewhere: wandb agent {registered.path}")
+
+
+@app.command(epilog="Example: caviar agent search.study=mine -n 4")
+def agent(
+    overrides: Overrides = None,
+    count: Annotated[
+        int | None, typer.Option("-n", min=1, help="Agents. Default: one per GPU, else per core.")
+    ] = None,
+) -> None:
+    """Run trials of a study's W&B sweep on this machine, until it has no more."""
+    from caviar.signals import tidy_sigterm
+    from caviar.sweeps.agents import run_agents
+    from caviar.sweeps.register import registered_stage
+    from caviar.view import console, print_stage
+
+    study = _study(overrides, ledger_needed=False)
+    registered = registered_stage(study)
+    study.require()
+    with tidy_sigterm():
+        run_agents(study, registered, count)
+    trials, sweep = study.ledger.trials(registered.stage), registered.sweep
+    print_stage(trials, sweep.metric, sweep.mode, registered.stage, sweep.overrides)
+    console.print(f"next: caviar refine search.study={study.name}")
+
+
+@app.command(epilog="Example: caviar sync search.study=mine")
+def sync(
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+) -> None:
+    """Upload to W&B what was trained offline: of a study, or of everything in runs/."""
+    from caviar import project
+    from caviar.sweeps.sync import sync as upload
+
+    folder = _study(overrides, ledger_needed=False).folder if overrides else project.runs()
+    upload(folder, dry_run)
 
 
 def _train_py(action: str, overrides: list[str] | None) -> None:
@@ -165,32 +233,15 @@ def _train_py(action: str, overrides: list[str] | None) -> None:
     train_py(["-m", f"search.action={action}", *(overrides or [])])
 
 
-def _composed(overrides: list[str] | None) -> tuple[DictConfig, list[tuple[str, DictConfig]]]:
-    """The config as train.py would compose it, without running anything, and its sources."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    from caviar import project, resolvers
-    from caviar.overrides import rewrite_one_minus
-    from caviar.search.sources import config_sources
-
-    root = project.root()
-    os.environ["CAVIAR_ROOT"] = str(root)
-    resolvers.register()
-    given = rewrite_one_minus(overrides or [])
-    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-        config = compose("train", given)
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        return config, config_sources(hydra.config_loader, root, given)
-
-
 def _study(overrides: list[str] | None, ledger_needed: bool = True) -> Study:
+    from caviar.compose import composed
+    from caviar.search import name_study
     from caviar.search.settings import SearchSettings, storage_of, study_folder
-    from caviar.search.stages import search_overrides
+    from caviar.search.stages import search_overrides, space_overrides
     from caviar.search.study import Study
 
-    config, _ = _composed(overrides)
+    config, _ = composed(overrides or [])
+    name_study(config, overrides or [])
     study = Study(
         settings=SearchSettings.of(config),
         folder=study_folder(config),
@@ -199,6 +250,7 @@ def _study(overrides: list[str] | None, ledger_needed: bool = True) -> Study:
         mode=config.metric.mode,
         overrides=search_overrides(overrides or []),
         launch=lambda jobs, first: None,
+        declares=space_overrides(overrides or []),
     )
     if ledger_needed:
         study.require()

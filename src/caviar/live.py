@@ -53,6 +53,7 @@ class StageView:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        self.ledger.look_again()
         self._look()
         if console.is_terminal:
             self._live.stop()
@@ -92,7 +93,7 @@ def stage_screen(stage: str, trials: Sequence[Trial], metric: str, mode: str) ->
     lines: list[RenderableType] = [head, _folded(f"  {counts(trials)}")]
     if best := best_trials(trials, mode, 1):
         lines.append(_folded(f"  best {describe(best[0], metric)}"))
-    running = sorted((t for t in trials if t.running), key=_worker)
+    running = sorted((t for t in trials if t.running), key=lambda t: [str(x) for x in _worker(t)])
     if running:
         table = plain_table("", "  worker", "trial", "epoch", metric, "best", "for")
         for trial in running[:ROWS]:
@@ -103,9 +104,11 @@ def stage_screen(stage: str, trials: Sequence[Trial], metric: str, mode: str) ->
     return Group(*lines)
 
 
-def _worker(trial: Trial) -> tuple[str, int]:
+def _worker(trial: Trial) -> tuple[str, int | str]:
     slot = str(trial.claim.get("slot") or "")
-    return trial.host, int(slot) if slot.isdigit() else trial.pid or 0
+    if slot.isdigit():
+        return trial.host, int(slot)
+    return trial.host, trial.pid or trial.claim.get("label", "")
 
 
 def _row(trial: Trial, mode: str) -> list[str]:
@@ -116,7 +119,7 @@ def _row(trial: Trial, mode: str) -> list[str]:
     finite = [v for v in trial.curve.values() if v == v]
     best = f"{(min if mode == 'min' else max)(finite):.4g}" if finite else ""
     return [
-        f"  {host} {number}",
+        f"  {f'{host} {number}'.strip()}",
         str(trial.number),
         f"{epoch}/{epochs}" if epoch and epochs else epoch,
         value,

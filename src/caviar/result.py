@@ -16,6 +16,10 @@ OUT_OF_MEMORY, EXCEPTION, TIMEOUT, KILLED = "out of memory", "exception", "timeo
 FAULTS = (OUT_OF_MEMORY, EXCEPTION, TIMEOUT, KILLED)  # they say nothing of the setting
 TRANSIENT = (OUT_OF_MEMORY, KILLED)  # perhaps the machine's fault: worth another try
 
+# In the summary of a W&B run, written last: its status, and the whole result as JSON. A run that
+# lacks them did not come to its end, whatever W&B calls it.
+MARKER, RESULT = "caviar/status", "caviar/result"
+
 
 @dataclass
 class Result:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from caviar.errors import RankDied, TryAgain, UserError
+from caviar.errors import TryAgain, UserError
+from caviar.faults import fault_of, is_interrupt, one_line
 from caviar.ledger import Ledger, Trial
 from caviar.pool.worker import RETRIES, SLOT
 from caviar.pruning import make_pruner
-from caviar.result import EXCEPTION, KILLED, OUT_OF_MEMORY, Result
+from caviar.result import EXCEPTION, KILLED, Result
 from caviar.search.settings import CONFIRM, TEST, open_ledger, study_folder
 from caviar.signals import uninterrupted
 
@@ -157,52 +158,15 @@ def _outcome(
 
         return train(config, output, report, resume), None
     except (Exception, SystemExit) as error:
-        if _is_interrupt(error):
+        if is_interrupt(error):
             raise
         output.mkdir(parents=True, exist_ok=True)
         if rank != "0":
             # The first rank, or who sees it die, passes the innermost cause on.
-            name, said = f"error_rank_{rank}.txt", f"{traceback.format_exc()}{_one_line(error)}\n"
+            name, said = f"error_rank_{rank}.txt", f"{traceback.format_exc()}{one_line(error)}\n"
             (output / name).write_text(said, encoding="utf-8")
             raise
         (output / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        result = Result(_fault_of(error), seed=config.seed, error=_one_line(error))
+        result = Result(fault_of(error), seed=config.seed, error=one_line(error))
         result.write(output)
         return result, error
-
-
-def _is_interrupt(error: BaseException) -> bool:
-    """Whether an exit is not the model's own: Lightning's on SIGTERM, where main is not ours; or
-    that of a cluster's handlers, when a job is preempted or its worker is ended."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    origin = trace.tb_frame.f_globals.get("__name__", "") if trace else ""
-    by_cluster = isinstance(error, SystemExit) and origin.partition(".")[0] in ("submitit", "ray")
-    return by_cluster or type(error).__name__ == "SIGTERMException"
-
-
-def _fault_of(error: BaseException) -> str:
-    """Which kind of fault an exception is."""
-    cause = _innermost(error)
-    if isinstance(cause, RankDied):
-        return KILLED
-    # torch says for the CPU: DefaultCPUAllocator: can't allocate memory
-    lacks = isinstance(cause, RuntimeError) and "allocate memory" in str(cause)
-    if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError" or lacks:
-        return OUT_OF_MEMORY
-    return EXCEPTION
-
-
-def _one_line(error: BaseException) -> str:
-    """`ValueError: what it says`, of the innermost cause, since Hydra wraps what it calls."""
-    cause = _innermost(error)
-    words = " ".join(str(cause).split())
-    named = "" if isinstance(cause, RankDied) else f"{type(cause).__name__}: "
-    return f"{named}{words}"[:300]
-
-
-def _innermost(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error

@@ -92,22 +92,24 @@ def print_stage(
     if best:
         console.print(table)
     console.print(f"{plural(len(trials), 'trial')}: {counts(trials)}")
-    _print_faults([t for t in trials if t.result and t.result.failed])
+    for line in fault_lines(trials):
+        console.print(f"  {line}")
     if best:
         again = [*overrides, *point_overrides(best[0].point), f"seed={best[0].seed}"]
         console.print(f"the best again: {command_line(again)}")
 
 
-def _print_faults(failed: Sequence[Trial]) -> None:
+def fault_lines(trials: Sequence[Trial]) -> list[str]:
     """Each kind of fault once, with the trials that it ended."""
     kinds: dict[tuple[str, str], list[str]] = {}
-    for trial in failed:
-        assert trial.result is not None
-        kind = (trial.result.status, trial.result.error or "")
-        kinds.setdefault(kind, []).append(str(trial.number))
-    for (status, error), numbers in kinds.items():
-        which = f"trial{'' if len(numbers) == 1 else 's'} {', '.join(numbers)}"
-        console.print(f"  {which}: {status}: {error}")
+    for trial in trials:
+        if trial.result is not None and trial.result.failed:
+            kind = (trial.result.status, trial.result.error or "")
+            kinds.setdefault(kind, []).append(str(trial.number))
+    return [
+        f"trial{'' if len(numbers) == 1 else 's'} {', '.join(numbers)}: {status}: {error}"
+        for (status, error), numbers in kinds.items()
+    ]
 
 
 def plain_table(title: str, *columns: str) -> Table:

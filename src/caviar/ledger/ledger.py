@@ -17,6 +17,7 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -26,6 +27,7 @@ from optuna.trial import TrialState, create_trial
 
 from caviar.ledger.claims import Claims
 from caviar.ledger.database import patient
+from caviar.ledger.registered import RECORD
 from caviar.ledger.storages import HEARTBEAT, open_storage
 from caviar.ledger.trials import Planned, Trial, distribution, from_optuna
 from caviar.result import DIVERGED, PRUNED, TRANSIENT, Result
@@ -47,11 +49,16 @@ class Ledger:
 
     @classmethod
     def open(cls, storage: str, study: str, heartbeat: int = HEARTBEAT) -> Ledger:
-        """From a path of a journal file, made if missing, or the URL of a database.
+        """From a path of a journal file, made if missing, the URL of a database, or a study's
+        record of W&B sweeps.
 
         Raises:
             UserError: the file or the database cannot be opened.
         """
+        if Path(storage).name == RECORD:
+            from caviar.ledger.sweeps import SweepLedger
+
+            return SweepLedger(Path(storage).parent, study)
         opened, claims = open_storage(storage, study, heartbeat)
         return cls(opened, study, claims)
 
@@ -81,6 +88,18 @@ class Ledger:
     def facts(self, stage: str) -> dict[str, Any]:
         """What was written down when the stage was made: its overrides, seed, metric."""
         return self._storage.get_study_user_attrs(self._id(stage)).get("facts", {})
+
+    def note(self, stage: str) -> str:
+        """Where a stage runs, if that is not here."""
+        return ""
+
+    def look_again(self) -> None:
+        """Forget what was read from afar."""
+
+    @property
+    def continued_by(self) -> str:
+        """Which command goes on with a stage that nobody runs."""
+        return "the command that began the study"
 
     # -- trials
 

@@ -13,6 +13,7 @@ from caviar.ledger.claims import Claims, FileClaims, Heartbeats
 from caviar.ledger.database import connect, is_server
 from caviar.ledger.journal import Journal
 
+JOURNAL = "study.journal"  # the ledger's default file, in the study's folder
 HEARTBEAT = 10  # seconds between two signs of life of a trial, in a database
 
 

@@ -21,6 +21,7 @@ from caviar.search.stages import (
     plan,
     search_overrides,
     shared_overrides,
+    space_overrides,
     stage_file,
     sweep_with_overrides,
 )
@@ -44,8 +45,7 @@ def run(config: DictConfig, arguments: Sequence[str], launch: Launch, loader: An
     """
     checks.no_grid(config, arguments)
     checks.no_seed(arguments)
-    if config.search.sweep is not None and not checks.names_study(arguments):
-        config.search.study = SweepFile.read(Path(config.search.sweep)).study or config.search.study
+    name_study(config, arguments)
     settings = SearchSettings.of(config)
     study = Study(
         settings=settings,
@@ -55,17 +55,18 @@ def run(config: DictConfig, arguments: Sequence[str], launch: Launch, loader: An
         mode=config.metric.mode,
         overrides=search_overrides(arguments),
         launch=launch,
-        compose=partial(_composed, loader),
+        declares=space_overrides(arguments),
+        compose=partial(compose_trials, loader),
     )
     if settings.action == "worker":
         study.require()
-        checks.trainable(_composed(loader, shared_overrides(study)), keeps_checkpoint=False)
+        checks.trainable(compose_trials(loader, shared_overrides(study)), keeps_checkpoint=False)
         work(study)
         return
     if settings.action == "confirm":
         study.require()
         inherit_sampling(study, arguments)
-        trained = _composed(loader, shared_overrides(study))
+        trained = compose_trials(loader, shared_overrides(study))
         checks.trainable(trained, keeps_checkpoint=True)
         if not (study.complete or settings.dry_run):
             checks.has_test_step(trained)
@@ -96,7 +97,7 @@ def first_sweep(
         for name, declared in settings.stages.items():
             if declared.overrides:
                 with checks.named(f"search.stages.{name}.overrides"):
-                    trained = _composed(loader, joined(study.overrides, declared.overrides))
+                    trained = compose_trials(loader, joined(study.overrides, declared.overrides))
                     checks.trainable(trained, keeps_checkpoint=False)
     file = stage_file(study)
     if file is not None and study.stages() and not searching:
@@ -110,7 +111,7 @@ def first_sweep(
         return coarse_sweep(study, space, stage, settings.num_trials or trials), config
     sweep = sweep_with_overrides(file, study.overrides)
     # The file's own overrides decide what is trained, such as another model.
-    trained = _composed(loader, sweep.overrides)
+    trained = compose_trials(loader, sweep.overrides)
     checks.trainable(trained, keeps_checkpoint=searching)
     checks.same_metric(sweep, trained, file)
     checks.check_space(sweep.space, trained, [], str(file))
@@ -120,7 +121,13 @@ def first_sweep(
     return sweep, trained
 
 
-def _composed(loader: Any, overrides: Sequence[str]) -> DictConfig:
+def name_study(config: DictConfig, arguments: Sequence[str]) -> None:
+    """Set `search.study` to the sweep file's study, where the command line names only the file."""
+    if config.search.sweep is not None and not checks.names_study(arguments):
+        config.search.study = SweepFile.read(Path(config.search.sweep)).study or config.search.study
+
+
+def compose_trials(loader: Any, overrides: Sequence[str]) -> DictConfig:
     """The config that the trials with these overrides will have, but for their points."""
     typed = rewrite_one_minus(overrides)
     composed: DictConfig = loader.load_configuration("train", typed, RunMode.MULTIRUN)

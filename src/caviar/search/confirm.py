@@ -43,7 +43,8 @@ def confirm(study: Study) -> Verdict:
         )
     _open_test_set(study, overrides, [default, winner])
     coarse = study.begun_sweep(study.search_stages()[0]).space
-    ran = sum(len(study.ledger.trials(s)) for s in study.ledger.stages() if s != TEST)
+    stages = [s for s in study.ledger.stages() if s != TEST]
+    ran = sum(not t.waiting for s in stages for t in study.ledger.trials(s))
     finite = [v for v in default.values if math.isfinite(v)]
     return Verdict(
         metric=study.metric,

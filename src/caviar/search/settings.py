@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from caviar.errors import UserError
-from caviar.ledger import HEARTBEAT, Ledger
+from caviar.ledger import HEARTBEAT, JOURNAL, RECORD, Ledger
 from caviar.ledger.database import patient
 from caviar.refine import METHODS
 from caviar.space.sampling import SAMPLERS
@@ -20,7 +20,6 @@ ACTIONS = ("stage", "search", "confirm", "worker")
 PRUNERS = ("none", "asha", "median", "hyperband")
 CONFIRM, TEST = "confirm", "test"  # the ledger's stages after the last search stage
 DEFAULT_TRIALS = 30
-JOURNAL = "study.journal"  # the ledger, in the study's folder
 VERDICT = "verdict.json"  # in the study's folder; its presence says that the study is complete
 POINTER = "storage"  # names the ledger, where it is elsewhere
 
@@ -166,7 +165,7 @@ def known_storage(folder: Path) -> str | None:
     """Where the ledger of the study in `folder` is; None if there is none."""
     if (folder / POINTER).is_file():
         return (folder / POINTER).read_text(encoding="utf-8").strip()
-    return str(folder / JOURNAL) if (folder / JOURNAL).exists() else None
+    return next((str(folder / n) for n in (RECORD, JOURNAL) if (folder / n).exists()), None)
 
 
 def _absolute(storage: str) -> str:

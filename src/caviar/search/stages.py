@@ -22,7 +22,8 @@ from caviar.search.settings import SearchSettings
 from caviar.search.study import Study
 from caviar.space import Choice, Space
 from caviar.space.sampling import trial_seed
-from caviar.space.sweep_file import SweepFile
+from caviar.space.sweep_file import DECLARES, SweepFile
+from caviar.view import counts
 
 # Nodes that say how to search; the others say what is trained, and belong into the sweep file.
 SEARCH_NODES = ("search", "space", "trial", "hydra")
@@ -43,6 +44,7 @@ def coarse_sweep(study: Study, space: Space, stage: str, trials: int) -> SweepFi
         metric=study.metric,
         mode=study.mode,
         overrides=joined(study.overrides, declared.overrides if declared else ()),
+        declares=tuple(study.declares),
     )
 
 
@@ -88,7 +90,7 @@ def stage_facts(study: Study, sweep: SweepFile) -> dict[str, Any]:
 
 def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
     """Write the stage's sweep file, run its trials that are not finished, return them all."""
-    _check_follows(study, sweep)
+    check_follows(study, sweep)
     facts = stage_facts(study, sweep)
     study.compare(sweep.stage, facts)
     path = study.sweep_path(sweep.stage)
@@ -106,8 +108,12 @@ def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
     return study.run(sweep.stage, plan(sweep, study.settings), sweep.space)
 
 
-def _check_follows(study: Study, sweep: SweepFile) -> None:
-    """All stages of a study search the same axes, or their trials could not be pooled."""
+def check_follows(study: Study, sweep: SweepFile) -> None:
+    """All stages of a study search the same axes, or their trials could not be pooled.
+
+    Raises:
+        UserError: they do not.
+    """
     before = study.stages_before(sweep.stage)
     if not before:
         return
@@ -201,10 +207,27 @@ def refined_sweep(
         metric=study.metric,
         mode=study.mode,
         overrides=tuple(overrides),
+        declares=study.begun_sweep(study.search_stages()[0]).declares,
         notes=tuple(notes),
         reasons=found.reasons,
     )
     return sweep, found
+
+
+def refuse_too_early(study: Study) -> None:
+    """A region read from the first trials of a stage is not the stage's.
+
+    Raises:
+        UserError: less than half of the latest stage has finished.
+    """
+    stage = study.search_stages()[-1]
+    trials = study.ledger.trials(stage)
+    finished = sum(t.finished for t in trials)
+    if 2 * finished < len(trials):
+        raise UserError(
+            f"{finished} of {len(trials)} trials of {stage} have finished ({counts(trials)}); "
+            f"wait for the others (caviar status search.study={study.name}), or write --early"
+        )
 
 
 def shared_overrides(study: Study) -> tuple[str, ...]:
@@ -228,6 +251,11 @@ def inherit_sampling(study: Study, arguments: Sequence[str]) -> None:
 def search_overrides(arguments: Sequence[str]) -> list[str]:
     """The command line's overrides that say what is trained, as they were typed."""
     return restore_one_minus(keys_outside(arguments, *SEARCH_NODES))
+
+
+def space_overrides(arguments: Sequence[str]) -> list[str]:
+    """The command line's overrides that say what is searched."""
+    return [a for a in arguments if DECLARES.match(a)]
 
 
 def sweep_with_overrides(path: Path, overrides: Sequence[str]) -> SweepFile:

@@ -14,7 +14,15 @@ from caviar.result import test_metric
 from caviar.search.settings import TEST, VERDICT
 from caviar.search.verdict import read_verdict
 from caviar.space.sweep_file import SweepFile
-from caviar.view import best_trials, console, counts, describe, plural, shown_path
+from caviar.view import (
+    best_trials,
+    console,
+    counts,
+    describe,
+    fault_lines,
+    plural,
+    shown_path,
+)
 
 
 def print_status(ledger: Ledger, folder: Path) -> None:
@@ -25,11 +33,13 @@ def print_status(ledger: Ledger, folder: Path) -> None:
     if (folder / VERDICT).exists():
         console.print(f"  {read_verdict(folder / VERDICT).sentence()}")
     elif unfinished:
-        alive = len(unfinished) - sum(len(ledger.claimable(s)) for s in ledger.stages())
+        dead = {(s, n) for s in ledger.stages() for n in ledger.claimable(s)}
+        alive = sum(t.running and (t.stage, t.number) not in dead for t in unfinished)
+        going_on = f"{ledger.continued_by} continues it"
         console.print(
             f"  {plural(alive, 'trial')} running now"
             if alive
-            else "  nothing runs now; the command that began the study continues it"
+            else f"  nothing runs now; {going_on}"
         )
     elif TEST not in ledger.stages():
         named = f"search.study={ledger.study}"
@@ -59,10 +69,18 @@ def study_screen(ledger: Ledger) -> RenderableType:
         if not all(t.finished for t in trials):
             name = test_metric(metric) if stage == TEST else metric
             shown.append(stage_screen(stage, trials, name, mode))
+            shown += _elsewhere(ledger, stage)
             continue
         shown.append(f"  {stage}: {plural(len(trials), 'trial')}: {counts(trials)}")
         shown += _best(trials, metric, mode) if "sweep" in facts else []
+        shown += _elsewhere(ledger, stage)
+        shown += [f"    {line}" for line in fault_lines(trials)]
     return Group(*shown)
+
+
+def _elsewhere(ledger: Ledger, stage: str) -> list[RenderableType]:
+    note = ledger.note(stage)
+    return [f"    {note}"] if note else []
 
 
 def _best(trials: list[Trial], metric: str, mode: str) -> list[RenderableType]:

@@ -42,6 +42,8 @@ class Study:
     overrides: Sequence[str]
     """Hydra overrides that every trial of every stage shares."""
     launch: Launch
+    declares: Sequence[str] = ()
+    """Hydra overrides of the space."""
     compose: Callable[[Sequence[str]], DictConfig] | None = None
     """The config that trials with these overrides have, but for their points."""
     _said: bool = field(default=False, init=False)

@@ -37,6 +37,7 @@ DISTRIBUTIONS: dict[type[Linear], str] = {
 GOALS = {"min": "minimize", "max": "maximize"}
 LAUNCH = ("${env}", "${interpreter}", "${program}")  # before the fixed overrides
 POINT = "${args_no_hyphens}"  # after them
+DECLARES = re.compile(r"[+~]*space([.=@/]|$)")  # an override of the `space` node
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class SweepFile:
     """`min` or `max`."""
     overrides: tuple[str, ...] = ()
     """Hydra overrides that every trial of the stage shares."""
+    declares: tuple[str, ...] = field(default=(), compare=False)
+    """Hydra overrides of the `space` node that the axes came from. They change no trial; a run of a
+    sweep checks its keys against the space that they compose."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """Comment lines at the top: parent stage, top five."""
     reasons: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
@@ -79,7 +83,8 @@ class SweepFile:
             lines += [f"    {_comment(reason)}" for reason in self.reasons.get(axis.name, ())]
             lines += [f"    {line}" for line in _parameter(axis.scale)]
         # Last, so that a file that was cut off anywhere is known by what it lacks.
-        lines += ["command:", *(f"  - {_scalar(w)}" for w in (*LAUNCH, *self.overrides, POINT))]
+        words = (*LAUNCH, *self.declares, *self.overrides, POINT)
+        lines += ["command:", *(f"  - {_scalar(word)}" for word in words)]
         return "\n".join(lines) + "\n"
 
     def write(self, path: Path) -> None:
@@ -143,6 +148,7 @@ class SweepFile:
             raise ValueError(
                 f"command lacks {POINT}, where the hyperparameters go; is the file whole?"
             )
+        fixed = [word for word in command if word not in (*LAUNCH, POINT)]
         goals = {goal: mode for mode, goal in GOALS.items()}
         if document["metric"]["goal"] not in goals:
             raise ValueError(f"metric.goal must be one of {', '.join(goals)}")
@@ -153,7 +159,8 @@ class SweepFile:
             num_trials=_run_cap(document.get("run_cap", 0)),
             metric=document["metric"]["name"].removesuffix("_best"),
             mode=goals[document["metric"]["goal"]],
-            overrides=tuple(w for w in command if w not in (*LAUNCH, POINT)),
+            overrides=tuple(word for word in fixed if not DECLARES.match(word)),
+            declares=tuple(word for word in fixed if DECLARES.match(word)),
         )
 
 

@@ -34,6 +34,7 @@ class BestMetric(pl.Callback):
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.last: float | None = None
+        self.curve: dict[int, float] = {}  # epoch → metric, since this process began
         self.diverged = self.pruned = False
         self.metrics: dict[str, float] = {}  # of the checkpoint that the run went on from
         self.exception: BaseException | None = None
@@ -48,7 +49,7 @@ class BestMetric(pl.Callback):
                 f"{', '.join(sorted(logged)) or 'nothing'}"
             )
         value, epoch = logged[self.metric], trainer.current_epoch
-        self.last = value
+        self.last = self.curve[epoch] = value
         better = self.best is None or self.sign * value < self.sign * self.best
         if math.isfinite(value) and better:
             self.best, self.best_epoch = value, epoch

@@ -14,8 +14,9 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from caviar.errors import UserError
-from caviar.result import COMPLETE, DIVERGED, PRUNED, Result, test_metric
+from caviar.errors import Terminated, UserError
+from caviar.faults import fault_of, one_line
+from caviar.result import COMPLETE, DIVERGED, KILLED, PRUNED, Result, test_metric
 from caviar.rules import check_root
 from caviar.training.build import build
 from caviar.training.callbacks import BestMetric, Report
@@ -25,6 +26,7 @@ from caviar.training.logs import logged_until, put_back
 from caviar.training.modules import Module
 from caviar.training.quiet import quiet
 from caviar.training.ranks import failed_rank
+from caviar.training.wandb_run import finish_wandb
 
 
 def train(
@@ -75,13 +77,14 @@ def train(
     result = Result(seed=config.seed, num_params=_num_params(model))
     try:
         _fit_and_test(config, trainer, best, model, data, checkpoint, result)
-    except BaseException as error:  # W&B is to record a failure whatever ended the run
-        _finish_wandb(exit_code=1)
-        if isinstance(error, Exception) and (cause := failed_rank(trainer, output)):
+    except BaseException as error:
+        cause = failed_rank(trainer, output) if isinstance(error, Exception) else None
+        finish_wandb(_failed(cause or error, result.seed), best.curve)
+        if cause is not None:
             raise cause from None
         raise
-    _finish_wandb(exit_code=0)
     result.seconds = round(time.perf_counter() - start, 3)
+    finish_wandb(result, best.curve)
     if trainer.is_global_zero:
         result.write(output)
     return result
@@ -113,11 +116,12 @@ def _fit_and_test(
         result.best = result.last = result.metrics.get(test_metric(config.metric.name))
 
 
-def _finish_wandb(exit_code: int) -> None:
-    """End this run's W&B run; the next trial of the same process would write into it."""
-    wandb = sys.modules.get("wandb")
-    if wandb is not None and wandb.run is not None:
-        wandb.finish(exit_code=exit_code)
+def _failed(error: BaseException, seed: int | None) -> Result:
+    """The result of a run that an exception or a signal ended."""
+    if isinstance(error, KeyboardInterrupt):
+        number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+        return Result(KILLED, seed=seed, error=f"killed by {number.name}")
+    return Result(fault_of(error), seed=seed, error=one_line(error))
 
 
 def _seed(seed: int | None) -> int:

@@ -1,0 +1,78 @@
+"""Study `s` as W&B sweeps: what the tests of sweeps have in common."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from caviar.ledger import Ledger, Trial
+from caviar.result import RESULT
+from conftest import Process, Start
+from wandb_standin import Run
+
+SHORT = ["trainer.max_epochs=2", "~space.data"]
+
+
+def awaited(condition: Callable[[], bool], seconds: float = 90) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)  # no other process announces what the service knows
+
+
+def done(process: Process, code: int = 0, timeout: float = 150) -> str:
+    """What it printed, once it has ended as it should."""
+    printed = process.wait(timeout)
+    assert process.code == code, printed
+    return printed
+
+
+def registered(start: Start, *overrides: str) -> str:
+    """Register the first stage of study `s`; its `entity/project/id`."""
+    printed = done(start("caviar", "sweep", "search.study=s", "--project", "p", *overrides))
+    return printed.rpartition("wandb agent ")[2].split()[0]
+
+
+def agents(start: Start, *options: str) -> Process:
+    return start("caviar", "agent", "search.study=s", *options)
+
+
+def trials(runs: Path, stage: str = "01_coarse") -> list[Trial]:
+    return Ledger.open(str(runs / "s/sweeps.json"), "s").trials(stage)
+
+
+def told(run: Run) -> dict[str, object]:
+    """What a run said of itself at its end."""
+    found: dict[str, object] = json.loads(run.summary[RESULT])
+    return found
+
+
+def below(pid: int) -> list[int]:
+    """The children of a process, and theirs."""
+    try:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+    return [int(p) for child in found for p in (child, *below(int(child)))]
+
+
+def named(pid: int, *words: str) -> bool:
+    try:
+        line = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    except FileNotFoundError:
+        return False
+    return all(any(word in part for part in line) for word in words)
+
+
+def child_of(process: Process, *words: str) -> int:
+    """Wait for a process that this one started, by words of its command line."""
+    found: list[int] = []
+
+    def there() -> bool:
+        found[:] = [p for p in below(process.popen.pid) if named(p, *words)]
+        return bool(found)
+
+    awaited(there)
+    return found[0]
