@@ -36,6 +36,26 @@ def result(runs: Path, number: int) -> dict[str, object]:
     return json.loads((runs / "train" / str(number) / "result.json").read_text())
 
 
+def test_what_an_epoch_logged_after_its_checkpoint_is_not_lost(main: Main, runs: Path) -> None:
+    """A process may be killed between the two; and between the validation and the training row."""
+    from caviar.training.checkpoints import read_checkpoint
+    from caviar.training.logs import rows_before
+
+    assert main("trainer.max_epochs=2") == 0
+    folder = runs / "train/0"
+    lines = (folder / "metrics.csv").read_text().splitlines()
+    whole = list(csv.DictReader(lines))
+    checkpoint = read_checkpoint(folder / "checkpoints/last.ckpt")
+    assert rows_before(folder, checkpoint) == whole
+    assert whole[-1]["train/loss"]
+    assert not whole[-1]["val/loss"]
+    for cut in ("", "1.23,"):  # gone, or torn
+        (folder / "metrics.csv").write_text("\n".join([*lines[:-1], cut]))
+        again = [{k: str(v) for k, v in row.items()} for row in rows_before(folder, checkpoint)]
+        assert again[:-1] == whole[:-1]
+        assert again[-1] == {k: v for k, v in whole[-1].items() if v}
+
+
 @pytest.mark.slow
 def test_same_seed_same_answer_and_another_seed_another(main: Main, runs: Path) -> None:
     for seed in ("0", "0", "1", "null"):

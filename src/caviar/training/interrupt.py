@@ -23,11 +23,12 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from caviar.errors import Terminated
 from caviar.training.data import EpochLoader
+from caviar.training.logs import LOGGED
 
 
 class EpochSeed(pl.Callback):
     """Seeds torch, NumPy and Python at the start of every epoch, and keeps their states in
-    checkpoints that are written inside of one."""
+    checkpoints that are written inside of one; in the others, what was logged of the epoch."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -51,7 +52,9 @@ class EpochSeed(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        if not epoch_is_over(trainer):
+        if epoch_is_over(trainer):
+            checkpoint[LOGGED] = {k: float(v) for k, v in trainer.logged_metrics.items()}
+        else:
             checkpoint["random_states"] = _states()
 
     def on_load_checkpoint(

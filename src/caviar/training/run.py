@@ -22,7 +22,7 @@ from caviar.training.build import build
 from caviar.training.callbacks import BestMetric, Report
 from caviar.training.checkpoints import best_checkpoint, check_resume, read_checkpoint
 from caviar.training.interrupt import EpochSeed, StopBetweenSteps
-from caviar.training.logs import logged_until, put_back
+from caviar.training.logs import put_back, rows_before
 from caviar.training.modules import Module
 from caviar.training.quiet import quiet
 from caviar.training.ranks import failed_rank
@@ -53,7 +53,7 @@ def train(
         checkpoint, rows = _checkpoint(config), []
     else:
         checkpoint = str(resume)
-        rows = logged_until(output, read_checkpoint(resume)["global_step"])
+        rows = rows_before(output, read_checkpoint(resume))
     start = time.perf_counter()
     data = build("data", config.data, _convert_="all")
     model = _model(config)
