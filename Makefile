@@ -1,14 +1,18 @@
 # Every target sets up .venv first, when it is missing or older than pyproject.toml.
 # ARGS="…" hands Hydra overrides to the command behind a target:
 #   make search ARGS="experiment=breast_cancer search.seed=1"
+# STUDY=NAME and STAGE=NAME stand for search.study=NAME and search.stage=NAME:
+#   make sweep STUDY=mine && make agent STUDY=mine N=4
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+N ?=
+NAMED = $(if $(STUDY),search.study=$(STUDY)) $(if $(STAGE),search.stage=$(STAGE))
 
-.PHONY: help setup train stage search refine confirm status worker sweep bench test test-fast lint format clean
+.PHONY: help setup train stage search refine confirm status worker sweep agent sync bench test test-fast lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -29,25 +33,31 @@ train: $(READY)  ## train one model
 	@$(BIN)/python train.py $(ARGS)
 
 stage: $(READY)  ## draw and run one stage of random search
-	@$(BIN)/python train.py -m $(ARGS)
+	@$(BIN)/python train.py -m $(NAMED) $(ARGS)
 
 search: $(READY)  ## coarse, fine, finest, confirm: find a good setting and explain it
-	@$(BIN)/caviar search $(ARGS)
+	@$(BIN)/caviar search $(NAMED) $(ARGS)
 
 refine: $(READY)  ## compute the next stage's ranges from all finished trials
-	@$(BIN)/caviar refine $(ARGS)
+	@$(BIN)/caviar refine $(NAMED) $(ARGS)
 
 confirm: $(READY)  ## run the best settings again with fresh seeds, then open the test set once
-	@$(BIN)/caviar confirm $(ARGS)
+	@$(BIN)/caviar confirm $(NAMED) $(ARGS)
 
 status: $(READY)  ## how far a study is
-	@$(BIN)/caviar status $(ARGS)
+	@$(BIN)/caviar status $(NAMED) $(ARGS)
 
 worker: $(READY)  ## take trials of a study that another machine drives
-	@$(BIN)/caviar worker $(ARGS)
+	@$(BIN)/caviar worker $(NAMED) $(ARGS)
 
-sweep: $(READY)  ## write the coarse sweep file of a space
-	@$(BIN)/caviar sweep $(ARGS)
+sweep: $(READY)  ## register the next stage as a W&B sweep: STUDY= STAGE=
+	@$(BIN)/caviar sweep $(NAMED) $(ARGS)
+
+agent: $(READY)  ## run trials of a W&B sweep, one agent per GPU, or N=
+	@$(BIN)/caviar agent $(NAMED) $(if $(N),-n $(N)) $(ARGS)
+
+sync: $(READY)  ## upload to W&B what was trained offline
+	@$(BIN)/caviar sync $(NAMED) $(ARGS)
 
 bench: $(READY)  ## measure start-up, training and search on this machine
 	@$(BIN)/python benchmarks/speed.py $(ARGS)

@@ -141,3 +141,4 @@ def service(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         # The agent starts `python`.
         monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         yield standin
+        assert not standin.unknown  # else the client asks for what the stand-in does not know

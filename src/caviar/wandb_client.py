@@ -17,7 +17,7 @@ from caviar.errors import SearchFailed, UserError
 from caviar.ledger.wandb_runs import WandbRun
 
 PAGE = 500  # runs in one request: 5,000 runs take ten
-TIMEOUT = 60  # seconds for one request
+TIMEOUT = 30  # seconds for one request
 
 
 @dataclass(frozen=True)

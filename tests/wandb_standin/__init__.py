@@ -7,6 +7,7 @@ It lets the real client run end to end where the service is out of reach. What i
 on the wire with wandb 0.31; it proves nothing of the service itself.
 
 state.py    projects, sweeps and runs
+answers.py  what a GraphQL operation is told of them
 law.py      how a random sweep draws
 server.py   the wire
 """

@@ -10,6 +10,8 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from omegaconf import DictConfig
+
 from caviar.errors import UserError
 
 CGROUP = Path("/sys/fs/cgroup/cpu.max")
@@ -39,6 +41,23 @@ class Slot:
     def close(self) -> None:
         """Give the port back."""
         self._socket.close()
+
+
+def slots_for(
+    config: DictConfig, num_workers: int | None, gpus_per_trial: float | None
+) -> list[Slot]:
+    """Deal the machine out to trials of a config: by its trainer's devices, and its threads.
+
+    Arguments, and Raises: as `slots`.
+    """
+    trainer = config.get("trainer") or {}
+    devices = trainer.get("devices", 1)
+    several = devices if isinstance(devices, int) and devices > 1 else 1
+    if gpus_per_trial is None and trainer.get("accelerator") == "cpu":
+        gpus_per_trial = 0
+    if gpus_per_trial is None and several > 1:
+        gpus_per_trial = several
+    return slots(num_workers, gpus_per_trial, several * (config.get("threads") or 1))
 
 
 def slots(

@@ -18,8 +18,9 @@ from caviar.errors import SearchFailed, UserError
 from caviar.ledger import Planned, Trial
 from caviar.refine import candidates
 from caviar.result import COMPLETE, test_metric
+from caviar.search.refining import LOWER, learned
 from caviar.search.settings import CONFIRM, TEST
-from caviar.search.stages import LOWER, learned, shared_overrides
+from caviar.search.stages import shared_overrides
 from caviar.search.study import Study
 from caviar.search.verdict import DEFAULT, Setting, Verdict, deviation
 from caviar.space import Space

@@ -13,8 +13,9 @@ from caviar.ledger import Trial
 from caviar.overrides import joined
 from caviar.refine import Refinement
 from caviar.search.confirm import confirm, confirm_facts, print_plan
+from caviar.search.refining import refined_sweep
 from caviar.search.settings import CONFIRM, TEST, VERDICT
-from caviar.search.stages import refined_sweep, run_stage, stage_facts
+from caviar.search.stages import run_stage, stage_facts
 from caviar.search.study import Study
 from caviar.search.verdict import DEFAULT, Setting, Verdict, read_verdict, write_verdict
 from caviar.space.sweep_file import SweepFile

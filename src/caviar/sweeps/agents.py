@@ -8,6 +8,7 @@ row have failed. What it and its runs print goes to a file; the screen shows the
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import subprocess
@@ -18,10 +19,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from caviar import project
+from caviar.compose import composed
 from caviar.errors import SearchFailed
 from caviar.ledger.registered import Registered
 from caviar.live import StageView
-from caviar.pool.machine import Slot, slots
+from caviar.pool.machine import Slot, slots_for, visible_gpus
 from caviar.pool.process import THREADS
 from caviar.pool.worker import RANKS
 from caviar.search.study import Study
@@ -56,7 +58,8 @@ def run_agents(study: Study, registered: Registered, count: int | None) -> None:
         return
     trials, sweep = study.ledger.trials(registered.stage), registered.sweep
     with ExitStack() as stack:
-        places = slots(count, None, 1)
+        config, _ = composed(registered.sweep.overrides)
+        places = slots_for(config, count, _share(count))
         for place in places:
             stack.callback(place.close)
         agents = [Agent(study.folder, registered, place) for place in places]
@@ -70,6 +73,12 @@ def run_agents(study: Study, registered: Registered, count: int | None) -> None:
         with StageView(study.ledger, registered.stage, total, sweep.metric, sweep.mode):
             _wait_for(agents)
     _say_what_failed(study, registered, agents)
+
+
+def _share(count: int | None) -> float | None:
+    """The part of a GPU for each agent, where more are asked for than there are GPUs."""
+    gpus = len(visible_gpus())
+    return 1 / math.ceil(count / gpus) if count and gpus and count > gpus else None
 
 
 class Agent:

@@ -13,7 +13,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from caviar.pool.settings import PoolSettings
 
@@ -36,6 +36,7 @@ class PoolLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        from caviar.pool.machine import slots_for
         from caviar.pool.pool import Pool
         from caviar.pool.process import Fault
         from caviar.pool.worker import Launched
@@ -53,7 +54,7 @@ class PoolLauncher(Launcher):
             return record_fault(launched.compose(overrides), fault, self.settings.retries)
 
         with ExitStack() as stack:
-            slots = self._slots()
+            slots = slots_for(self.config, self.settings.num_workers, self.settings.gpus_per_trial)
             for slot in slots:
                 stack.callback(slot.close)
             pool = Pool(
@@ -66,17 +67,3 @@ class PoolLauncher(Launcher):
                 died,
             )
             return pool.run(job_overrides, initial_job_idx)
-
-    def _slots(self) -> Any:
-        from caviar.pool.machine import slots
-
-        trainer = self.config.get("trainer") or OmegaConf.create()
-        devices = trainer.get("devices", 1)
-        several = devices if isinstance(devices, int) and devices > 1 else 1
-        gpus = self.settings.gpus_per_trial
-        if gpus is None and trainer.get("accelerator") == "cpu":
-            gpus = 0
-        if gpus is None and several > 1:
-            gpus = several
-        threads = self.config.get("threads") or 1
-        return slots(self.settings.num_workers, gpus, several * threads)

@@ -1,0 +1,22 @@
+"""The `caviar` command. Every verb takes Hydra overrides, as `python train.py` does.
+
+    caviar search search.study=mine search.seed=1
+    caviar refine search.study=mine
+
+`search` and `confirm` are `python train.py -m search.action=…`; the others need no training code
+and answer at once.
+"""
+
+from __future__ import annotations
+
+from caviar.cli import search, sweeps  # noqa: F401  their verbs join the command
+from caviar.cli.common import app
+from caviar.messages import clear_errors
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Entry point of the `caviar` command."""
+    with clear_errors():
+        app(standalone_mode=True)

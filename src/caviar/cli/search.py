@@ -1,0 +1,116 @@
+"""The verbs of a search: search, confirm, worker, refine, status."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from caviar.cli.common import Force, Overrides, app, study_of, write_file
+
+
+@app.command(
+    epilog="Example: caviar search experiment=breast_cancer search.stages.fine.num_trials=20"
+)
+def search(overrides: Overrides = None) -> None:
+    """Coarse, fine, finest, confirm: find a good setting and say whether to believe it."""
+    _train_py("search", overrides)
+
+
+@app.command(epilog="Example: caviar confirm search.study=mine search.confirm.seeds=4")
+def confirm(overrides: Overrides = None) -> None:
+    """Train the best settings again with fresh seeds, then open the test set, once."""
+    _train_py("confirm", overrides)
+
+
+@app.command(
+    epilog="Example: caviar worker search.study=mine search.storage=postgresql://me@host/caviar"
+)
+def worker(overrides: Overrides = None) -> None:
+    """Take trials of a study that runs on another machine, until none has been left for a while."""
+    _train_py("worker", overrides)
+
+
+@app.command(epilog="Example: caviar refine search.study=mine search.refine=top_k")
+def refine(
+    overrides: Overrides = None,
+    force: Force = False,
+    early: Annotated[
+        bool, typer.Option("--early", help="Though most of the stage has not finished.")
+    ] = False,
+) -> None:
+    """Compute the next stage's ranges from all finished trials, and write its sweep file."""
+    from caviar.errors import UserError
+    from caviar.ledger.registered import read_registered
+    from caviar.overrides import joined
+    from caviar.search.loop import print_refinement, refuse_when_confirmed
+    from caviar.search.refining import refined_sweep, refuse_too_early
+    from caviar.search.stages import inherit_sampling, shared_overrides
+    from caviar.view import console, shown_path, stage_command
+
+    study = study_of(overrides)
+    inherit_sampling(study, overrides or [])
+    refuse_when_confirmed(study)
+    names = study.settings.stage_names()
+    begun = study.stages()
+    stage = study.settings.stage or next((n for n in names if n not in begun), None)
+    if stage is None:
+        raise UserError(
+            f"all stages of study {study.name} have trials: {', '.join(begun)}; next is caviar "
+            f"confirm search.study={study.name}, or name one more stage with search.stage=…"
+        )
+    if stage in begun:
+        raise UserError(
+            f"stage {stage} of study {study.name} has trials already; it stays as it is"
+        )
+    if not early:
+        refuse_too_early(study)
+    declared = names.get(stage)
+    trials = study.settings.num_trials or (declared.num_trials if declared else 10)
+    fixed = joined(shared_overrides(study), declared.overrides if declared else ())
+    sweep, found = refined_sweep(study, stage, trials, fixed)
+    path = study.sweep_path(stage)
+    write_file(path, sweep.text(), force)
+    print_refinement(sweep, found)
+    console.print(f"sweep file: {shown_path(path)}")
+    there = f"caviar sweep search.study={study.name}"
+    here = stage_command(study.name, path)
+    console.print(f"next: {there if read_registered(study.folder) else here}")
+
+
+@app.command(epilog="Example: caviar status search.study=mine --watch")
+def status(
+    overrides: Overrides = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Redraw it until Ctrl-C.")] = False,
+) -> None:
+    """How far a study is: who trains what, the best so far. Without one named, all studies."""
+    from caviar import project
+    from caviar.errors import SearchFailed, UserError
+    from caviar.ledger import Ledger, exists
+    from caviar.search.settings import known_storage
+    from caviar.search.status import print_status, watch_status
+    from caviar.view import console, shown_path
+
+    if overrides or watch:
+        study = study_of(overrides)
+        (watch_status if watch else print_status)(study.ledger, study.folder)
+        return
+    runs = project.runs()
+    folders = sorted(runs.iterdir()) if runs.is_dir() else []
+    kept = {folder: storage for folder in folders if (storage := known_storage(folder))}
+    if not kept:
+        console.print(f"no study in {shown_path(runs)}; begin one: caviar search")
+    for folder, storage in kept.items():
+        if not exists(storage):
+            console.print(f"{folder.name}: its ledger {storage} is gone")
+            continue
+        try:
+            print_status(Ledger.open(storage, folder.name), folder)
+        except (SearchFailed, UserError) as error:  # of one that is out of reach; see the others
+            console.print(f"  {error}")
+
+
+def _train_py(action: str, overrides: list[str] | None) -> None:
+    from caviar.app import main as train_py
+
+    train_py(["-m", f"search.action={action}", *(overrides or [])])

@@ -1,0 +1,237 @@
+"""What is made of a sweep's runs, and whether a sweep is still the one that was registered."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from caviar.errors import UserError
+from caviar.ledger.registered import (
+    RECORD,
+    Registered,
+    digest,
+    find_registered,
+    read_registered,
+    write_registered,
+)
+from caviar.ledger.trials import Trial
+from caviar.ledger.wandb_runs import WandbRun, trials_of
+from caviar.result import MARKER, RESULT
+from caviar.space import Axis, Choice, Integer, Log, LogInteger, OneMinusLog, Space
+from caviar.space.sweep_file import SweepFile
+from caviar.sweeps.child import refuse_undeclared
+from caviar.sweeps.compare import refuse_changed_sweep
+from conftest import ROOT
+from wandb_standin.law import draw
+
+SPACE = Space(
+    (
+        Axis("optimizer.lr", Log(1e-4, 1.0)),
+        Axis("optimizer.momentum", OneMinusLog(1e-3, 0.1)),
+        Axis("model.width", Integer(16, 128)),
+        Axis("model.act", Choice(("relu", "gelu"))),
+    )
+)
+SWEEP = SweepFile("s", "01_coarse", SPACE, 20, "val/loss", "min")
+POINT = {
+    "optimizer.lr": 0.01,
+    "one_minus.optimizer.momentum": 0.02,
+    "model.width": 64.0,  # JSON knows no whole numbers
+    "model.act": "relu",
+}
+
+
+def run(name: str = "a", state: str = "finished", **told: Any) -> WandbRun:
+    """A run whose summary is `told`, with its point in the config."""
+    summary = {key.replace("__", "/"): value for key, value in told.items()}
+    config = {**POINT, "seed": 7, "trainer": {"max_epochs": 9}}
+    return WandbRun(name, f"run-{name}", state, "2026-01-01T00:00:00", config, summary)
+
+
+def marked(status: str, state: str = "finished", **values: Any) -> WandbRun:
+    told = {MARKER: status, RESULT: json.dumps({"status": status, **values})}
+    return run(state=state, **told)
+
+
+def trial(of: WandbRun) -> Trial:
+    (found,) = trials_of("01_coarse", SWEEP, [of])
+    return found
+
+
+def test_a_complete_run_is_a_trial_in_search_coordinates() -> None:
+    found = trial(marked("complete", best=0.5, best_epoch=1, curve=[[0, 0.7], [1, 0.5]], seed=7))
+    assert found.status == "complete"
+    assert found.point == {**POINT, "model.width": 64}
+    assert isinstance(found.point["model.width"], int)
+    assert (found.result.best, found.seed) == (0.5, 7)  # type: ignore[union-attr]
+    assert found.curve == {0: 0.7, 1: 0.5}
+    assert found.claim["epochs"] == 9
+
+
+@pytest.mark.parametrize("state", ["running", "pending", "preempting"])
+def test_a_run_that_is_alive_has_no_result(state: str) -> None:
+    found = trial(run(state=state, val__loss=0.7, epoch=3))
+    assert found.running
+    assert found.curve == {3: 0.7}
+
+
+@pytest.mark.parametrize(
+    ("of", "status", "said"),
+    [
+        (run(), "exception", "W&B calls it finished, but it lacks the completion marker"),
+        (run(val__loss_best=0.1), "exception", "lacks the completion marker"),
+        (run(state="failed"), "exception", "W&B calls it failed"),
+        (run(state="crashed"), "killed", "W&B calls it crashed"),
+        (run(state="killed"), "killed", "W&B calls it killed"),
+        (marked("exception", "failed", error="ValueError: no"), "exception", "ValueError: no"),
+        (marked("killed", "failed", error="killed by SIGTERM"), "killed", "by SIGTERM"),
+        (marked("diverged"), "diverged", None),
+        (marked("complete"), "exception", "complete, but val/loss_best is missing"),
+        (run(**{MARKER: "complete", RESULT: "{torn"}), "exception", "lacks the completion"),
+        (run(**{MARKER: "complete", RESULT: 7}), "exception", "lacks the completion"),
+    ],
+)
+def test_no_run_is_dropped(of: WandbRun, status: str, said: str | None) -> None:
+    found = trial(of)
+    assert found.result is not None
+    assert found.status == status
+    assert (said or "") in (found.result.error or "")
+    assert math.isnan(found.result.loss("min")) == found.result.failed
+
+
+@pytest.mark.parametrize(
+    ("value", "status"), [("NaN", "diverged"), ("Infinity", "diverged"), (0.25, "complete")]
+)
+def test_numbers_that_are_text(value: Any, status: str) -> None:
+    told = {MARKER: "complete", RESULT: '{"status": "complete"}', "val/loss_best": value}
+    assert trial(run(**told)).status == status
+
+
+def test_a_value_without_its_setting_teaches_nothing() -> None:
+    lost = marked("complete", best=0.5)
+    lost.config.pop("optimizer.lr")  # type: ignore[attr-defined]
+    found = trial(lost)
+    assert found.status == "exception"
+    assert found.result.error == "its config lacks optimizer.lr"  # type: ignore[union-attr]
+
+
+def test_runs_are_numbered_by_age() -> None:
+    ages = {"b": "2026-01-02", "a": "2026-01-03", "c": "2026-01-01"}
+    runs = [WandbRun(n, n, "running", day, POINT, {}) for n, day in ages.items()]
+    found = trials_of("01_coarse", SWEEP, runs)
+    assert [(t.number, t.claim["run"]) for t in found] == [(0, "c"), (1, "b"), (2, "a")]
+
+
+# -- what a sweep may set
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model._target_", "os.system"),
+        ("hydra.run.dir", "/tmp"),
+        ("+callbacks.mine._target_", "os.system"),
+        ("optimizer.momentum", 0.9),  # its coordinate is the complement
+        ("optimizer.lr", "${oc.env:HOME}"),
+        ("optimizer.lr", True),
+        ("model.act", "tanh"),
+    ],
+)
+def test_what_the_space_does_not_declare_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(UserError, match=f"sweep abc sets {name.replace('+', '.')}"):
+        refuse_undeclared({**POINT, name: value}, SPACE, "abc", None)
+
+
+def test_what_the_space_declares_may_be_set() -> None:
+    refuse_undeclared(POINT, SPACE, "abc", None)
+    refuse_undeclared({**POINT, "optimizer.lr": 30.0}, SPACE, "abc", None)  # a range that has grown
+
+
+# -- what was registered
+
+
+def registered(**facts: Any) -> Registered:
+    facts = {"sweep": SWEEP.text(), **facts}
+    return Registered("01_coarse", "me", "p", "abc", digest(facts["sweep"]), "2026-01-01", facts)
+
+
+def test_a_record_is_found_by_its_sweep(runs: Path) -> None:
+    write_registered(runs / "s", registered())
+    assert read_registered(runs / "s") == {"01_coarse": registered()}
+    assert find_registered("abc") == ("s", registered())
+    assert find_registered("abd") is None
+    assert registered().sweep == SWEEP
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"entity"', '"entit"'), ("{", ""), ("log_uniform_values", "uniform")]
+)
+def test_a_damaged_record_is_a_clear_message(runs: Path, old: str, new: str) -> None:
+    write_registered(runs / "s", registered())
+    path = runs / "s" / RECORD
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(UserError, match=r"sweeps\.json"):
+        read_registered(runs / "s")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("program", "-c__import__('os')", "+program: -c__import__"),
+        ("command", ["/bin/sh"], "+command: /bin/sh"),
+        ("command", None, "+command: None"),
+        ("parameters", {"seed": {"value": 1}}, "+parameters: seed"),
+    ],
+)
+def test_a_changed_sweep_is_refused_with_the_difference(key: str, value: Any, shown: str) -> None:
+    document = {**yaml.safe_load(SWEEP.text()), key: value}
+    with pytest.raises(UserError) as refused:
+        refuse_changed_sweep(registered(), document)
+    assert shown in str(refused.value)
+
+
+def test_other_changes_are_told() -> None:
+    document = yaml.safe_load(SWEEP.text())
+    assert refuse_changed_sweep(registered(), {**document, "name": "mine", "more": 1}) == ""
+    document["parameters"]["optimizer.lr"]["max"] = 10.0
+    told = refuse_changed_sweep(registered(), document)
+    assert "-parameters.optimizer.lr.max: 1.0" in told
+    assert "+parameters.optimizer.lr.max: 10.0" in told
+
+
+# -- how a sweep draws
+
+
+def drawn(parameters: dict[str, Any], count: int) -> dict[str, list[Any]]:
+    rng = random.Random(0)
+    points = [draw(parameters, rng) for _ in range(count)]
+    return {name: [point[name] for point in points] for name in parameters}
+
+
+def test_half_of_the_momenta_exceed_0_99() -> None:
+    text = (ROOT / "sweeps/digits/01_coarse.yaml").read_text()
+    columns = drawn(yaml.safe_load(text)["parameters"], 10_000)
+    beta = 1 - np.array(columns["one_minus.optimizer.momentum"])
+    assert np.mean(beta > 0.99) == pytest.approx(0.5, abs=0.015)  # 3 standard errors
+    assert np.mean(np.array(columns["optimizer.lr"]) > 0.1) == pytest.approx(0.25, abs=0.013)
+
+
+def test_a_sweep_draws_by_the_laws_of_the_scales() -> None:
+    """The same share of draws below any value, as our own sampler has; whole numbers stay whole."""
+    space = Space((*SPACE.axes[:3], Axis("model.channels", LogInteger(4, 64))))
+    text = SweepFile("s", "01", space, 1, "val/loss", "min").text()
+    theirs = drawn(yaml.safe_load(text)["parameters"], 20_000)
+    ours = space.draw(0, "01", 20_000)
+    for name in space.names:
+        for q in (0.1, 0.3, 0.5, 0.8):
+            bound = np.quantile(ours[name], q)
+            shares = [np.mean(np.asarray(column) <= bound) for column in (theirs[name], ours[name])]
+            assert shares[0] == pytest.approx(shares[1], abs=0.02), name
+    assert all(isinstance(v, int) for n in ("model.width", "model.channels") for v in theirs[n])
