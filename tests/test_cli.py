@@ -63,7 +63,9 @@ def study(runs: Path) -> Ledger:
     return ledger
 
 
-@pytest.mark.parametrize("verb", ["search", "refine", "confirm", "status", "sweep"])
+@pytest.mark.parametrize(
+    "verb", ["search", "refine", "confirm", "status", "worker", "sweep", "agent", "sync"]
+)
 def test_every_verb_explains_itself_with_an_example(
     caviar: Caviar, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:
@@ -151,6 +153,28 @@ def test_sweep_writes_the_coarse_file_of_a_space(caviar: Caviar, tmp_path: Path)
     assert caviar("sweep", "space=tier_1", "search.num_trials=7", "--output", str(path)) == 0
     sweep = SweepFile.read(path)
     assert (sweep.space.names, sweep.num_trials) == (["optimizer.lr"], 7)
+
+
+def test_a_sweep_file_says_where_its_axes_come_from(caviar: Caviar, tmp_path: Path) -> None:
+    """A run of a sweep checks its keys against that; a local stage has no need of it."""
+    path, own = tmp_path / "a.yaml", ["~space.data", "+space.model.dropout=${linear:0,0.5}"]
+    assert caviar("sweep", *own, "model.width=32", "~space.model.width", "--output", str(path)) == 0
+    sweep = SweepFile.read(path)
+    assert sweep.declares == (*own, "~space.model.width")
+    assert sweep.overrides == ("model.width=32",)
+    assert "model.dropout" in sweep.space.names
+
+
+def test_half_of_a_stage_must_have_finished(
+    caviar: Caviar, study: Ledger, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = SweepFile("s", "01_coarse", SPACE, 60, "val/loss", "min")
+    study.extend("01_coarse", plan(more, SearchSettings()), SPACE)
+    assert caviar("refine", "search.study=s") == 2
+    said = capsys.readouterr().err
+    assert "20 of 60 trials of 01_coarse have finished (20 complete, 40 waiting)" in said
+    assert not (runs / "s/02_fine.yaml").exists()
+    assert caviar("refine", "search.study=s", "--early") == 0
 
 
 def test_losses_of_other_overrides_are_not_pooled(

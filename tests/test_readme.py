@@ -9,12 +9,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from conftest import ROOT
+from wandb_standin import Service
 
 pytestmark = pytest.mark.slow
 
@@ -34,8 +35,22 @@ SMALLER = (
     "search.stages.fine.num_trials=2 '~search.stages.finest' search.confirm.default_seeds=2 "
     "search.confirm.top=1"
 )
+# The fewest runs that a sweep can be refined from.
+FEW_RUNS = "search.num_trials=5 trainer.max_epochs=1"
 # Run by others: the suite itself, and what `make lint` covers.
 ELSEWHERE = {"make test", "make test-fast", "make lint", "make format"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A W&B account to be logged in to, of a stand-in."""
+    with (
+        Service(tmp_path_factory.mktemp("service")) as service,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in service.environment.items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +95,10 @@ def smaller(command: str) -> str:
     if command.startswith("make search"):
         given = re.search(r'ARGS="(.*)"', command)
         return f"make search ARGS={shlex.quote(f'{given[1] if given else str()} {SMALLER}')}"
+    if command.startswith("make sweep"):
+        return f"{command} ARGS={shlex.quote(FEW_RUNS)}"
+    if command.startswith("make confirm"):
+        return f"{command} ARGS='search.confirm.default_seeds=2 search.confirm.top=1'"
     if command.startswith("caviar search"):
         return f"{command} {SMALLER}"
     if command.startswith("caviar confirm"):
@@ -166,3 +185,10 @@ def test_every_target_is_listed() -> None:
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)]+)\)", README))
 def test_links_lead_somewhere(target: str) -> None:
     assert (ROOT / target).exists()
+
+
+def test_the_documented_version_of_wandb_is_the_pinned_one() -> None:
+    pinned = re.search(r"^wandb==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned is not None
+    for text in (README, (ROOT / "docs/wandb.md").read_text(encoding="utf-8")):
+        assert re.findall(r"W&B (0\.[\d.]+\d)", text) == [pinned[1]]

@@ -26,7 +26,9 @@ from caviar.ledger.wandb_runs import WandbRun, trials_of
 from caviar.result import MARKER, RESULT
 from caviar.space import Axis, Choice, Integer, Log, LogInteger, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
-from caviar.sweeps.child import refuse_undeclared
+from caviar.sweeps.child import POINT_FILE, complete_overrides, refuse_undeclared, started_by_agent
+from caviar.sweeps.child import RUN as RUN_ID
+from caviar.sweeps.child import SWEEP as SWEEP_ID
 from caviar.sweeps.compare import refuse_changed_sweep
 from conftest import ROOT
 from wandb_standin.law import draw
@@ -152,6 +154,49 @@ def test_what_the_space_does_not_declare_is_refused(name: str, value: Any) -> No
 def test_what_the_space_declares_may_be_set() -> None:
     refuse_undeclared(POINT, SPACE, "abc", None)
     refuse_undeclared({**POINT, "optimizer.lr": 30.0}, SPACE, "abc", None)  # a range that has grown
+
+
+def agent_run(monkeypatch: pytest.MonkeyPatch, folder: Path, **point: Any) -> list[str]:
+    """Let it seem that a W&B agent started this process; the point as it is on the command line."""
+    file = folder / "config-run.yaml"
+    kept = {"wandb_version": 1, **{k: {"desc": None, "value": v} for k, v in point.items()}}
+    file.write_text(yaml.safe_dump(kept))
+    for name, value in ((SWEEP_ID, "abc"), (RUN_ID, "1x2y"), (POINT_FILE, str(file))):
+        monkeypatch.setenv(name, value)
+    assert started_by_agent()
+    return [f"{name}={value}" for name, value in point.items()]
+
+
+@pytest.mark.usefixtures("hydra_state")
+def test_a_run_is_completed_with_what_a_trial_has(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_registered(runs / "s", registered())
+    point = agent_run(monkeypatch, tmp_path, **POINT)
+    completed = complete_overrides(["trainer.max_epochs=2", *point])
+    assert completed[:5] == ["trainer.max_epochs=2", *point]
+    assert completed[5] == "logger=wandb"
+    assert f"hydra.run.dir='{runs}/s/01_coarse/1x2y'" in completed
+    seeds = [o for o in completed if o.startswith("seed=")]
+    monkeypatch.setenv(RUN_ID, "1x2z")
+    assert seeds != [o for o in complete_overrides(point) if o.startswith("seed=")]
+    assert "logger=none" in complete_overrides(["logger=none", *point])
+    assert "logger=wandb" not in complete_overrides(["logger=none", *point])
+    monkeypatch.setenv("LOCAL_RANK", "1")  # the other ranks are given all that
+    assert not started_by_agent()
+
+
+@pytest.mark.usefixtures("hydra_state")
+def test_without_a_record_the_space_of_the_command_decides(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = agent_run(monkeypatch, tmp_path, **{"optimizer.lr": 0.1, "model.dropout": 0.2})
+    own = ["~space.data", "+space.model.dropout=${linear:0,0.5}"]
+    assert f"hydra.run.dir='{runs}/wandb/abc/1x2y'" in complete_overrides([*own, *point])
+    with pytest.raises(UserError, match=r"sets model\.dropout, which the space of its command"):
+        complete_overrides(point)
+    with pytest.raises(UserError, match="its command has -m"):
+        complete_overrides(["-m", *own, *point])
 
 
 # -- what was registered
