@@ -67,6 +67,8 @@ def agent(
     ] = None,
 ) -> None:
     """Run trials of a study's W&B sweep on this machine, until it has no more."""
+    from caviar.errors import Terminated
+    from caviar.messages import INTERRUPTED, TERMINATED
     from caviar.signals import tidy_sigterm
     from caviar.sweeps.agents import run_agents
     from caviar.sweeps.register import registered_stage
@@ -75,8 +77,13 @@ def agent(
     study = study_of(overrides, ledger_needed=False)
     registered = registered_stage(study)
     study.require()
-    with tidy_sigterm():
-        run_agents(study, registered, count)
+    try:
+        with tidy_sigterm():
+            run_agents(study, registered, count)
+    except KeyboardInterrupt as interrupt:
+        console.print("interrupted; the same command goes on with the sweep")
+        terminated = isinstance(interrupt, Terminated)
+        raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
     trials, sweep = study.ledger.trials(registered.stage), registered.sweep
     print_stage(trials, sweep.metric, sweep.mode, registered.stage, sweep.overrides)
     console.print(f"next: caviar refine search.study={study.name}")
