@@ -41,3 +41,23 @@ class ByWidth(MLP):
         if self.net[0].out_features == 100:
             time.sleep(0.05)
         return super().training_step(batch, batch_idx)
+
+
+class DivergesLater(MLP):
+    """Its loss explodes from step 50 on, for as long as the learning rate is above 0.006."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        lr = self.trainer.optimizers[0].param_groups[0]["lr"]
+        return super().training_step(batch, batch_idx) * (
+            1e30 if self.global_step > 50 and lr > 0.006 else 1.0
+        )
+
+
+class RanksAgree(Slow):
+    """Raises at the end if the processes of a distributed run have other weights, as they would if
+    one of them trained otherwise."""
+
+    def on_train_end(self) -> None:
+        total = sum(p.detach().double().sum() for p in self.parameters())
+        everywhere = self.all_gather(total)
+        assert bool((everywhere == total).all()), everywhere

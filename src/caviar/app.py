@@ -43,13 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def task(config: DictConfig) -> float | None:
-    """What Hydra runs: a trial of a study, or a single run."""
+    """What Hydra runs: a trial of a study, a model that is looked after, or a single run."""
     output = Path(HydraConfig.get().runtime.output_dir)
     if config.trial.number is not None:
         from caviar.trial import run_trial
 
         return run_trial(config, output)
     try:
+        if config.panda.run:
+            from caviar.panda.drive import drive
+
+            return drive(config, output)
         return single_run(config, output)
     except SLIPS as slip:  # Hydra would print all overrides in front of our message
         _slips.append(slip)

@@ -1,10 +1,12 @@
-"""Files that are there whole or not at all, also while another process reads or writes them."""
+"""Files that are whole, also while other processes read or write them, or die while they do."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 
@@ -18,3 +20,49 @@ def replaced(path: Path) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             partial.unlink()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[FileIO]:
+    """Hold an exclusive `flock` on `path`, made if missing; waits for other holders.
+
+    The file is not buffered: what a full disk refused must not be tried again on closing.
+    """
+    with open(path, "ab+", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file  # closing the file releases the lock
+
+
+def append_synced(path: Path, lines: bytes) -> None:
+    """Append whole lines under a lock, synced to disk; first cuts off a line that was torn.
+
+    Raises:
+        OSError: the disk is full; the file is as it was.
+    """
+    with locked(path) as file:
+        end = _cut_torn_line(file)
+        left = memoryview(lines)
+        try:
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except OSError:  # perhaps after half a line
+            os.ftruncate(file.fileno(), end)
+            raise
+
+
+def _cut_torn_line(file: FileIO) -> int:
+    """Truncate `file` behind its last line break; the new size."""
+    size = file.seek(0, os.SEEK_END)
+    end = size
+    while end > 0:
+        start = max(0, end - 4096)
+        file.seek(start)
+        at = file.read(end - start).rfind(b"\n")
+        if at >= 0:
+            end = start + at + 1
+            break
+        end = start
+    if end < size:
+        os.ftruncate(file.fileno(), end)
+    return end

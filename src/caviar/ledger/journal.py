@@ -8,14 +8,12 @@ full disk, is cut off before the next one is written, so the file stays readable
 from __future__ import annotations
 
 import json
-import os
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from optuna.storages.journal import JournalFileBackend
 
-from caviar.ledger.locks import locked
+from caviar.files import append_synced
 
 
 class Journal(JournalFileBackend):
@@ -27,30 +25,4 @@ class Journal(JournalFileBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with locked(self._path) as file:
-            end = _cut_torn_line(file)
-            left = memoryview(lines.encode())
-            try:
-                while left:
-                    left = left[file.write(left) :]
-                os.fsync(file.fileno())
-            except OSError:  # the disk is full, perhaps after half a line
-                os.ftruncate(file.fileno(), end)
-                raise
-
-
-def _cut_torn_line(file: FileIO) -> int:
-    """Truncate `file` behind its last line break; the new size."""
-    size = file.seek(0, os.SEEK_END)
-    end = size
-    while end > 0:
-        start = max(0, end - 4096)
-        file.seek(start)
-        at = file.read(end - start).rfind(b"\n")
-        if at >= 0:
-            end = start + at + 1
-            break
-        end = start
-    if end < size:
-        os.ftruncate(file.fileno(), end)
-    return end
+        append_synced(self._path, lines.encode())

@@ -184,7 +184,7 @@ def check_space(
     ranges may well have left the config's defaults behind.
     """
     plain: Any = OmegaConf.to_container(config, resolve=False)
-    plain = {k: v for k, v in plain.items() if k not in ("hydra", "space", "search")}
+    plain = {k: v for k, v in plain.items() if k not in ("hydra", "space", "search", "panda")}
     for node in ("data", "model", "optimizer", "scheduler", "trainer"):
         if OmegaConf.is_config(config.get(node)):
             plain[node] = _resolved(config[node])

@@ -100,10 +100,7 @@ class StopBetweenSteps(pl.Callback):
         return ask
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        # At the end of an epoch validation follows, and then the epoch's own checkpoint.
-        batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        whole_step = batches % trainer.accumulate_grad_batches == 0
-        if self._asked is not None and whole_step and not epoch_is_over(trainer):
+        if self._asked is not None and between_steps(trainer):
             assert self._path is not None
             trainer.save_checkpoint(self._path)
             self._stop()
@@ -125,6 +122,17 @@ class StopBetweenSteps(pl.Callback):
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise Terminated
+
+
+def between_steps(trainer: pl.Trainer) -> bool:
+    """Whether a checkpoint that is written behind this batch is exact: the gradients were used, and
+    no validation follows, which the resumed run would leave out. The end of an epoch has its own.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    whole_step = loop.batch_progress.current.ready % trainer.accumulate_grad_batches == 0
+    fetcher = trainer.fit_loop._data_fetcher
+    assert fetcher is not None
+    return whole_step and not epoch_is_over(trainer) and not loop._should_check_val_fx(fetcher)
 
 
 def epoch_is_over(trainer: pl.Trainer) -> bool:

@@ -27,14 +27,21 @@ def rows_before(folder: Path, checkpoint: Mapping[str, Any]) -> Rows:
         rows = list(csv.DictReader(file))
     # A row that a kill has cut off has no step.
     kept = [row for row in rows if (row.get("step") or "").isdigit() and int(row["step"]) < step]
+    row = missing_row(kept, checkpoint)
+    return kept if row is None else [*kept, row]
+
+
+def missing_row(kept: Rows, checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a checkpoint at an epoch's end knows of the epoch, and the rows before it lack."""
+    step = checkpoint["global_step"]
     last = [row for row in kept if int(row["step"]) == step - 1]
     written = {name for row in last for name, value in row.items() if value != ""}
     logged = checkpoint.get(LOGGED) or {}
     missing = {name: value for name, value in logged.items() if name not in written}
-    if last and missing:
-        epoch = {"epoch": last[0]["epoch"]} if "epoch" in written else {}
-        kept.append({**epoch, **missing, "step": step - 1})
-    return kept
+    if not last or not missing:
+        return None
+    epoch = {"epoch": last[0]["epoch"]} if "epoch" in written else {}
+    return {**epoch, **missing, "step": step - 1}
 
 
 def put_back(loggers: Iterable[Any], rows: Rows) -> None:

@@ -25,8 +25,8 @@ class MLP(Classifier):
         layers: list[nn.Module] = []
         features = in_features
         for _ in range(depth):
-            layers += [nn.Linear(features, width), nn.ReLU()]
-            layers += [nn.Dropout(dropout)] if dropout else []
+            # Dropout of 0 does nothing, and draws nothing; it is there to be changed.
+            layers += [nn.Linear(features, width), nn.ReLU(), nn.Dropout(dropout)]
             features = width
         self.net = nn.Sequential(*layers, nn.Linear(features, num_classes))
 

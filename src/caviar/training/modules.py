@@ -37,6 +37,25 @@ class Module(pl.LightningModule):
     scheduler_config: DictConfig | None = None
     metric: str = "val/loss"
 
+    def set_live(self, name: str, value: float) -> bool:
+        """Change a hyperparameter of the model while it trains, as `caviar panda set` asks for.
+
+        Knows `dropout`, of all dropout layers. Override it for others.
+
+        Arguments:
+            name: the config's key below `model`.
+            value: the new one.
+
+        Returns:
+            Whether there was something to change.
+        """
+        if name != "dropout":
+            return False
+        layers = [m for m in self.modules() if isinstance(m, torch.nn.modules.dropout._DropoutNd)]
+        for layer in layers:
+            layer.p = value
+        return bool(layers)
+
     def configure_optimizers(self) -> Any:
         trainable = [p for p in self.parameters() if p.requires_grad]
         optimizer = build_optimizer(self.optimizer_config, trainable)

@@ -7,6 +7,7 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,15 @@ from caviar.training.quiet import quiet
 from caviar.training.ranks import failed_rank
 from caviar.training.wandb_run import finish_wandb
 
+Extend = Callable[[BestMetric], tuple[list[pl.Callback], list[Any]]]
+
 
 def train(
-    config: DictConfig, output: Path, report: Report | None = None, resume: Path | None = None
+    config: DictConfig,
+    output: Path,
+    report: Report | None = None,
+    resume: Path | None = None,
+    extend: Extend | None = None,
 ) -> Result:
     """Fit, and test if the config says so; write `result.json` into `output`.
 
@@ -39,6 +46,7 @@ def train(
         output: the run's folder.
         report: called with (epoch, metric) after every validation; True stops the run.
         resume: a checkpoint of this very run, which was interrupted, to go on from.
+        extend: more callbacks and loggers, which may want to know the best metric.
 
     Raises:
         UserError: the config asks for what cannot be.
@@ -62,10 +70,12 @@ def train(
     declared = (config.callbacks or {}).items() if config.fit else ()
     callbacks = [build(f"callbacks.{name}", c) for name, c in declared]
     loggers = [build(f"logger.{name}", c) for name, c in (config.logger or {}).items()]
+    more, own = extend(best) if extend is not None else ([], [])
+    loggers += own
     trainer: pl.Trainer = build(
         "trainer",
         config.trainer,
-        callbacks=[EpochSeed(config.seed), StopBetweenSteps(), best, *callbacks],
+        callbacks=[EpochSeed(config.seed), StopBetweenSteps(), best, *more, *callbacks],
         logger=loggers,
         enable_checkpointing=any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
         # A bar is for eyes: silent where nobody looks, and in a search, which has its own view.

@@ -1,0 +1,131 @@
+"""The verbs of a panda: start, set, back, fork, stop, log, watch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caviar.cli.common import Overrides, app
+
+panda = typer.Typer(
+    help="Look after one model: watch its curve, nudge it while it trains, go back.",
+    epilog="Example: caviar panda start search.study=mine",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(panda, name="panda")
+
+Why = Annotated[str, typer.Option("--why", help="For the journal.")]
+Force = Annotated[bool, typer.Option("--force", help="Also outside of the declared space.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="KEY=VALUE, relative as KEY=*1.5 or KEY=/2; search.study=NAME if several run",
+        show_default=False,
+    ),
+]
+PATIENCE = 120.0  # seconds for the run to answer: one step, and what else it is at
+
+
+@panda.command(epilog='Example: caviar panda start search.study=mine panda.day="2 epochs"')
+def start(overrides: Overrides = None) -> None:
+    """Begin a run, or go on with one that was stopped; takes changes then."""
+    from caviar.app import main as train_py
+    from caviar.panda.begin import start_overrides
+
+    train_py(start_overrides(overrides or []))
+
+
+@panda.command("set", epilog='Example: caviar panda set optimizer.lr=*1.5 --why "flat since day 2"')
+def set_(changes: Changes = None, why: Why = "", force: Force = False) -> None:
+    """Change values of the run while it trains: lr, momentum, dropout, batch size, …"""
+    from caviar.panda.begin import find_folder
+    from caviar.panda.requests import nudge
+    from caviar.view import console
+
+    folder, changed = find_folder(changes or [])
+    for line in nudge(folder, changed, " ".join(why.split()), force, PATIENCE):
+        console.print(line)
+
+
+@panda.command(epilog="Example: caviar panda back --to day3 optimizer.lr=*0.5")
+def back(
+    to: Annotated[str, typer.Option("--to", help="A day: day3.")],
+    changes: Changes = None,
+    why: Why = "",
+    force: Force = False,
+) -> None:
+    """Go on from an earlier day, with the values in force, as a new branch."""
+    from caviar.panda.begin import find_folder
+    from caviar.panda.requests import go_back
+    from caviar.view import console
+
+    folder, changed = find_folder(changes or [])
+    console.print(go_back(folder, to, changed, " ".join(why.split()), force, PATIENCE))
+
+
+@panda.command(epilog="Example: caviar panda fork calmer --from day3 optimizer.lr=*0.5")
+def fork(
+    name: Annotated[str, typer.Argument(help="Of the copy: its folder below runs/.")],
+    changes: Changes = None,
+    day: Annotated[str | None, typer.Option("--from", help="A day. Default: the last.")] = None,
+    why: Why = "",
+    force: Force = False,
+) -> None:
+    """Run a copy beside it, from a day's checkpoint."""
+    from caviar.app import main as train_py
+    from caviar.panda.begin import find_folder, start_overrides
+    from caviar.panda.fork import make_fork
+    from caviar.view import console, shown_path
+
+    folder, changed = find_folder(changes or [])
+    made = make_fork(folder, name, day, changed, " ".join(why.split()), force)
+    console.print(f"a copy of {folder.name} in {shown_path(made)}")
+    train_py(start_overrides([f"search.study={name}"]))
+
+
+@panda.command(epilog="Example: caviar panda stop")
+def stop(changes: Changes = None) -> None:
+    """Let the run write a checkpoint and leave; start goes on with it."""
+    from caviar.panda.begin import find_folder
+    from caviar.panda.requests import stop_run
+    from caviar.view import console
+
+    folder, _ = find_folder(changes or [])
+    console.print(stop_run(folder, PATIENCE))
+
+
+@panda.command(epilog="Example: caviar panda log")
+def log(changes: Changes = None) -> None:
+    """Print the journal: what was changed when and why, and what followed."""
+    from caviar.panda.begin import find_folder
+    from caviar.panda.journal import Journal
+
+    folder, _ = find_folder(changes or [])
+    print(Journal(folder).text(), end="")
+
+
+@panda.command(epilog="Example: caviar panda picture")
+def picture(
+    changes: Changes = None,
+    output: Annotated[Path | None, typer.Option(help="Default: panda.png in its folder")] = None,
+) -> None:
+    """Draw the curve over the days, its nudges and its branches, as PNG."""
+    from caviar.panda.begin import find_folder
+    from caviar.panda.picture import draw
+    from caviar.view import console, shown_path
+
+    folder, _ = find_folder(changes or [])
+    console.print(str(shown_path(draw(folder, output or folder / "panda.png"))))
+
+
+@panda.command(epilog="Example: caviar panda watch")
+def watch(changes: Changes = None) -> None:
+    """The run on one screen: curve, nudges, values; and keys for the usual nudges."""
+    from caviar.panda.begin import find_folder
+    from caviar.panda.screen import watch as watch_screen
+
+    folder, _ = find_folder(changes or [])
+    watch_screen(folder)

@@ -1,0 +1,313 @@
+"""Days, nudges and rollbacks, inside the training.
+
+Nudges come in front of a step. A day ends behind one, or behind an epoch, with a checkpoint that
+the run can go on from bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from caviar.errors import UserError
+from caviar.panda.apply import apply_values, current_lr, renew_loader
+from caviar.panda.inbox import INBOX, Inbox, Request
+from caviar.panda.journal import BACK, DAY, NOTE, RESUME, SET, Journal, event, shown
+from caviar.panda.keeper import Action, decide
+from caviar.panda.levers import settable
+from caviar.panda.lineage import Lineage, day_checkpoint
+from caviar.panda.settings import Day, PandaSettings
+from caviar.training.callbacks import BestMetric
+from caviar.training.interrupt import between_steps, epoch_is_over
+
+STATE = "panda"  # in a checkpoint: branch, day, values in force
+LOOK = 50  # batches between looks at the loss for NaN
+
+
+class Rollback(KeyboardInterrupt):
+    """The run goes on from an earlier day, which the journal names."""
+
+
+# A Checkpoint, so that Lightning runs it behind the module's own epoch end.
+class PandaCallback(pl.callbacks.Checkpoint):
+    """What makes a training a panda.
+
+    Arguments:
+        folder: of the study.
+        config: of the run; nudges are written into it.
+        settings: the config's `panda` node.
+        metric, mode: what is watched.
+    """
+
+    def __init__(
+        self, folder: Path, config: DictConfig, settings: PandaSettings, best: BestMetric
+    ) -> None:
+        self.folder, self.config, self.settings, self.best = folder, config, settings, best
+        self.length, self.journal, self.inbox = (
+            Day.parse(settings.day),
+            Journal(folder),
+            Inbox(folder),
+        )
+        self.branch = Lineage.of(self.journal.events()).branch
+        self.day = 0
+        self._begun = 0.0  # where the day began, in its own unit
+        self._loaded: dict[str, Any] | None = None
+        self._seen = 0  # when the inbox was last changed, in ns
+
+    # -- the run begins, or goes on
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._loaded = checkpoint.get(STATE)
+        if self._loaded and "random_states" in checkpoint:  # in an epoch, which keeps its batches
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            data.batch_size = self._loaded["values"]["data.batch_size"]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        values = self._values()
+        if not epoch_is_over(trainer):
+            loader: Any = trainer.train_dataloader
+            values["data.batch_size"] = getattr(loader, "batch_size", None)
+        spent = self._clock(trainer) - self._begun
+        where = {"branch": self.branch, "day": self.day, "spent": spent}
+        checkpoint[STATE] = {**where, "values": values}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        spent = 0.0
+        if self._loaded is not None:
+            self.day, spent = self._loaded["day"], self._loaded["spent"]
+            old, now = self._loaded["values"], self._values()
+            # The checkpoint's optimizer has the values of its day; ours are those in force.
+            apply_values(trainer, self.config, {k: v for k, v in now.items() if old.get(k) != v})
+        # A checkpoint from the end of an epoch still says that the epoch is over.
+        epochs = self.length.unit == "epochs"
+        now_on = float(trainer.current_epoch) if epochs else self._clock(trainer)
+        self._begun = now_on - spent
+        if self._loaded is not None and trainer.is_global_zero:
+            # The checkpoint of a day is written before its line in the journal.
+            events = self.journal.events()
+            ended = {(e.branch, e.day) for e in events if e.kind == DAY}
+            own = self._loaded["branch"] == self.branch and self.day > events[0].day
+            if own and (self.branch, self.day) not in ended:
+                self._write_day(trainer)
+            self._write(trainer, RESUME)
+
+    def _values(self) -> dict[str, Any]:
+        """Of everything that can be changed, as plain values."""
+        nodes = {
+            n: OmegaConf.to_container(self.config[n]) for n in ("optimizer", "scheduler", "model")
+        }
+        nodes |= {n: dict.fromkeys(self.config[n]) for n in ("data", "trainer")}
+        keys = settable({k: v for k, v in nodes.items() if isinstance(v, dict)})
+        return {key: OmegaConf.select(self.config, key) for key in keys}
+
+    # -- nudges
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        while (request := self._next_request(trainer)) is not None:
+            self._serve(trainer, request)
+
+    def _next_request(self, trainer: pl.Trainer) -> Request | None:
+        """The next one, the same on every rank of a distributed run."""
+        request = None
+        if trainer.is_global_zero:
+            try:
+                changed = os.stat(self.folder / INBOX).st_mtime_ns  # some microseconds
+            except FileNotFoundError:
+                changed = 0
+            if changed != self._seen:
+                request = self.inbox.take()
+                self._seen = 0 if request is not None else changed
+        if trainer.world_size == 1:
+            return request
+        there = torch.tensor([int(request is not None)], device=trainer.strategy.root_device)
+        torch.distributed.broadcast(there, src=0)
+        found: Request | None = trainer.strategy.broadcast(request) if there.item() else None
+        return found
+
+    def _serve(self, trainer: pl.Trainer, request: Request) -> None:
+        what = request.what
+        if what.get("stop"):
+            self._answer(trainer, request, step=trainer.global_step)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        if "back" in what:
+            self._answer(trainer, request, step=trainer.global_step)
+            self._go_back(
+                trainer, what["back"], what.get("changes", {}), what.get("why", ""), "user"
+            )
+        changes = {key: new for key, (_, new) in what["set"].items()}
+        try:
+            self._change(trainer, changes, what.get("why", ""), "user")
+        except (UserError, OSError) as error:
+            self._answer(trainer, request, error=str(error))
+            return
+        self._answer(
+            trainer, request, step=trainer.global_step, epoch=trainer.current_epoch,
+            lr=current_lr(trainer),
+        )  # fmt: skip
+
+    def _change(self, trainer: pl.Trainer, changes: Mapping[str, Any], why: str, by: str) -> None:
+        """Put values in force and write them down; neither if one of the two fails."""
+        old = {key: OmegaConf.select(self.config, key) for key in changes}
+        try:
+            apply_values(trainer, self.config, changes)
+            told = {key: [old[key], new] for key, new in changes.items()}
+            self._write(trainer, SET, changes=told, why=why, by=by)
+        except (UserError, OSError):
+            apply_values(trainer, self.config, {k: v for k, v in old.items() if v is not None})
+            raise
+        self._log_lr(trainer, trainer.global_step)
+
+    def _log_lr(self, trainer: pl.Trainer, step: int) -> None:
+        """By the loggers themselves: `self.log` would round it to single precision."""
+        for logger in trainer.loggers:
+            logger.log_metrics({"lr": current_lr(trainer)}, step=step)
+
+    def _go_back(
+        self, trainer: pl.Trainer, to: int, changes: Mapping[str, Any], why: str, by: str
+    ) -> None:
+        """Write down where to go on, and leave."""
+        if trainer.is_global_zero:
+            old = {key: OmegaConf.select(self.config, key) for key in changes}
+            told = {key: [old[key], new] for key, new in changes.items()}
+            branch = 1 + max(e.branch for e in self.journal.events())
+            facts = {"from": self.branch, "to": to}
+            self.journal.write(
+                event(
+                    BACK, branch, to, trainer.global_step, changes=told, why=why, by=by, facts=facts
+                )
+            )
+        trainer.strategy.barrier()
+        raise Rollback
+
+    def _answer(self, trainer: pl.Trainer, request: Request, **said: Any) -> None:
+        if trainer.is_global_zero:
+            self.inbox.answer(request, **said)
+
+    # -- days
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if trainer.world_size == 1 and batch_idx % LOOK == LOOK - 1:
+            loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+            if isinstance(loss, torch.Tensor) and not bool(torch.isfinite(loss).all()):
+                self._diverged(trainer)
+        if self.length.unit != "epochs" and self._is_over(trainer) and between_steps(trainer):
+            self._end_day(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._log_lr(trainer, trainer.global_step - 1)
+        renew_loader(trainer)
+        value = float(trainer.callback_metrics.get(self.best.metric, math.nan))
+        if self.best.diverged or math.isinf(value):
+            self._diverged(trainer)
+        elif self._is_over(trainer):
+            self._end_day(trainer)
+
+    def _clock(self, trainer: pl.Trainer) -> float:
+        """Where the run is, in the day's own unit."""
+        if self.length.unit == "steps":
+            return float(trainer.global_step)
+        if self.length.unit == "seconds":
+            return time.monotonic()
+        return float(trainer.current_epoch + epoch_is_over(trainer))
+
+    def _is_over(self, trainer: pl.Trainer) -> bool:
+        over = self._clock(trainer) - self._begun >= self.length.length
+        if self.length.unit == "seconds" and trainer.world_size > 1:  # the clocks differ
+            over = trainer.strategy.broadcast(over)
+        return over
+
+    def _end_day(self, trainer: pl.Trainer) -> None:
+        self.day += 1
+        self._begun = self._clock(trainer)  # of the new day, which has spent nothing yet
+        trainer.save_checkpoint(day_checkpoint(self.folder, self.branch, self.day))
+        if trainer.is_global_zero:
+            self._write_day(trainer)
+        self._keep(trainer, diverged=False)
+
+    def _write_day(self, trainer: pl.Trainer) -> None:
+        lineage = Lineage.of(self.journal.events())
+        before = next((e.facts.get("value") for e in reversed(lineage.days())), None)
+        since = [e for e in lineage.events if e.branch == self.branch and e.day == self.day - 1]
+        after = [
+            f"{k} {shown(v[1])}"
+            for e in since
+            if e.kind in (SET, BACK)
+            for k, v in e.changes.items()
+        ]
+        logged = trainer.callback_metrics.get(self.best.metric)
+        value = self.best.last if logged is None else float(logged)
+        facts = {
+            "metric": self.best.metric,
+            "value": value,
+            "before": before,
+            "after": ", ".join(after),
+            "lr": current_lr(trainer),
+        }
+        self._write(trainer, DAY, facts=facts)
+
+    # -- the keeper
+
+    def _diverged(self, trainer: pl.Trainer) -> None:
+        self.best.diverged = trainer.should_stop = True
+        self._keep(trainer, diverged=True)
+
+    def _keep(self, trainer: pl.Trainer, diverged: bool) -> None:
+        """Do what the rules say, on every rank the same."""
+        if not self.settings.keeper:
+            return
+        action = None
+        if trainer.is_global_zero:
+            events = self.journal.events()
+            days = Lineage.of(events).days()
+            mode = "min" if self.best.sign == 1 else "max"
+            action = decide(self.settings.rules, events, days, mode, diverged)
+        action = trainer.strategy.broadcast(action)
+        if action is not None:
+            self._act(trainer, action)
+
+    def _act(self, trainer: pl.Trainer, action: Action) -> None:
+        lr = OmegaConf.select(self.config, "optimizer.lr")
+        changes = {} if action.lr is None else {"optimizer.lr": float(f"{lr * action.lr:.12g}")}
+        if action.stop:
+            trainer.should_stop = True
+            self._write(trainer, NOTE, why=f"stops: {action.why}", by="keeper")
+        elif action.back_to is not None:
+            self._go_back(trainer, action.back_to, changes, action.why, "keeper")
+        else:
+            self._change(trainer, changes, action.why, "keeper")
+
+    def _write(self, trainer: pl.Trainer, kind: str, **more: Any) -> None:
+        if trainer.is_global_zero:
+            self.journal.write(
+                event(
+                    kind,
+                    self.branch,
+                    self.day,
+                    trainer.global_step,
+                    epoch=trainer.current_epoch,
+                    **more,
+                )
+            )

@@ -1,0 +1,112 @@
+"""The keeper for the night: what the rules of `panda.rules` say at a day's end.
+
+Pure functions of the days so far, so that every decision can be read again in the journal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from caviar.panda.journal import BACK, SET, Event
+from caviar.panda.settings import Rules
+
+
+@dataclass(frozen=True)
+class Action:
+    """What is to be done, and why."""
+
+    why: str
+    back_to: int | None = None
+    """The day to go back to."""
+    lr: float | None = None
+    """The learning rate's factor."""
+    stop: bool = False
+
+
+def decide(
+    rules: Rules,
+    events: Sequence[Event],
+    days: Sequence[Event],
+    mode: str,
+    diverged: bool,
+) -> Action | None:
+    """What the rules ask for now; None for nothing.
+
+    Arguments:
+        rules: of the config.
+        events: the whole journal.
+        days: the ends of days that lead to now.
+        mode: `min` or `max`, of the metric.
+        diverged: whether a loss is NaN or infinite.
+    """
+    done = [e for e in events if e.by == "keeper" and e.kind in (SET, BACK)]
+    values = {e.day: _loss(e.facts.get("value"), mode) for e in days}
+    good = [day for day, value in values.items() if math.isfinite(value)]
+    today = days[-1] if days else None
+    jumped = not diverged and today is not None and _jumped(rules, values, today.day)
+    if diverged or jumped:
+        if len(done) >= rules.most:
+            return Action(f"the keeper has acted {len(done)} times, which is its limit", stop=True)
+        last = _last_good(values, good, rules, today, jumped)
+        # Back there again, and it went wrong again: one day more, each time.
+        tries = sum(e.kind == BACK and e.facts.get("to") == last for e in done)
+        to = max(0, last - max(0, tries - 1))
+        rule = rules.jump if jumped else rules.diverged
+        if jumped and today is not None:
+            best = min(values[d] for d in good if d < today.day)
+            why = f"{_shown(values[today.day], mode)} after {_shown(best, mode)}: a jump"
+        else:
+            why = "the loss is NaN or infinite"
+        return Action(why, back_to=to, lr=rule.lr)
+    if today is None or not _flat(rules, values, events, today):
+        return None
+    lowered = sum(e.kind == SET for e in done)
+    days_flat = f"no progress in {rules.plateau.days} days"
+    if lowered >= rules.plateau.stop_after or len(done) >= rules.most:
+        return Action(f"{days_flat}, and the lr was lowered {lowered} times", stop=True)
+    return Action(days_flat, lr=rules.plateau.lr)
+
+
+def _jumped(rules: Rules, values: dict[int, float], today: int) -> bool:
+    """Whether today is much worse than the best day before it."""
+    before = [v for day, v in values.items() if day < today and math.isfinite(v)]
+    if not before or not math.isfinite(values[today]):
+        return bool(before)
+    best = min(before)
+    # Of a metric that is to grow, losses are negative: worse by the factor is closer to zero.
+    worst = best * rules.jump.factor if best > 0 else best / rules.jump.factor
+    return values[today] > worst
+
+
+def _last_good(
+    values: dict[int, float], good: Sequence[int], rules: Rules, today: Event | None, jumped: bool
+) -> int:
+    """The latest day that ended well; 0, the first weights, if none did."""
+    before = [d for d in good if today is None or not jumped or d < today.day]
+    sane = [d for d in before if not _jumped(rules, {k: v for k, v in values.items() if k <= d}, d)]
+    return max(sane, default=0)
+
+
+def _flat(rules: Rules, values: dict[int, float], events: Sequence[Event], today: Event) -> bool:
+    """Whether the last days brought no progress, counted from the last change on."""
+    changed = max((e.day for e in events if e.kind in (SET, BACK)), default=0)
+    if today.day - changed < rules.plateau.days:
+        return False
+    recent = [v for day, v in values.items() if today.day - rules.plateau.days < day]
+    before = [v for day, v in values.items() if day <= today.day - rules.plateau.days]
+    if not before or not recent:
+        return False
+    best = min(before)
+    return min(recent) > best - rules.plateau.better * abs(best)
+
+
+def _loss(value: float | None, mode: str) -> float:
+    if value is None or not math.isfinite(value):
+        return math.inf
+    return value if mode == "min" else -value
+
+
+def _shown(loss: float, mode: str) -> str:
+    return f"{loss if mode == 'min' else -loss:.4g}"

@@ -1,0 +1,114 @@
+"""Branches and days, read from the journal: where the model is, and how it came there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from caviar.errors import UserError
+from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, SET, START, Event
+
+LAST = Path("checkpoints") / "last.ckpt"  # of the latest epoch, or the latest stop
+
+
+@dataclass
+class Lineage:
+    """What the journal adds up to."""
+
+    events: Sequence[Event]
+    overrides: list[str] = field(default_factory=list)
+    """What the user began with."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """Values in force that a nudge has set, by config key."""
+    branch: int = 0
+    origins: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Branch → the branch and day that it began from."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Of the start: the W&B run's id, where it was forked from."""
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> Lineage:
+        """Add up the events."""
+        found = cls(events)
+        for event in events:
+            if event.kind == START:
+                found.overrides = list(event.facts.get("overrides", []))
+                found.facts = dict(event.facts)
+            if event.kind == BACK:
+                found.branch = event.branch
+                found.origins[event.branch] = (event.facts["from"], event.facts["to"])
+            if event.kind in (SET, BACK, START):
+                found.values |= {key: new for key, (_, new) in event.changes.items()}
+        return found
+
+    @property
+    def state(self) -> str:
+        """What the last event left: `finished`, `diverged`, or `begun`."""
+        ends = {FINISH: "finished", DIVERGED: "diverged"}
+        kinds = [e.kind for e in self.events if e.kind != "note"]
+        return ends.get(kinds[-1], "begun") if kinds else "begun"
+
+    def days(self, branch: int | None = None) -> list[Event]:
+        """The ends of days that lead to a branch's present, its ancestors' before it."""
+        branch = self.branch if branch is None else branch
+        before: list[Event] = []
+        if branch in self.origins:
+            origin, day = self.origins[branch]
+            before = [e for e in self.days(origin) if e.day <= day]
+        own = [e for e in self.events if e.kind == DAY and e.branch == branch]
+        return [*before, *own]
+
+    def day(self, number: int) -> Event:
+        """The end of a day on the way to the present.
+
+        Raises:
+            UserError: there was none.
+        """
+        found = [e for e in self.days() if e.day == number]
+        if not found:
+            last = max((e.day for e in self.days()), default=0)
+            raise UserError(
+                f"day {number}: this branch has days 0 to {last}; write one of them, such as "
+                f"--to day{max(0, last - 1)}"
+            )
+        return found[-1]
+
+
+def day_checkpoint(folder: Path, branch: int, day: int) -> Path:
+    """Where the checkpoint of a day's end is kept."""
+    return folder / "checkpoints" / f"branch{branch}" / f"day{day:04d}.ckpt"
+
+
+def origin_checkpoint(folder: Path, lineage: Lineage) -> Path | None:
+    """What the present branch began from; None for the model's first weights.
+
+    Raises:
+        UserError: the checkpoint is gone.
+    """
+    if lineage.branch not in lineage.origins:
+        forked = lineage.facts.get("checkpoint")
+        path = None if forked is None else folder / forked
+    else:
+        day = lineage.origins[lineage.branch][1]
+        path = None if day == 0 else checkpoint_of(folder, lineage, day)
+    if path is not None and not path.is_file():
+        raise UserError(f"the checkpoint {path} is gone; go back to another day")
+    return path
+
+
+def checkpoint_of(folder: Path, lineage: Lineage, day: int) -> Path:
+    """The checkpoint of a day on the way to the present."""
+    ended = next(e for e in reversed(lineage.days()) if e.day == day)
+    return day_checkpoint(folder, ended.branch, day)
+
+
+def values_before(config: Mapping[str, Any], values: Mapping[str, Any], key: str) -> Any:
+    """A key's value in force."""
+    if key in values:
+        return values[key]
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node

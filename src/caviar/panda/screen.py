@@ -1,0 +1,168 @@
+"""`caviar panda watch`: the run on one screen, with keys for the usual nudges.
+
+It reads what the run writes, and asks it as any other terminal does.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import sys
+import termios
+import tty
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from caviar.errors import UserError
+from caviar.panda.begin import read_config
+from caviar.panda.inbox import is_running
+from caviar.panda.journal import SET, Event, Journal, sentence, shown
+from caviar.panda.levers import settable
+from caviar.panda.lineage import Lineage, values_before
+from caviar.panda.picture import branch_line
+from caviar.panda.plot import plot
+from caviar.panda.record import rows
+from caviar.panda.requests import go_back, nudge
+from caviar.view import console
+
+PERIOD = 0.5  # seconds between looks
+PATIENCE = 30.0  # seconds for the run to take what a key asks
+FACTOR = 1.5  # of a key's nudge
+KEYS = {
+    "+": ("lr up", f"optimizer.lr=*{FACTOR}"),
+    "-": ("lr down", f"optimizer.lr=/{FACTOR}"),
+    "m": ("momentum up", "one_minus.optimizer.momentum=*0.5"),
+    "n": ("momentum down", "one_minus.optimizer.momentum=*2"),
+}
+WHY = "a key in panda watch"
+
+
+def watch(folder: Path) -> None:
+    """Show the run until q, or Ctrl-C; where nobody can type, once."""
+    if not (sys.stdin.isatty() and console.is_terminal):
+        console.print(screen(folder, ""))
+        return
+    said, asked = "", False
+    with _keys_at_once(), Live(console=console, auto_refresh=False, screen=True) as live:
+        while True:
+            live.update(screen(folder, said), refresh=True)
+            key = _key()
+            if key == "q":
+                return
+            if asked and key:
+                said, asked = (_back(folder) if key == "y" else "kept going"), False
+            elif key == "b":
+                day = Lineage.of(Journal(folder).events()).days()
+                to = max(0, day[-1].day - 1) if day else 0
+                said, asked = f"back to day {to}? y to do it", True
+            elif key in KEYS:
+                said = _nudge(folder, KEYS[key][1])
+
+
+def screen(folder: Path, said: str) -> RenderableType:
+    """The run as it is now."""
+    config, events = read_config(folder), Journal(folder).events()
+    lineage, metric = Lineage.of(events), config["metric"]["name"]
+    points = _line(rows(folder), lineage, metric)
+    width = min(console.width, 110)
+    height = max(6, min(16, console.height - 16))
+    nudges = [e.step for e in events if e.kind == SET and e.branch == lineage.branch]
+    state = "stopped" if lineage.state == "begun" else lineage.state
+    state = "running" if is_running(folder) else state
+    days = lineage.days()
+    day = days[-1].day if days else 0
+    step = points[-1][0] + 1 if points else 0
+    where = f"branch {lineage.branch} · day {day} · step {step:.0f} · {state}"
+    head = Text(f"{folder.name} · {where}", "bold")
+    lines = plot(points, nudges, width, height, config["metric"]["mode"] == "min")
+    shown_keys = "   ".join(f"[{key}] {what}" for key, (what, _) in KEYS.items())
+    return Group(
+        head,
+        Text(f"{metric}: {trend(days)}"),
+        Text("\n".join(lines), no_wrap=True, overflow="crop"),
+        Text(_values(config, lineage)),
+        *(Text(f"  {sentence(e)}", overflow="ellipsis", no_wrap=True) for e in events[-4:]),
+        Text(f"{shown_keys}   [b] back one day   [q] quit", "dim"),
+        Text(said, "bold"),
+    )
+
+
+def trend(days: Sequence[Event]) -> str:
+    """What the last day, and the last three, have done."""
+    values = [(e.day, e.facts.get("value")) for e in days]
+    if not values:
+        return "the first day is not over"
+    now = values[-1][1]
+    words = [f"{shown(now)} at the end of day {values[-1][0]}"]
+    for back in (1, 3):
+        before = values[-1 - back][1] if len(values) > back else None
+        if now and before:
+            over = "in a day" if back == 1 else f"in {back} days"
+            words.append(f"{(now - before) / abs(before):+.1%} {over}")
+    return ", ".join(words)
+
+
+def _line(
+    found: Sequence[dict[str, Any]], lineage: Lineage, metric: str
+) -> list[tuple[float, float]]:
+    """The curve that leads to the present: each branch from where it began."""
+    branch = lineage.branch
+    points = branch_line(found, lineage, metric, branch)
+    while branch in lineage.origins:
+        start = points[0][0] if points else math.inf
+        branch = lineage.origins[branch][0]
+        before = branch_line(found, lineage, metric, branch)
+        points = [*(p for p in before if p[0] < start), *points]
+    return points
+
+
+def _values(config: dict[str, Any], lineage: Lineage) -> str:
+    """What is in force, of what can be changed."""
+    shown_values = [
+        f"{key.rpartition('.')[2]} {shown(value)}"
+        for key in settable(config)
+        if (value := values_before(config, lineage.values, key)) is not None
+    ]
+    lrs = [e.facts["lr"] for e in lineage.days() if "lr" in e.facts]
+    now = f"   (lr of the schedule: {lrs[-1]:.4g})" if lrs else ""
+    return f"{'   '.join(shown_values)}{now}"
+
+
+def _nudge(folder: Path, change: str) -> str:
+    try:
+        return "; ".join(nudge(folder, [change], WHY, False, PATIENCE))
+    except UserError as error:
+        return str(error)
+
+
+def _back(folder: Path) -> str:
+    days = Lineage.of(Journal(folder).events()).days()
+    to = max(0, days[-1].day - 1) if days else 0
+    try:
+        return go_back(folder, f"day{to}", [], WHY, False, PATIENCE)
+    except UserError as error:
+        return str(error)
+
+
+def _key() -> str:
+    """A key that is typed within the next half second; empty without one."""
+    ready, _, _ = select.select([sys.stdin], [], [], PERIOD)
+    return os.read(sys.stdin.fileno(), 1).decode(errors="replace") if ready else ""
+
+
+@contextmanager
+def _keys_at_once() -> Iterator[None]:
+    """Keys come without Enter, and are not shown."""
+    before = termios.tcgetattr(sys.stdin)
+    tty.setcbreak(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

@@ -1,0 +1,252 @@
+"""A panda from end to end: real processes, nudged, stopped, killed and sent back."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caviar.panda.inbox import is_running
+from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, SET, Event, Journal
+from caviar.panda.lineage import Lineage
+from caviar.panda.record import rows
+from conftest import ROOT, Process, Start
+from wandb_standin import Service
+
+pytestmark = pytest.mark.slow
+
+PAIR = ("p", "whole")  # a run that was interrupted, and one that was not
+SLOW = "model._target_=slow_models.Slow"
+
+
+def awaited(condition: Callable[[], Any], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)  # no other process announces what the journal says
+
+
+def panda(start: Start, verb: str, *arguments: str) -> Process:
+    return start("caviar", "panda", verb, "search.study=p", *arguments)
+
+
+def done(process: Process, code: int = 0) -> str:
+    printed = process.wait(90)
+    assert process.code == code, printed
+    return printed
+
+
+def events(runs: Path, kind: str | None = None, study: str = "p") -> list[Event]:
+    return [e for e in Journal(runs / study).events() if kind in (None, e.kind)]
+
+
+def days(runs: Path, branch: int = 0) -> int:
+    """Days that a branch has ended."""
+    return max((e.day for e in events(runs, DAY) if e.branch == branch), default=0)
+
+
+def learned(folder: Path, branch: int = 0) -> list[dict[str, Any]]:
+    """All that a branch logged, without the time."""
+    kept = [row for row in rows(folder) if row["branch"] == branch]
+    return [{k: v for k, v in row.items() if k != "time"} for row in kept]
+
+
+def test_a_run_is_nudged_goes_wrong_is_sent_back_and_ends(start: Start, runs: Path) -> None:
+    run = panda(start, "start", SLOW, "trainer.max_epochs=60", "scheduler=none")
+    awaited(lambda: days(runs) >= 2)
+    printed = done(panda(start, "set", "optimizer.lr=*1.5", "--why", "flat since\nday 2"))
+    assert "optimizer.lr 0.01 → 0.015, in force within one step of step" in printed
+    (nudge,) = events(runs, SET)
+    assert (nudge.changes, nudge.why) == ({"optimizer.lr": [0.01, 0.015]}, "flat since day 2")
+    # The logged lr changes at that step, and stays.
+    awaited(lambda: days(runs) >= nudge.day + 1)
+    lrs = [(row["step"], row["lr"]) for row in rows(runs / "p") if "lr" in row]
+    assert {lr for step, lr in lrs if step < nudge.step} == {0.01}
+    assert {lr for step, lr in lrs if step >= nudge.step} == {0.015}
+    assert (nudge.step, 0.015) in lrs
+    after = next(e for e in events(runs, DAY) if e.day == nudge.day + 1)
+    assert after.facts["after"] == "optimizer.lr 0.015"
+
+    # What must not be, says why, and changes nothing.
+    outside = done(panda(start, "set", "optimizer.lr=30"), 2)
+    assert "outside of the declared space, 0.0001 to 1; write --force" in outside
+    assert "it shapes the weights" in done(panda(start, "set", "model.width=32"), 2)
+    assert "runs already" in done(panda(start, "start"), 2)
+
+    done(panda(start, "set", "optimizer.lr=1e30", "--force", "--why", "on purpose"))
+    printed = done(run)
+    assert "it diverged; go back: caviar panda back --to day" in printed
+    assert events(runs)[-1].kind == DIVERGED
+    assert "does not run" in done(panda(start, "set", "optimizer.lr=0.02"), 2)
+
+    assert "there is no" not in done(panda(start, "back", "--to", "day2", "optimizer.lr=0.02"))
+    assert f"has days 0 to {2}" in done(panda(start, "back", "--to", "day50"), 2)
+    done(panda(start, "start", "trainer.max_epochs=6"))
+    assert events(runs)[-1].kind == FINISH
+    lineage = Lineage.of(events(runs))
+    assert (lineage.branch, lineage.origins) == (1, {1: (0, 2)})
+    assert [(e.branch, e.day) for e in lineage.days()] == [
+        (0, 1), (0, 2), (1, 3), (1, 4), (1, 5), (1, 6),
+    ]  # fmt: skip
+    # The values in force, not the checkpoint's; and the old branch stays on record.
+    again = [row["lr"] for row in learned(runs / "p", 1) if "lr" in row]
+    assert set(again) == {0.02}
+    assert max(row["step"] for row in learned(runs / "p", 0)) >= events(runs, SET)[1].step
+    journal = done(panda(start, "log"))
+    assert journal == (runs / "p/journal.md").read_text()
+    assert "back to the end of day 2 of branch 0, with optimizer.lr 1e+30 → 0.02" in journal
+    assert "“flat since day 2”" in journal
+    done(panda(start, "picture"))
+    assert (runs / "p/panda.png").read_bytes().startswith(b"\x89PNG")
+    assert "is finished" in done(panda(start, "start"), 2)
+
+
+def test_stopped_killed_and_continued_is_the_same_to_the_last_bit(start: Start, runs: Path) -> None:
+    """Dropout, a schedule, and a nudge before it all."""
+    settings = [SLOW, "model.dropout=0.2", "trainer.max_epochs=14", "data.batch_size=16"]
+    done(start("caviar", "panda", "start", "search.study=whole", *settings))
+    run = panda(start, "start", *settings)
+    awaited(lambda: days(runs) >= 2)
+    run.send(signal.SIGINT)
+    assert "caviar panda start search.study=p goes on" in done(run, 130)
+    run = panda(start, "start")
+    awaited(lambda: days(runs) >= 5)
+    os.killpg(run.popen.pid, signal.SIGKILL)
+    run.wait()
+    assert not is_running(runs / "p")
+    run = panda(start, "start")
+    awaited(lambda: days(runs) >= 9)
+    done(panda(start, "stop"))
+    done(run, 143)
+    done(panda(start, "start"))
+    assert learned(runs / "p") == learned(runs / "whole")
+    ended = [[(e.day, e.step, e.facts["value"]) for e in events(runs, DAY, s)] for s in PAIR]
+    assert ended[0] == ended[1]
+
+
+def test_days_of_steps_are_exact_too(start: Start, runs: Path) -> None:
+    settings = [SLOW, "model.dropout=0.2", "trainer.max_epochs=5", 'panda.day="25 steps"']
+    done(start("caviar", "panda", "start", "search.study=whole", *settings))
+    run = panda(start, "start", *settings)
+    awaited(lambda: days(runs) >= 2)
+    os.killpg(run.popen.pid, signal.SIGKILL)
+    run.wait()
+    done(panda(start, "start"))
+    assert [(e.day, e.step) for e in events(runs, DAY)] == [
+        (1, 25), (2, 50), (3, 75), (4, 100), (5, 125), (6, 150),
+    ]  # fmt: skip
+    assert learned(runs / "p") == learned(runs / "whole")
+
+
+def test_the_keeper_saves_a_run_that_diverges(start: Start, runs: Path) -> None:
+    """With no hand on it: day 2 goes wrong, and it goes on from day 1 with half the lr."""
+    diverges = ["model._target_=slow_models.DivergesLater", "scheduler=none"]
+    printed = done(panda(start, "start", *diverges, "panda.keeper=true", "trainer.max_epochs=4"))
+    assert "back to day 1, as branch 1" in printed
+    (back,) = events(runs, BACK)
+    assert (back.by, back.facts, back.changes) == (
+        "keeper", {"from": 0, "to": 1}, {"optimizer.lr": [0.01, 0.005]},
+    )  # fmt: skip
+    assert "NaN or infinite" in back.why
+    assert events(runs)[-1].kind == FINISH
+    assert days(runs, 1) == 4
+    assert "(keeper)" in (runs / "p/journal.md").read_text()
+
+
+def test_every_rank_takes_a_nudge_at_the_same_step(start: Start, runs: Path) -> None:
+    distributed = ["trainer=ddp_cpu", "model._target_=slow_models.RanksAgree"]
+    run = panda(start, "start", *distributed, "trainer.max_epochs=40")
+    awaited(lambda: days(runs) >= 1)
+    done(panda(start, "set", "optimizer.lr=*3", "optimizer.momentum=0.5", "--force"))
+    awaited(lambda: days(runs) >= events(runs, SET)[0].day + 1)
+    done(panda(start, "back", "--to", "day1", "data.batch_size=64", "trainer.max_epochs=5"))
+    printed = done(run)
+    assert "AssertionError" not in printed
+    assert events(runs)[-1].kind == FINISH
+    assert days(runs, 1) == 5
+    ends = [e.step for e in events(runs, DAY) if e.branch == 1]
+    per_day = {later - sooner for sooner, later in pairwise(ends)}
+    assert per_day == {9}  # 1,078 images, two processes, 64 each
+
+
+def test_a_fork_runs_beside_it(start: Start, runs: Path) -> None:
+    done(panda(start, "start", "trainer.max_epochs=3", "scheduler=none"))
+    copy = ["fork", "calmer", "search.study=p"]
+    done(start("caviar", "panda", *copy, "--from", "day2", "optimizer.lr=*0.5"))
+    ended = events(runs, DAY, "calmer")
+    assert [(e.day, e.facts["lr"]) for e in ended] == [(3, 0.005)]
+    assert "a copy of p, branch 0, day 2" in (runs / "calmer/journal.md").read_text()
+    assert "calmer is there already" in done(start("caviar", "panda", *copy), 2)
+
+
+def test_one_wandb_run_however_often_it_is_stopped(
+    start: Start, runs: Path, service: Service
+) -> None:
+    run = panda(start, "start", SLOW, "trainer.max_epochs=60", "logger=wandb")
+    awaited(lambda: days(runs) >= 2)
+    done(panda(start, "stop"))
+    done(run, 143)
+    done(panda(start, "back", "--to", "day1"))
+    done(panda(start, "start", "trainer.max_epochs=4"))
+    (only,) = service.state.runs.values()
+    assert only.state == "finished"
+    logged = [h["val/loss"] for h in only.history if "val/loss" in h]
+    assert len(logged) >= 5
+    steps = [h["trainer/global_step"] for h in only.history if "val/loss" in h]
+    assert steps != sorted(steps)  # it went back, in the same record
+
+
+def test_the_screen_in_a_terminal(start: Start, runs: Path) -> None:
+    """A real pseudo-terminal: the curve is drawn, a key nudges, q leaves."""
+    run = panda(start, "start", SLOW, "trainer.max_epochs=200")
+    awaited(lambda: days(runs) >= 3)
+    ours, theirs = pty.openpty()
+    code = "from caviar.cli import main; main()"
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "34"}
+    watch = subprocess.Popen(
+        [sys.executable, "-c", code, "panda", "watch", "search.study=p"],
+        cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    seen = ""
+
+    def sees(text: str) -> bool:
+        nonlocal seen
+        while select.select([ours], [], [], 0)[0]:
+            try:
+                seen += os.read(ours, 65536).decode(errors="replace")
+            except OSError:  # it has ended
+                break
+        return text in seen
+
+    try:
+        awaited(lambda: sees("●") and sees("[q] quit"))
+        os.write(ours, b"+")
+        awaited(lambda: sees("▲"))
+        assert events(runs, SET)[0].changes == {"optimizer.lr": [0.01, 0.015]}
+        os.write(ours, b"b")
+        awaited(lambda: sees("y to do it"))
+        os.write(ours, b"y")
+        awaited(lambda: bool(events(runs, BACK)))
+        os.write(ours, b"q")
+        assert watch.wait(20) == 0
+    finally:
+        watch.kill()
+        watch.wait()
+        os.close(ours)
+    awaited(lambda: days(runs, 1) >= 4)
+    done(panda(start, "stop"))
+    done(run, 143)
+    assert json.loads((runs / "p/journal.jsonl").read_text().splitlines()[0])["kind"] == "start"
