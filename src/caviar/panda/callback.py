@@ -21,13 +21,14 @@ from omegaconf import DictConfig, OmegaConf
 from caviar.errors import UserError
 from caviar.panda.apply import apply_values, current_lr, renew_loader
 from caviar.panda.inbox import INBOX, Inbox, Request
-from caviar.panda.journal import BACK, DAY, NOTE, RESUME, SET, Journal, event, shown
+from caviar.panda.journal import BACK, DAY, NOTE, RESUME, SET, Journal, event, sentence, shown
 from caviar.panda.keeper import Action, decide
 from caviar.panda.levers import settable
-from caviar.panda.lineage import Lineage, day_checkpoint
+from caviar.panda.lineage import Lineage, back_event, day_checkpoint
 from caviar.panda.settings import Day, PandaSettings
 from caviar.training.callbacks import BestMetric
 from caviar.training.interrupt import between_steps, epoch_is_over
+from caviar.view import console
 
 STATE = "panda"  # in a checkpoint: branch, day, values in force
 LOOK = 50  # batches between looks at the loss for NaN
@@ -185,13 +186,8 @@ class PandaCallback(pl.callbacks.Checkpoint):
         if trainer.is_global_zero:
             old = {key: OmegaConf.select(self.config, key) for key in changes}
             told = {key: [old[key], new] for key, new in changes.items()}
-            branch = 1 + max(e.branch for e in self.journal.events())
-            facts = {"from": self.branch, "to": to}
-            self.journal.write(
-                event(
-                    BACK, branch, to, trainer.global_step, changes=told, why=why, by=by, facts=facts
-                )
-            )
+            events = self.journal.events()
+            self.journal.write(back_event(events, to, trainer.global_step, told, why, by))
         trainer.strategy.barrier()
         raise Rollback
 
@@ -301,13 +297,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
 
     def _write(self, trainer: pl.Trainer, kind: str, **more: Any) -> None:
         if trainer.is_global_zero:
-            self.journal.write(
-                event(
-                    kind,
-                    self.branch,
-                    self.day,
-                    trainer.global_step,
-                    epoch=trainer.current_epoch,
-                    **more,
-                )
-            )
+            place = (self.branch, self.day, trainer.global_step)
+            written = event(kind, *place, epoch=trainer.current_epoch, **more)
+            self.journal.write(written)
+            console.print(sentence(written))

@@ -63,6 +63,10 @@ def drive(config: DictConfig, folder: Path) -> float | None:
         if first:
             _clean_record(folder, lineage.branch, resume)
 
+        if first:
+            named = f"search.study={folder.name}"
+            console.print(f"from another terminal: caviar panda watch {named}, or set, back, log")
+
         def extend(best: BestMetric) -> tuple[list[pl.Callback], list[Any]]:
             callback = PandaCallback(folder, config, settings, best)
             return [callback], [RecordLogger(folder, callback.branch)]

@@ -118,7 +118,7 @@ def sentence(event: Event) -> str:
         START: "begins",
         RESUME: "goes on",
         SET: changed,
-        BACK: f"back to the end of day {facts.get('to')} of branch {facts.get('from')}"
+        BACK: f"back from step {facts.get('left')} of branch {facts.get('from')}"
         + (f", with {changed}" if changed else ""),
         STOP: "stopped",
         DIVERGED: "diverged",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from caviar.errors import UserError
-from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, SET, START, Event
+from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, SET, START, Event, event
 
 LAST = Path("checkpoints") / "last.ckpt"  # of the latest epoch, or the latest stop
 
@@ -32,15 +32,15 @@ class Lineage:
     def of(cls, events: Sequence[Event]) -> Lineage:
         """Add up the events."""
         found = cls(events)
-        for event in events:
-            if event.kind == START:
-                found.overrides = list(event.facts.get("overrides", []))
-                found.facts = dict(event.facts)
-            if event.kind == BACK:
-                found.branch = event.branch
-                found.origins[event.branch] = (event.facts["from"], event.facts["to"])
-            if event.kind in (SET, BACK, START):
-                found.values |= {key: new for key, (_, new) in event.changes.items()}
+        for e in events:
+            if e.kind == START:
+                found.overrides = list(e.facts.get("overrides", []))
+                found.facts = dict(e.facts)
+            if e.kind == BACK:
+                found.branch = e.branch
+                found.origins[e.branch] = (e.facts["from"], e.facts["to"])
+            if e.kind in (SET, BACK, START):
+                found.values |= {key: new for key, (_, new) in e.changes.items()}
         return found
 
     @property
@@ -74,6 +74,31 @@ class Lineage:
                 f"--to day{max(0, last - 1)}"
             )
         return found[-1]
+
+
+def back_event(
+    events: Sequence[Event],
+    to: int,
+    left: int,
+    changes: Mapping[str, list[Any]],
+    why: str,
+    by: str = "user",
+) -> Event:
+    """Going back, as a new branch.
+
+    Arguments:
+        events: the whole journal.
+        to: the day; 0 for the first weights.
+        left: the step that the old branch had come to.
+        changes: config key → [old, new].
+        why: for the journal.
+        by: `user` or `keeper`.
+    """
+    lineage = Lineage.of(events)
+    branch = 1 + max(e.branch for e in events)
+    step = 0 if to == 0 else lineage.day(to).step
+    facts = {"from": lineage.branch, "to": to, "left": left}
+    return event(BACK, branch, to, step, changes=changes, why=why, by=by, facts=facts)
 
 
 def day_checkpoint(folder: Path, branch: int, day: int) -> Path:

@@ -14,7 +14,7 @@ from caviar.panda.lineage import Lineage
 from caviar.panda.record import curve, rows
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # for the colour-blind
-LABELS = 12  # nudges with their values written beside them; more would cover the curve
+LABELS = 16  # nudges that the legend has room for
 
 
 def draw(folder: Path, path: Path) -> Path:
@@ -85,26 +85,33 @@ def _name(branch: int, lineage: Lineage) -> str:
 
 
 def _mark(ax: Any, events: Sequence[Event], lines: dict[int, list[tuple[float, float]]]) -> None:
-    """A triangle at each nudge, with what it changed."""
-    nudges = [e for e in events if e.kind in (SET, BACK) and e.changes]
-    for number, nudge in enumerate(nudges):
-        points = lines.get(nudge.branch, [])
-        before = [p for p in points if p[0] <= nudge.step] if nudge.kind == SET else points[:1]
-        if not points:
-            continue
-        height = (before or points)[-1][1]
-        step = nudge.step if nudge.kind == SET else points[0][0]
+    """A triangle at each nudge, numbered; what it changed is in the legend."""
+    nudges = [(e, _words(e)) for e in events if e.kind in (SET, BACK) and _words(e)]
+    for number, (nudge, words) in enumerate(nudges, start=1):
+        before = [p for p in lines.get(nudge.branch, []) if p[0] <= nudge.step]
+        height = (before or lines.get(nudge.branch) or [(0, math.nan)])[-1 if before else 0][1]
+        # Several at one place stand in a row, beside one another.
+        beside = sum(e.step == nudge.step for e, _ in nudges[: number - 1])
         colour = _colour(nudge.branch)
-        ax.plot([step], [height], marker="^", ms=8, c=colour, mec="black", mew=0.6, ls="", zorder=5)
-        if len(nudges) <= LABELS:
-            changed = nudge.changes.items()
-            words = "\n".join(f"{key.rpartition('.')[2]} {shown(new)}" for key, (_, new) in changed)
+        label = f"{number}: {words}" if number <= LABELS else None
+        ax.plot(
+            [nudge.step], [height], marker="^", ms=8, c=colour, mec="black", mew=0.6, ls="",
+            zorder=5, label=label,
+        )  # fmt: skip
+        if label:
             ax.annotate(
-                words, (step, height), xytext=(4, 10 + 11 * (number % 2)),
-                textcoords="offset points", fontsize=8, color=colour,
+                str(number), (nudge.step, height), xytext=(-3 + 10 * beside, 9),
+                textcoords="offset points", fontsize=9, color=colour, weight="bold",
             )  # fmt: skip
     for bad in (e for e in events if e.kind == DIVERGED):
         ax.axvline(bad.step, c=_colour(bad.branch), ls=":", lw=1)
+
+
+def _words(nudge: Event) -> str:
+    """What a nudge changed; a longer run is no change of the model."""
+    changed = {k: new for k, (old, new) in nudge.changes.items() if old != new}
+    changed.pop("trainer.max_epochs", None)
+    return ", ".join(f"{key.rpartition('.')[2]} {shown(new)}" for key, new in changed.items())
 
 
 def _days(ax: Any, lineage: Lineage) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from caviar.errors import UserError
 from caviar.panda.begin import checked_changes
 from caviar.panda.inbox import Inbox, is_running, not_running, running
-from caviar.panda.journal import BACK, Journal, event, shown
-from caviar.panda.lineage import Lineage, checkpoint_of
+from caviar.panda.journal import Journal, shown
+from caviar.panda.lineage import Lineage, back_event, checkpoint_of
 
 
 def nudge(
@@ -60,10 +60,8 @@ def go_back(
         return f"back to day {day}; the run goes on from there as a new branch"
     with running(folder):
         told = {c.key: [c.old, c.new] for c in changes}
-        branch = 1 + max(e.branch for e in lineage.events)
-        facts = {"from": lineage.branch, "to": day}
-        step = lineage.events[-1].step
-        journal.write(event(BACK, branch, day, step, changes=told, why=why, facts=facts))
+        left = lineage.events[-1].step
+        journal.write(back_event(lineage.events, day, left, told, why))
     return f"back to day {day}; go on: caviar panda start search.study={folder.name}"
 
 
