@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from caviar.panda.inbox import is_running
 from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, SET, Event, Journal
 from caviar.panda.lineage import Lineage
 from caviar.panda.record import rows
+from caviar.training.checkpoints import read_checkpoint
 from conftest import ROOT, Process, Start
 from wandb_standin import Service
 
@@ -147,6 +149,47 @@ def test_days_of_steps_are_exact_too(start: Start, runs: Path) -> None:
         (1, 25), (2, 50), (3, 75), (4, 100), (5, 125), (6, 150),
     ]  # fmt: skip
     assert learned(runs / "p") == learned(runs / "whole")
+
+
+def test_whatever_can_be_changed_is(start: Start, runs: Path) -> None:
+    """And it is in force in what the optimizer and the schedule do, and after a restart."""
+    run = panda(start, "start", SLOW, "optimizer=adamw", "scheduler=step", "trainer.max_epochs=99")
+    awaited(lambda: days(runs) >= 1)
+    changes = [
+        "optimizer.beta1=0.95", "optimizer.weight_decay=0.02", "optimizer.eps=1e-7",
+        "scheduler.gamma=0.9", "scheduler.step_size=2", "trainer.gradient_clip_val=1",
+        "model.dropout=0.1", "data.batch_size=64",
+    ]  # fmt: skip
+    printed = done(panda(start, "set", *changes))
+    assert "data.batch_size 32 → 64, in force at the next epoch of" in printed
+    assert "model.dropout 0 → 0.1, in force within one step of" in printed
+    now = days(runs)
+    awaited(lambda: days(runs) >= now + 3)
+    done(panda(start, "stop"))
+    done(run, 143)
+    checkpoint = read_checkpoint(runs / "p/checkpoints/last.ckpt")
+    (group,) = checkpoint["optimizer_states"][0]["param_groups"]
+    assert (group["betas"], group["weight_decay"], group["eps"]) == ((0.95, 0.999), 0.02, 1e-7)
+    (schedule,) = checkpoint["lr_schedulers"]
+    assert (schedule["gamma"], schedule["step_size"]) == (0.9, 2)
+    assert group["lr"] == pytest.approx(0.001 * 0.9 ** (schedule["last_epoch"] // 2))
+    steps = [e.step for e in events(runs, DAY)]
+    assert (steps[1] - steps[0], steps[-1] - steps[-2]) == (34, 17)
+    # A value that was set holds for those who start it again, too.
+    run = panda(start, "start", "optimizer.lr=*2")
+    awaited(lambda: days(runs) > len(steps))
+    done(panda(start, "stop"))
+    done(run, 143)
+    config = yaml.safe_load((runs / "p/config.yaml").read_text())
+    assert (config["model"]["dropout"], config["data"]["batch_size"]) == (0.1, 64)
+    assert config["optimizer"]["lr"] == 0.002
+    other = panda(start, "start", "model.width=32")
+    assert "was begun without it, and goes on as it is" in done(other, 2)
+
+
+def test_days_by_the_clock(start: Start, runs: Path) -> None:
+    done(panda(start, "start", SLOW, "trainer.max_epochs=12", 'panda.day="0.01 minutes"'))
+    assert 2 <= days(runs) <= 6  # some 2.4 s of training, in days of 0.6 s
 
 
 def test_the_keeper_saves_a_run_that_diverges(start: Start, runs: Path) -> None:
