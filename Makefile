@@ -12,7 +12,7 @@ ARGS ?=
 N ?=
 NAMED = $(if $(STUDY),search.study=$(STUDY)) $(if $(STAGE),search.stage=$(STAGE))
 
-.PHONY: help setup train stage search refine confirm status worker sweep agent sync bench test test-fast lint format clean
+.PHONY: help setup train stage search refine confirm status worker sweep agent sync panda bench test test-fast lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -58,6 +58,9 @@ agent: $(READY)  ## run trials of a W&B sweep, one agent per GPU, or N=
 
 sync: $(READY)  ## upload to W&B what was trained offline
 	@$(BIN)/caviar sync $(NAMED) $(ARGS)
+
+panda: $(READY)  ## look after one model: nudge it while it trains, go back
+	@$(BIN)/caviar panda start $(NAMED) $(ARGS)
 
 bench: $(READY)  ## measure start-up, training and search on this machine
 	@$(BIN)/python benchmarks/speed.py $(ARGS)

@@ -100,7 +100,7 @@ def _mark(ax: Any, events: Sequence[Event], lines: dict[int, list[tuple[float, f
         )  # fmt: skip
         if label:
             ax.annotate(
-                str(number), (nudge.step, height), xytext=(-3 + 10 * beside, 9),
+                str(number), (nudge.step, height), xytext=(-3, -18 - 11 * beside),
                 textcoords="offset points", fontsize=9, color=colour, weight="bold",
             )  # fmt: skip
     for bad in (e for e in events if e.kind == DIVERGED):
