@@ -8,11 +8,16 @@
 settings.py  the `panda` node of the config
 journal.py   what happened, append-only: the one truth, all else follows from it
 lineage.py   branches and days, read from the journal
-record.py    every metric of every branch
+record.py    every metric of every branch; logger.py writes it
+levers.py    what can be changed while it trains, and to what
+
+begin.py     which run a command is about; requests.py, fork.py: what it asks of it
 inbox.py     from other terminals to the run, and back
-levers.py    what can be changed while it trains, and how
-checks.py    whether a change may be made
-callback.py  days, nudges and rollbacks, inside the training
-keeper.py    the rules for the night
+screen.py    what a person sees; plot.py in characters, picture.py as PNG
+
 drive.py     one process of the run
+callback.py  days and nudges, inside the training
+actions.py   what is done to a run, always in the journal as well
+apply.py     a value in the optimizer, the schedule, the model
+keeper.py    the rules for the night
 """

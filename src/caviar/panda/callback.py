@@ -19,23 +19,19 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from caviar.errors import UserError
+from caviar.panda.actions import Actions
 from caviar.panda.apply import apply_values, current_lr, renew_loader
 from caviar.panda.inbox import INBOX, Inbox, Request
-from caviar.panda.journal import BACK, DAY, NOTE, RESUME, SET, Journal, event, sentence, shown
+from caviar.panda.journal import BACK, DAY, NOTE, RESUME, SET, shown
 from caviar.panda.keeper import Action, decide
 from caviar.panda.levers import settable
-from caviar.panda.lineage import Lineage, back_event, day_checkpoint
+from caviar.panda.lineage import Lineage, day_checkpoint
 from caviar.panda.settings import Day, PandaSettings
 from caviar.training.callbacks import BestMetric
 from caviar.training.interrupt import between_steps, epoch_is_over
-from caviar.view import console
 
 STATE = "panda"  # in a checkpoint: branch, day, values in force
 LOOK = 50  # batches between looks at the loss for NaN
-
-
-class Rollback(KeyboardInterrupt):
-    """The run goes on from an earlier day, which the journal names."""
 
 
 # A Checkpoint, so that Lightning runs it behind the module's own epoch end.
@@ -53,13 +49,8 @@ class PandaCallback(pl.callbacks.Checkpoint):
         self, folder: Path, config: DictConfig, settings: PandaSettings, best: BestMetric
     ) -> None:
         self.folder, self.config, self.settings, self.best = folder, config, settings, best
-        self.length, self.journal, self.inbox = (
-            Day.parse(settings.day),
-            Journal(folder),
-            Inbox(folder),
-        )
-        self.branch = Lineage.of(self.journal.events()).branch
-        self.day = 0
+        self.length = Day.parse(settings.day)
+        self.at, self.inbox = Actions(folder, config), Inbox(folder)
         self._begun = 0.0  # where the day began, in its own unit
         self._loaded: dict[str, Any] | None = None
         self._seen = 0  # when the inbox was last changed, in ns
@@ -82,13 +73,13 @@ class PandaCallback(pl.callbacks.Checkpoint):
             loader: Any = trainer.train_dataloader
             values["data.batch_size"] = getattr(loader, "batch_size", None)
         spent = self._clock(trainer) - self._begun
-        where = {"branch": self.branch, "day": self.day, "spent": spent}
+        where = {"branch": self.at.branch, "day": self.at.day, "spent": spent}
         checkpoint[STATE] = {**where, "values": values}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         spent = 0.0
         if self._loaded is not None:
-            self.day, spent = self._loaded["day"], self._loaded["spent"]
+            self.at.day, spent = self._loaded["day"], self._loaded["spent"]
             old, now = self._loaded["values"], self._values()
             # The checkpoint's optimizer has the values of its day; ours are those in force.
             apply_values(trainer, self.config, {k: v for k, v in now.items() if old.get(k) != v})
@@ -98,12 +89,12 @@ class PandaCallback(pl.callbacks.Checkpoint):
         self._begun = now_on - spent
         if self._loaded is not None and trainer.is_global_zero:
             # The checkpoint of a day is written before its line in the journal.
-            events = self.journal.events()
+            events = self.at.journal.events()
             ended = {(e.branch, e.day) for e in events if e.kind == DAY}
-            own = self._loaded["branch"] == self.branch and self.day > events[0].day
-            if own and (self.branch, self.day) not in ended:
+            own = self._loaded["branch"] == self.at.branch and self.at.day > events[0].day
+            if own and (self.at.branch, self.at.day) not in ended:
                 self._write_day(trainer)
-            self._write(trainer, RESUME)
+            self.at.write(trainer, RESUME)
 
     def _values(self) -> dict[str, Any]:
         """Of everything that can be changed, as plain values."""
@@ -148,12 +139,12 @@ class PandaCallback(pl.callbacks.Checkpoint):
             return
         if "back" in what:
             self._answer(trainer, request, step=trainer.global_step)
-            self._go_back(
+            self.at.go_back(
                 trainer, what["back"], what.get("changes", {}), what.get("why", ""), "user"
             )
         changes = {key: new for key, (_, new) in what["set"].items()}
         try:
-            self._change(trainer, changes, what.get("why", ""), "user")
+            self.at.change(trainer, changes, what.get("why", ""), "user")
         except (UserError, OSError) as error:
             self._answer(trainer, request, error=str(error))
             return
@@ -161,35 +152,6 @@ class PandaCallback(pl.callbacks.Checkpoint):
             trainer, request, step=trainer.global_step, epoch=trainer.current_epoch,
             lr=current_lr(trainer),
         )  # fmt: skip
-
-    def _change(self, trainer: pl.Trainer, changes: Mapping[str, Any], why: str, by: str) -> None:
-        """Put values in force and write them down; neither if one of the two fails."""
-        old = {key: OmegaConf.select(self.config, key) for key in changes}
-        try:
-            apply_values(trainer, self.config, changes)
-            told = {key: [old[key], new] for key, new in changes.items()}
-            self._write(trainer, SET, changes=told, why=why, by=by)
-        except (UserError, OSError):
-            apply_values(trainer, self.config, {k: v for k, v in old.items() if v is not None})
-            raise
-        self._log_lr(trainer, trainer.global_step)
-
-    def _log_lr(self, trainer: pl.Trainer, step: int) -> None:
-        """By the loggers themselves: `self.log` would round it to single precision."""
-        for logger in trainer.loggers:
-            logger.log_metrics({"lr": current_lr(trainer)}, step=step)
-
-    def _go_back(
-        self, trainer: pl.Trainer, to: int, changes: Mapping[str, Any], why: str, by: str
-    ) -> None:
-        """Write down where to go on, and leave."""
-        if trainer.is_global_zero:
-            old = {key: OmegaConf.select(self.config, key) for key in changes}
-            told = {key: [old[key], new] for key, new in changes.items()}
-            events = self.journal.events()
-            self.journal.write(back_event(events, to, trainer.global_step, told, why, by))
-        trainer.strategy.barrier()
-        raise Rollback
 
     def _answer(self, trainer: pl.Trainer, request: Request, **said: Any) -> None:
         if trainer.is_global_zero:
@@ -213,7 +175,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
             self._end_day(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._log_lr(trainer, trainer.global_step - 1)
+        self.at.log_lr(trainer, trainer.global_step - 1)
         renew_loader(trainer)
         value = float(trainer.callback_metrics.get(self.best.metric, math.nan))
         if self.best.diverged or math.isinf(value):
@@ -236,23 +198,19 @@ class PandaCallback(pl.callbacks.Checkpoint):
         return over
 
     def _end_day(self, trainer: pl.Trainer) -> None:
-        self.day += 1
+        self.at.day += 1
         self._begun = self._clock(trainer)  # of the new day, which has spent nothing yet
-        trainer.save_checkpoint(day_checkpoint(self.folder, self.branch, self.day))
+        trainer.save_checkpoint(day_checkpoint(self.folder, self.at.branch, self.at.day))
         if trainer.is_global_zero:
             self._write_day(trainer)
         self._keep(trainer, diverged=False)
 
     def _write_day(self, trainer: pl.Trainer) -> None:
-        lineage = Lineage.of(self.journal.events())
+        lineage = Lineage.of(self.at.journal.events())
         before = next((e.facts.get("value") for e in reversed(lineage.days())), None)
-        since = [e for e in lineage.events if e.branch == self.branch and e.day == self.day - 1]
-        after = [
-            f"{k} {shown(v[1])}"
-            for e in since
-            if e.kind in (SET, BACK)
-            for k, v in e.changes.items()
-        ]
+        today = (self.at.branch, self.at.day - 1)
+        nudges = [e for e in lineage.events if e.kind in (SET, BACK) and (e.branch, e.day) == today]
+        after = [f"{key} {shown(new)}" for e in nudges for key, (_, new) in e.changes.items()]
         logged = trainer.callback_metrics.get(self.best.metric)
         value = self.best.last if logged is None else float(logged)
         facts = {
@@ -262,7 +220,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
             "after": ", ".join(after),
             "lr": current_lr(trainer),
         }
-        self._write(trainer, DAY, facts=facts)
+        self.at.write(trainer, DAY, facts=facts)
 
     # -- the keeper
 
@@ -276,7 +234,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
             return
         action = None
         if trainer.is_global_zero:
-            events = self.journal.events()
+            events = self.at.journal.events()
             days = Lineage.of(events).days()
             mode = "min" if self.best.sign == 1 else "max"
             action = decide(self.settings.rules, events, days, mode, diverged)
@@ -289,15 +247,8 @@ class PandaCallback(pl.callbacks.Checkpoint):
         changes = {} if action.lr is None else {"optimizer.lr": float(f"{lr * action.lr:.12g}")}
         if action.stop:
             trainer.should_stop = True
-            self._write(trainer, NOTE, why=f"stops: {action.why}", by="keeper")
+            self.at.write(trainer, NOTE, why=f"stops: {action.why}", by="keeper")
         elif action.back_to is not None:
-            self._go_back(trainer, action.back_to, changes, action.why, "keeper")
+            self.at.go_back(trainer, action.back_to, changes, action.why, "keeper")
         else:
-            self._change(trainer, changes, action.why, "keeper")
-
-    def _write(self, trainer: pl.Trainer, kind: str, **more: Any) -> None:
-        if trainer.is_global_zero:
-            place = (self.branch, self.day, trainer.global_step)
-            written = event(kind, *place, epoch=trainer.current_epoch, **more)
-            self.journal.write(written)
-            console.print(sentence(written))
+            self.at.change(trainer, changes, action.why, "keeper")

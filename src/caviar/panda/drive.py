@@ -21,8 +21,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from caviar.errors import UserError
 from caviar.overrides import override_key, restore_one_minus
+from caviar.panda.actions import Rollback
 from caviar.panda.begin import CONFIG
-from caviar.panda.callback import STATE, PandaCallback, Rollback
+from caviar.panda.callback import STATE, PandaCallback
 from caviar.panda.inbox import running
 from caviar.panda.journal import DIVERGED, FINISH, NOTE, START, STOP, Event, Journal, event
 from caviar.panda.lineage import LAST, Lineage, checkpoint_of, origin_checkpoint
@@ -69,7 +70,7 @@ def drive(config: DictConfig, folder: Path) -> float | None:
 
         def extend(best: BestMetric) -> tuple[list[pl.Callback], list[Any]]:
             callback = PandaCallback(folder, config, settings, best)
-            return [callback], [RecordLogger(folder, callback.branch)]
+            return [callback], [RecordLogger(folder, callback.at.branch)]
 
         try:
             result = train(config, folder, resume=resume, extend=extend)
