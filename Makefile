@@ -12,7 +12,7 @@ ARGS ?=
 N ?=
 NAMED = $(if $(STUDY),search.study=$(STUDY)) $(if $(STAGE),search.stage=$(STAGE))
 
-.PHONY: help setup train stage search refine confirm status worker sweep agent sync panda bench test test-fast lint format clean
+.PHONY: help setup train stage search refine confirm status worker sweep agent sync panda importance bench test test-fast lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -46,6 +46,9 @@ confirm: $(READY)  ## run the best settings again with fresh seeds, then open th
 
 status: $(READY)  ## how far a study is
 	@$(BIN)/caviar status $(NAMED) $(ARGS)
+
+importance: $(READY)  ## how much each hyperparameter matters, beside the lecture's tiers
+	@$(BIN)/caviar importance $(NAMED) $(ARGS)
 
 worker: $(READY)  ## take trials of a study that another machine drives
 	@$(BIN)/caviar worker $(NAMED) $(ARGS)

@@ -64,7 +64,8 @@ def study(runs: Path) -> Ledger:
 
 
 @pytest.mark.parametrize(
-    "verb", ["search", "refine", "confirm", "status", "worker", "sweep", "agent", "sync"]
+    "verb",
+    ["search", "refine", "confirm", "status", "worker", "importance", "sweep", "agent", "sync"],
 )
 def test_every_verb_explains_itself_with_an_example(
     caviar: Caviar, capsys: pytest.CaptureFixture[str], verb: str
@@ -131,6 +132,18 @@ def test_a_study_that_is_not_there(
 ) -> None:
     assert caviar(verb, "search.study=nowhere") == 2
     assert "there is no study nowhere" in capsys.readouterr().err
+
+
+def test_importance_is_a_table_with_tiers(
+    caviar: Caviar, study: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert caviar("importance", "search.study=s") == 0
+    printed = capsys.readouterr().out
+    assert "s: importance, from 20 trials of all stages" in printed
+    rows = [line.split() for line in printed.splitlines()]
+    keys = [row[0] for row in rows if row and row[0].startswith(("optimizer.", "model."))]
+    assert keys[0] == "optimizer.lr"  # the formula's strongest
+    assert "█" in printed
 
 
 def test_status_of_one_study_and_of_all(
