@@ -33,7 +33,13 @@ class Hungry(MLP):
 
 
 class ByWidth(MLP):
-    """Raises at 96 units, and is slow at 100, so that one sweep holds every kind of run."""
+    """Raises at 96 units while it trains, at 99 as it is built, and is slow at 100, so that one
+    sweep holds every kind of run."""
+
+    def __init__(self, **settings: Any) -> None:
+        if settings["width"] == 99:
+            raise ValueError("99 cannot be built")
+        super().__init__(**settings)
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         if self.net[0].out_features == 96:

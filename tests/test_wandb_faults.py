@@ -33,14 +33,14 @@ def test_whatever_becomes_of_a_run_is_counted_and_shown(
     start: Start, service: Service, runs: Path
 ) -> None:
     """One that diverges, one that raises, one that SIGTERM ends, one that SIGKILL ends."""
-    slow = ["model._target_=slow_models.ByWidth", "trainer.max_epochs=12", "search.num_trials=5"]
+    slow = ["model._target_=slow_models.ByWidth", "trainer.max_epochs=12", "search.num_trials=6"]
     path = registered(
         start,
         *slow,
         "~space.data",
         "~space.scheduler",
         "~space.model",
-        "+space.model.width=${choice:32,64,96,100}",
+        "+space.model.width=${choice:32,64,96,99,100}",
     )
     plain = {"optimizer.lr": 0.01, "model.width": 32}
     service.sweep(path).scripted = [
@@ -48,6 +48,7 @@ def test_whatever_becomes_of_a_run_is_counted_and_shown(
         plain | {"model.width": 96},
         plain | {"model.width": 100},
         plain | {"model.width": 100},
+        plain | {"model.width": 99},
         plain,
     ]
     process = agents(start, "-n", "1")
@@ -60,7 +61,7 @@ def test_whatever_becomes_of_a_run_is_counted_and_shown(
         os.kill(child_of(process, "train.py", "model.width=100"), number)
         awaited(lambda i=index: len(service.sweep(path).runs) > i + 1)  # type: ignore[misc]
     printed = done(process)
-    diverged, raised, terminated, killed, complete = service.runs_of(path)
+    diverged, raised, terminated, killed, unbuilt, complete = service.runs_of(path)
     assert (diverged.state, diverged.exit_code, diverged.summary[MARKER]) == (
         "finished",
         0,
@@ -73,16 +74,19 @@ def test_whatever_becomes_of_a_run_is_counted_and_shown(
     )
     assert (terminated.state, told(terminated)["error"]) == ("failed", "killed by SIGTERM")
     assert MARKER not in killed.summary
+    assert unbuilt.state == "failed"
+    assert "99 cannot be built" in str(told(unbuilt)["error"])
     assert (complete.state, complete.summary[MARKER]) == ("finished", "complete")
     assert [t.status for t in trials(runs)] == [
         "diverged",
         "exception",
         "killed",
         "killed",
+        "exception",
         "complete",
     ]
     printed = done(start("caviar", "status", "search.study=s"))
-    assert "1 complete, 1 diverged, 1 exception, 2 killed" in printed
+    assert "1 complete, 1 diverged, 2 exception, 2 killed" in printed
     assert "trial 1: exception: ValueError: too wide for me" in printed
     assert "trial 2: killed: killed by SIGTERM" in printed
     assert "trial 3: killed: W&B calls it crashed" in printed
@@ -173,9 +177,11 @@ def test_a_sweep_may_set_only_what_the_space_declares(
     edited(service, path, parameters={"model._target_": {"value": "os.system"}})
     printed = done(process, 1)
     assert "gave up after 3 failed runs in a row" in printed
-    log = (runs / "s/01_coarse/agent-0.log").read_text()
+    (path_of_log,) = (runs / "s/01_coarse").glob("agent-*.log")
+    log = path_of_log.read_text()
     assert f"sweep {path.rpartition('/')[2]} sets model._target_, which the file" in log
     assert "caviar.errors" not in log  # one clear message; the client has tracebacks of its own
     refused = [run for run in service.runs_of(path) if "model._target_" in run.config]
     assert len(refused) == 3
     assert not any((runs / "s/01_coarse" / run.name).exists() for run in refused)
+    assert all("sets model._target_" in str(told(run)["error"]) for run in refused)

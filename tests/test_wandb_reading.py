@@ -23,6 +23,7 @@ from caviar.ledger.registered import (
 )
 from caviar.ledger.trials import Trial
 from caviar.ledger.wandb_runs import WandbRun, trials_of
+from caviar.overrides import point_overrides
 from caviar.result import MARKER, RESULT
 from caviar.space import Axis, Choice, Integer, Log, LogInteger, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
@@ -124,6 +125,38 @@ def test_a_value_without_its_setting_teaches_nothing() -> None:
     assert found.result.error == "its config lacks optimizer.lr"  # type: ignore[union-attr]
 
 
+def test_a_choice_is_the_declared_value_again() -> None:
+    """JSON writes 1.0 as 1, and a choice tells them apart."""
+    space = Space((Axis("trainer.gradient_clip_val", Choice((None, 0.5, 1.0))),))
+    sweep = SweepFile("s", "01", space, 9, "val/loss", "min")
+    for written, meant in ((1, 1.0), (0.5, 0.5), (None, None)):
+        config = {"trainer.gradient_clip_val": written}
+        (found,) = trials_of("01", sweep, [WandbRun("a", "a", "running", "", config, {})])
+        assert found.point == {"trainer.gradient_clip_val": meant}
+        assert isinstance(found.point["trainer.gradient_clip_val"], type(meant))
+    (lost,) = trials_of("01", sweep, [WandbRun("a", "a", "running", "", {"x": True}, {})])
+    assert lost.point == {}
+
+
+def test_a_run_that_was_never_heard_of_does_not_run_for_ever() -> None:
+    given_out = run(state="pending")
+    (alive,) = trials_of("01_coarse", SWEEP, [given_out])
+    (dead,) = trials_of("01_coarse", SWEEP, [given_out], over=True)
+    assert (alive.status, dead.status) == ("running", "killed")
+
+
+@pytest.mark.usefixtures("hydra_state")
+def test_the_point_is_written_as_hydra_reads_it(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    axes = (Axis("model.a", Choice((None, 0.5))), Axis("model.b", Choice(("10", "true", "a,b"))))
+    sweep = SweepFile("s", "01", Space(axes), 9, "val/loss", "min")
+    write_registered(runs / "s", registered(sweep=sweep.text()))
+    given = agent_run(monkeypatch, tmp_path, **{"model.a": None, "model.b": "10"})
+    assert given == ["model.a=None", "model.b=10"]  # as the agent writes them
+    assert complete_overrides(given)[:2] == ["model.a=null", "model.b='10'"]
+
+
 def test_runs_are_numbered_by_age() -> None:
     ages = {"b": "2026-01-02", "a": "2026-01-03", "c": "2026-01-01"}
     runs = [WandbRun(n, n, "running", day, POINT, {}) for n, day in ages.items()]
@@ -174,7 +207,8 @@ def test_a_run_is_completed_with_what_a_trial_has(
     write_registered(runs / "s", registered())
     point = agent_run(monkeypatch, tmp_path, **POINT)
     completed = complete_overrides(["trainer.max_epochs=2", *point])
-    assert completed[:5] == ["trainer.max_epochs=2", *point]
+    assert completed[0] == "trainer.max_epochs=2"
+    assert sorted(completed[1:5]) == sorted(point_overrides(POINT))
     assert completed[5] == "logger=wandb"
     assert f"hydra.run.dir='{runs}/s/01_coarse/1x2y'" in completed
     seeds = [o for o in completed if o.startswith("seed=")]

@@ -133,6 +133,35 @@ def test_a_study_is_either_here_or_there(start: Start, service: Service, runs: P
     assert "study local has trials of its own in 01_coarse" in printed
 
 
+def test_another_sweep_does_not_take_a_stages_place_unasked(
+    start: Start, service: Service, runs: Path, tmp_path: Path
+) -> None:
+    first = registered(start, "search.num_trials=2", *SHORT)
+    again = done(start("caviar", "sweep", "search.study=s"))
+    assert f"01_coarse of study s is sweep {first} already" in again
+    # The same file in another spelling, registered by W&B's own command.
+    text = (runs / "s/01_coarse.yaml").read_text()
+    assert "max: 1.0" in text
+    other_spelling = text.replace("max: 1.0", "max: 1").replace("min: 16", "min: 16.0")
+    (tmp_path / "same.yaml").write_text(other_spelling)
+    printed = done(start("-m", "wandb", "sweep", "--project", "p", str(tmp_path / "same.yaml")))
+    second = printed.rpartition("wandb agent ")[2].split()[0]
+    adopt = ["search.study=s", f"search.sweep={runs / 's/01_coarse.yaml'}", "--id", second]
+    assert "whose runs it would forget" in done(start("caviar", "sweep", *adopt), 2)
+    done(start("caviar", "sweep", *adopt, "--force"))
+    # A file that was edited is not lost unasked.
+    (runs / "new").mkdir()
+    edited = text.replace("study s", "study new").replace("name: s ", "name: new ")
+    (runs / "new/01_coarse.yaml").write_text(edited.replace("run_cap: 2", "run_cap: 3"))
+    fresh = start("caviar", "sweep", "search.study=new", "search.num_trials=2", *SHORT)
+    assert "says other than what is asked" in done(fresh, 2)
+    assert len(service.state.sweeps) == 2
+    other = ["search.study=s", "search.stage=01_coarse", "search.num_trials=2", *SHORT]
+    refused = start("caviar", "sweep", *other, "model.width=99", "~space.model.width", "--force")
+    assert "sweep me/digits/" in done(refused)
+    assert len(service.state.sweeps) == 3
+
+
 def test_what_is_registered_is_not_registered_twice(
     start: Start, service: Service, runs: Path
 ) -> None:

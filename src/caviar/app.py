@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from hydra import main as hydra_main
@@ -21,18 +22,21 @@ from caviar.messages import SLIPS, clear_errors
 from caviar.overrides import rewrite_one_minus
 from caviar.signals import tidy_sigterm
 from caviar.sweeps.child import SWEEP, complete_overrides, started_by_agent
+from caviar.wandb_run import told_to_wandb
 
 _slips: list[Exception] = []
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run as `train.py ARGUMENTS`; the process's own by default."""
-    with clear_errors(), tidy_sigterm():
+    by_agent = started_by_agent()
+    telling = told_to_wandb() if by_agent else nullcontext()
+    with clear_errors(), telling, tidy_sigterm():
         resolvers.register()  # launchers hand them on to their workers, with Hydra's state
         root = project.root()
         os.environ["CAVIAR_ROOT"] = str(root)
         given = sys.argv[1:] if arguments is None else arguments
-        if started_by_agent():
+        if by_agent:
             given = complete_overrides(given)
         # Lightning starts the other ranks of a distributed run from sys.argv.
         sys.argv = [str(root / "train.py"), *rewrite_one_minus(given)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from caviar.errors import RankDied
-from caviar.result import EXCEPTION, KILLED, OUT_OF_MEMORY
+import signal
+
+from caviar.errors import RankDied, Terminated
+from caviar.result import EXCEPTION, KILLED, OUT_OF_MEMORY, Result
 
 
 def is_interrupt(error: BaseException) -> bool:
@@ -15,6 +17,14 @@ def is_interrupt(error: BaseException) -> bool:
     origin = trace.tb_frame.f_globals.get("__name__", "") if trace else ""
     by_cluster = isinstance(error, SystemExit) and origin.partition(".")[0] in ("submitit", "ray")
     return by_cluster or type(error).__name__ == "SIGTERMException"
+
+
+def failure(error: BaseException, seed: int | None) -> Result:
+    """The result of a run that an exception or a signal ended."""
+    if isinstance(error, KeyboardInterrupt):
+        number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+        return Result(KILLED, seed=seed, error=f"killed by {number.name}")
+    return Result(fault_of(error), seed=seed, error=one_line(error))
 
 
 def fault_of(error: BaseException) -> str:

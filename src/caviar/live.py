@@ -89,7 +89,7 @@ def stage_screen(stage: str, trials: Sequence[Trial], metric: str, mode: str) ->
     done = sum(t.finished for t in trials)
     head = Table.grid(padding=(0, 1))
     bar = ProgressBar(total=max(1, len(trials)), completed=done, width=24)
-    head.add_row(f"[bold]{stage}[/bold]", bar, f"{done}/{len(trials)}", time_left(trials))
+    head.add_row(Text(stage, "bold"), bar, f"{done}/{len(trials)}", time_left(trials))
     lines: list[RenderableType] = [head, _folded(f"  {counts(trials)}")]
     if best := best_trials(trials, mode, 1):
         lines.append(_folded(f"  best {describe(best[0], metric)}"))

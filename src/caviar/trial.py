@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from caviar.errors import TryAgain, UserError
-from caviar.faults import fault_of, is_interrupt, one_line
+from caviar.faults import failure, is_interrupt, one_line
 from caviar.ledger import Ledger, Trial
 from caviar.pool.worker import RETRIES, SLOT
 from caviar.pruning import make_pruner
@@ -167,6 +167,6 @@ def _outcome(
             (output / name).write_text(said, encoding="utf-8")
             raise
         (output / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        result = Result(fault_of(error), seed=config.seed, error=one_line(error))
+        result = failure(error, config.seed)
         result.write(output)
         return result, error

@@ -16,7 +16,8 @@ from caviar.overrides import command_line, point_overrides
 from caviar.result import COMPLETE, DIVERGED, FAULTS, PRUNED, Result
 from caviar.space import OneMinusLog
 
-console = Console(highlight=False, soft_wrap=True)
+# No markup: names, errors and reasons are other people's, and may well have [brackets].
+console = Console(highlight=False, soft_wrap=True, markup=False)
 if not console.is_terminal:  # in a file or a pipe nothing should be cut to a screen's width
     console.width = 160
 NUMBERS = ("", "", " two", " three", " four", " five")

@@ -31,11 +31,17 @@ def sweep(
     force: Force = False,
 ) -> None:
     """Register a stage as a W&B sweep: the next one of the study, or search.sweep=FILE."""
-    from caviar.sweeps.register import adopt, register
+    from caviar.sweeps.register import adopt, register, waits_for_refine
     from caviar.sweeps.stage import asked_sweep
     from caviar.view import console, shown_path, stage_command
 
     study = study_of(overrides, ledger_needed=False)
+    if output is None and sweep_id is None and (last := waits_for_refine(study)) is not None:
+        console.print(
+            f"{last.stage} of study {study.name} is sweep {last.path} already\n"
+            f"next: caviar agent search.study={study.name}, then caviar refine"
+        )
+        return
     config, asked = asked_sweep(study, overrides or [])
     if output is not None:
         write_file(output, asked.text(), force)
@@ -47,7 +53,7 @@ def sweep(
         print(asked.text(), end="")
         return
     if sweep_id is not None:
-        registered, new = adopt(study, asked, sweep_id), True
+        registered, new = adopt(study, asked, sweep_id, force), True
     else:
         entity = entity or os.environ.get("WANDB_ENTITY")
         project = project or os.environ.get("WANDB_PROJECT") or str(config.name)

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from caviar.errors import UserError
+from caviar.errors import SearchFailed, UserError
 from caviar.ledger.ledger import Ledger
 from caviar.ledger.registered import Registered, read_registered
 from caviar.ledger.storages import HEARTBEAT, JOURNAL, open_storage
 from caviar.ledger.trials import WAITING, Planned, Trial
 from caviar.ledger.wandb_runs import trials_of
 
+SILENT = " when W&B last answered"
 FRESH = 10.0  # seconds for which what was read is shown again: the service counts requests
 
 
@@ -69,7 +70,7 @@ class SweepLedger(Ledger):
         return f"W&B sweep {known[stage].path}, {self._sweep(known[stage])[1]}"
 
     def look_again(self) -> None:
-        self._read.clear()
+        self._read = {name: (-FRESH, *read[1:]) for name, read in self._read.items()}
 
     @property
     def continued_by(self) -> str:
@@ -82,8 +83,16 @@ class SweepLedger(Ledger):
         before = self._read.get(registered.id)
         if before is not None and time.monotonic() - before[0] < FRESH:
             return before
-        server, sweep = fetch_sweep(registered.path), registered.sweep
-        trials = trials_of(registered.stage, sweep, fetch_runs(registered.path))
+        sweep = registered.sweep
+        try:
+            server, runs = fetch_sweep(registered.path), fetch_runs(registered.path)
+        except SearchFailed:
+            if before is None:
+                raise
+            state = before[1].removesuffix(SILENT) + SILENT
+            self._read[registered.id] = (time.monotonic(), state, before[2])
+            return self._read[registered.id]
+        trials = trials_of(registered.stage, sweep, runs, server.over)
         if not server.over:
             to_come = range(len(trials), sweep.num_trials)
             trials += [Trial(registered.stage, n, WAITING, Planned({}, 0)) for n in to_come]

@@ -11,7 +11,7 @@ from typing import Any
 
 from caviar.ledger.trials import RUNNING, Planned, Trial
 from caviar.result import COMPLETE, DIVERGED, EXCEPTION, KILLED, MARKER, RESULT, Result
-from caviar.space import Choice, Integer, Space
+from caviar.space import Choice, Integer, Linear, Space
 from caviar.space.sweep_file import SweepFile
 
 ALIVE = ("running", "pending", "preempting", "preempted")
@@ -33,15 +33,26 @@ class WandbRun:
     summary: Mapping[str, Any]
 
 
-def trials_of(stage: str, sweep: SweepFile, runs: Sequence[WandbRun]) -> list[Trial]:
-    """A trial for each run, numbered by their age."""
+def trials_of(
+    stage: str, sweep: SweepFile, runs: Sequence[WandbRun], over: bool = False
+) -> list[Trial]:
+    """A trial for each run, numbered by their age.
+
+    Arguments:
+        stage: of the study.
+        sweep: as it was registered.
+        runs: all of the sweep's.
+        over: whether the sweep starts no more; a run that has not begun by then never will.
+    """
     ordered = sorted(runs, key=lambda run: (run.created, run.name))
-    return [_trial(stage, number, sweep, run) for number, run in enumerate(ordered)]
+    return [_trial(stage, number, sweep, run, over) for number, run in enumerate(ordered)]
 
 
-def _trial(stage: str, number: int, sweep: SweepFile, run: WandbRun) -> Trial:
+def _trial(stage: str, number: int, sweep: SweepFile, run: WandbRun, over: bool) -> Trial:
     marked = _marked(run)
     result = _result(sweep, run, marked)
+    if result is None and over and run.state == "pending":
+        result = Result(KILLED, error="it was given out, and never heard of")
     point, missing = _point(sweep.space, run.config)
     if missing and result is not None and not result.failed:
         # A value without its setting teaches nothing, and must not be mistaken for one.
@@ -100,11 +111,19 @@ def _point(space: Space, config: Mapping[str, Any]) -> tuple[dict[str, Any], lis
     point: dict[str, Any] = {}
     for axis in space:
         value = config.get(axis.name)
-        if isinstance(axis.scale, Integer) and number(value) is not None:
-            value = _whole(value)
-        if value is not None or (isinstance(axis.scale, Choice) and axis.name in config):
-            point[axis.name] = value
+        if isinstance(axis.scale, Choice) and axis.name in config:
+            # JSON writes 1.0 as 1: the declared value is meant.
+            alike = [v for v in axis.scale.values if same(v, value)]
+            point |= {axis.name: alike[0]} if alike else {}
+        elif isinstance(axis.scale, Linear) and number(value) is not None:
+            point[axis.name] = _whole(value) if isinstance(axis.scale, Integer) else value
     return point, [axis.name for axis in space if axis.name not in point]
+
+
+def same(declared: Any, value: Any) -> bool:
+    """Whether a value of JSON's is a declared one; 1 is 1.0, but neither is True."""
+    booleans = isinstance(declared, bool) == isinstance(value, bool)
+    return bool(booleans and declared == value)
 
 
 def _curve(sweep: SweepFile, run: WandbRun, marked: Mapping[str, Any]) -> dict[int, float]:

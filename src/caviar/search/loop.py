@@ -136,7 +136,7 @@ def print_verdict(verdict: Verdict, study: Study) -> None:
     console.print(
         f"mean ± s.e. over fresh seeds; {verdict.noise_text}; {verdict.trials} trainings in all"
     )
-    console.print(f"[bold]{verdict.sentence()}[/bold]")
+    console.print(verdict.sentence(), style="bold")
 
 
 def _finish(study: Study) -> None:

@@ -27,7 +27,7 @@ from caviar.view import (
 
 def print_status(ledger: Ledger, folder: Path) -> None:
     """A line for each finished stage, the screen of the one that runs, and what is next."""
-    console.print(f"[bold]{ledger.study}[/bold] in {shown_path(folder)}")
+    console.print(f"{ledger.study} in {shown_path(folder)}", style="bold")
     console.print(study_screen(ledger))
     unfinished = [t for s in ledger.stages() for t in ledger.trials(s) if not t.finished]
     if (folder / VERDICT).exists():

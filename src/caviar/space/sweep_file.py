@@ -94,9 +94,16 @@ class SweepFile:
             partial.write_text(self.text(), encoding="utf-8")
 
     def same_trials(self, other: SweepFile) -> bool:
-        """Whether both describe the same trials, were it more or fewer of them."""
+        """Whether both describe the same trials, were it more or fewer of them, in any order of
+        axes and overrides."""
         one, two = (
-            replace(s, num_trials=0, overrides=tuple(sorted(s.overrides))) for s in (self, other)
+            replace(
+                s,
+                num_trials=0,
+                overrides=tuple(sorted(s.overrides)),
+                space=Space(tuple(sorted(s.space, key=lambda axis: axis.name))),
+            )
+            for s in (self, other)
         )
         return one == two
 

@@ -11,6 +11,7 @@ import ctypes
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -67,7 +68,7 @@ def run_agents(study: Study, registered: Registered, count: int | None) -> None:
             stack.callback(agent.end)
         console.print(
             f"{plural(len(agents), 'agent')} for sweep {registered.path}; what they print: "
-            f"{shown_path(agents[0].log.with_name('agent-*.log'))}"
+            f"{shown_path(agents[0].log.with_name(f'agent-*-{os.getpid()}-*.log'))}"
         )
         total = max(len(trials), sweep.num_trials)
         with StageView(study.ledger, registered.stage, total, sweep.metric, sweep.mode):
@@ -85,8 +86,11 @@ class Agent:
     """One `wandb agent` in a slot of the machine."""
 
     def __init__(self, folder: Path, registered: Registered, slot: Slot) -> None:
-        self.log = folder / registered.stage / f"agent-{slot.number}.log"
+        # Of this command alone, also where several machines share the folder.
+        name = f"agent-{socket.gethostname()}-{os.getpid()}-{slot.number}.log"
+        self.log = folder / registered.stage / name
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._registered = registered
         self._command = agent_command(registered.path)
         self._environment = agent_environment(os.environ, folder, slot)
         self._restarts = 0
@@ -114,8 +118,11 @@ class Agent:
         if code >= 0 or self._restarts == RESTARTS:
             return False
         if not session_members(self.process.pid):  # its run has ended, in its own time
-            self._restarts += 1
-            self.process = self._start()
+            with suppress(SearchFailed):  # the service is away; at the next look
+                # A fresh agent reads the command from the server again.
+                refuse_changed_sweep(self._registered, fetch_sweep(self._registered.path).document)
+                self._restarts += 1
+                self.process = self._start()
         return True
 
     def signal(self, number: signal.Signals) -> None:

@@ -18,7 +18,8 @@ import yaml
 from caviar import project
 from caviar.errors import UserError
 from caviar.ledger.registered import Registered, find_registered
-from caviar.overrides import override_key, override_value
+from caviar.ledger.wandb_runs import same
+from caviar.overrides import override_key, override_value, point_overrides
 from caviar.space import Choice, Space
 from caviar.space.sampling import trial_seed
 
@@ -54,7 +55,9 @@ def complete_overrides(arguments: Sequence[str]) -> list[str]:
         "search.study": override_value(study),
         "hydra.run.dir": override_value(str(folder)),
     }
-    return [*arguments, *(f"{k}={v}" for k, v in added.items() if k not in given)]
+    # The agent writes null as None, and text as it is; the point is written as Hydra reads it.
+    more = [f"{key}={value}" for key, value in added.items() if key not in given]
+    return [*fixed, *point_overrides(point), *more]
 
 
 def read_point(path: Path) -> dict[str, Any]:
@@ -91,10 +94,8 @@ def refuse_undeclared(
             )
         scale = space.axis(name).scale
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if isinstance(scale, Choice) and number:
-            legal = any(v == value for v in scale.values)
-        else:
-            legal = value in scale.values if isinstance(scale, Choice) else number
+        chosen = isinstance(scale, Choice) and any(same(v, value) for v in scale.values)
+        legal = chosen if isinstance(scale, Choice) else number
         if not legal:
             raise UserError(f"{where} sets {name}={value!r}, but {declared} says {scale}")
 

@@ -35,7 +35,8 @@ def refuse_changed_sweep(registered: Registered, document: Mapping[str, Any]) ->
             f"the sweep {registered.path} on the server is not the one that was registered from "
             f"{registered.stage}.yaml, and its agents would run here what it says now:\n{changed}\n"
             "if you do not know who changed it and why, start no agent; else register the stage "
-            "again: caviar sweep --force"
+            f"anew: caviar sweep search.study={registered.sweep.study} "
+            f"search.stage={registered.stage} --force"
         )
     kept = [key for key in ours if key != "name"]  # anybody may call it otherwise
     return difference({k: ours[k] for k in kept}, {k: there.get(k) for k in kept})

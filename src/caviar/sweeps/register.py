@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import yaml
 
@@ -48,31 +49,42 @@ def register(
             f"stage {sweep.stage} is registered as {known.path}, with another content:\n{changed}\n"
             "write --force to register what is asked now as a sweep of its own"
         )
+    refuse_other_file(study, sweep, force)
     facts = stage_facts(study, sweep)
     path = register_sweep(yaml.safe_load(sweep.text()), entity, project)
     return _remember(study, sweep, path, facts), True
 
 
-def adopt(study: Study, sweep: SweepFile, path: str) -> Registered:
+def adopt(study: Study, sweep: SweepFile, path: str, force: bool) -> Registered:
     """Remember a sweep that was made elsewhere, by `wandb sweep` or on another machine.
 
     Arguments:
         study: whose stage it is.
         sweep: the file that it was made from, to compare the server's with.
         path: `entity/project/id`.
+        force: in the place of another sweep, whose runs the study forgets.
 
     Raises:
         UserError: the server has another sweep under this path.
     """
-    may_register(study, sweep)
+    known = may_register(study, sweep)
+    if known is not None and known.path != path and not force:
+        raise UserError(
+            f"stage {sweep.stage} of study {study.name} is {known.path}, whose runs it would "
+            "forget; write --force if that is meant"
+        )
+    refuse_other_file(study, sweep, force)
     if path.count("/") != 2:
         raise UserError(f"--id {path} should be ENTITY/PROJECT/ID, as wandb agent takes it")
     entity, project, sweep_id = path.split("/")
     facts = stage_facts(study, sweep)
     text = str(facts["sweep"])
     found = Registered(sweep.stage, entity, project, sweep_id, digest(text), _now(), facts)
-    more = refuse_changed_sweep(found, fetch_sweep(path).document)
-    if more:
+    document = fetch_sweep(path).document
+    more = refuse_changed_sweep(found, document)
+    # The same file may be spelt otherwise: 1 for 1.0, or with half steps of whole numbers.
+    there = SweepFile.parse(yaml.safe_dump(dict(document)), Path(path))
+    if more and not there.same_trials(sweep):
         raise UserError(
             f"the sweep {path} on the server and {sweep.stage} of study {study.name} differ:\n"
             f"{more}\nname the file that the sweep was made from: search.sweep=FILE"
@@ -98,9 +110,27 @@ def may_register(study: Study, sweep: SweepFile) -> Registered | None:
     return known.get(sweep.stage)
 
 
+def refuse_other_file(study: Study, sweep: SweepFile, force: bool) -> None:
+    """Before anything is registered: the stage's file may have been edited, and is not lost.
+
+    Raises:
+        UserError: it differs from what would be registered.
+    """
+    file = study.sweep_path(sweep.stage)
+    if file.exists() and not force and SweepFile.read(file) != sweep:
+        raise UserError(
+            f"{file} exists, and says other than what is asked; register it as it is with "
+            f"search.sweep={file}, or write --force to replace it"
+        )
+
+
 def _remember(study: Study, sweep: SweepFile, path: str, facts: dict[str, object]) -> Registered:
     file = study.sweep_path(sweep.stage)
-    if not file.exists() or SweepFile.read(file) != sweep:
+    try:
+        written = SweepFile.read(file) == sweep  # its comments say why; they are kept
+    except UserError:
+        written = False
+    if not written:
         sweep.write(file)
     entity, project, sweep_id = path.split("/")
     text = str(facts["sweep"])
@@ -123,6 +153,16 @@ def next_stage(study: Study) -> str:
             f"confirm search.study={study.name}, or name one more stage with search.stage=…"
         )
     return left[0]
+
+
+def waits_for_refine(study: Study) -> Registered | None:
+    """The latest sweep, where no stage is named and the next one's file is not there yet."""
+    known = read_registered(study.folder)
+    if not known or study.settings.stage is not None or study.settings.sweep is not None:
+        return None
+    left = [stage for stage in study.settings.stage_names() if stage not in known]
+    ready = left and study.sweep_path(left[0]).exists()
+    return None if ready or not left else known[next(reversed(known))]
 
 
 def registered_stage(study: Study) -> Registered:

@@ -16,7 +16,13 @@ AT_ONCE = 50  # runs for one call of the client
 def offline_runs(folder: Path) -> list[Path]:
     """The folders of runs below `folder` that were logged offline and not uploaded yet."""
     found = folder.rglob("wandb/offline-run-*/*.wandb")
-    return sorted(log.parent for log in found if not log.with_name(log.name + SYNCED).exists())
+    return sorted(log.parent for log in found if not _is_synced(log))
+
+
+def _is_synced(log: Path) -> bool:
+    """Whether a run was uploaded whole: one that went on afterwards was not."""
+    marker = log.with_name(log.name + SYNCED)
+    return marker.exists() and marker.stat().st_mtime >= log.stat().st_mtime
 
 
 def sync(folder: Path, dry_run: bool) -> None:
@@ -32,7 +38,7 @@ def sync(folder: Path, dry_run: bool) -> None:
     for run in runs if dry_run else ():
         console.print(f"would upload {shown_path(run)}")
     for first in range(0, 0 if dry_run else len(runs), AT_ONCE):
-        command = [sys.executable, "-m", "wandb", "sync"]
+        command = [sys.executable, "-m", "wandb", "sync", "--include-synced"]
         subprocess.run([*command, *map(str, runs[first : first + AT_ONCE])], check=False)
     left = [] if dry_run else [run for run in offline_runs(folder) if run in set(runs)]
     if left:

@@ -15,9 +15,9 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from caviar.errors import Terminated, UserError
-from caviar.faults import fault_of, one_line
-from caviar.result import COMPLETE, DIVERGED, KILLED, PRUNED, Result, test_metric
+from caviar.errors import UserError
+from caviar.faults import failure
+from caviar.result import COMPLETE, DIVERGED, PRUNED, Result, test_metric
 from caviar.rules import check_root
 from caviar.training.build import build
 from caviar.training.callbacks import BestMetric, Report
@@ -27,7 +27,7 @@ from caviar.training.logs import put_back, rows_before
 from caviar.training.modules import Module
 from caviar.training.quiet import quiet
 from caviar.training.ranks import failed_rank
-from caviar.training.wandb_run import finish_wandb
+from caviar.wandb_run import finish_wandb
 
 Extend = Callable[[BestMetric], tuple[list[pl.Callback], list[Any]]]
 
@@ -89,7 +89,7 @@ def train(
         _fit_and_test(config, trainer, best, model, data, checkpoint, result)
     except BaseException as error:
         cause = failed_rank(trainer, output) if isinstance(error, Exception) else None
-        finish_wandb(_failed(cause or error, result.seed), best.curve)
+        finish_wandb(failure(cause or error, result.seed), best.curve)
         if cause is not None:
             raise cause from None
         raise
@@ -124,14 +124,6 @@ def _fit_and_test(
         result.metrics |= {k: float(v) for k, v in trainer.callback_metrics.items()}
     if not config.fit:  # the only value there is: the metric on the test set
         result.best = result.last = result.metrics.get(test_metric(config.metric.name))
-
-
-def _failed(error: BaseException, seed: int | None) -> Result:
-    """The result of a run that an exception or a signal ended."""
-    if isinstance(error, KeyboardInterrupt):
-        number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
-        return Result(KILLED, seed=seed, error=f"killed by {number.name}")
-    return Result(fault_of(error), seed=seed, error=one_line(error))
 
 
 def _seed(seed: int | None) -> int:
