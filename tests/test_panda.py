@@ -189,7 +189,7 @@ def test_whatever_can_be_changed_is(start: Start, runs: Path) -> None:
 
 def test_days_by_the_clock(start: Start, runs: Path) -> None:
     done(panda(start, "start", SLOW, "trainer.max_epochs=12", 'panda.day="0.01 minutes"'))
-    assert 2 <= days(runs) <= 6  # some 2.4 s of training, in days of 0.6 s
+    assert days(runs) >= 2  # some 2.4 s of training, in days of 0.6 s
 
 
 def test_the_keeper_saves_a_run_that_diverges(start: Start, runs: Path) -> None:
@@ -205,6 +205,55 @@ def test_the_keeper_saves_a_run_that_diverges(start: Start, runs: Path) -> None:
     assert events(runs)[-1].kind == FINISH
     assert days(runs, 1) == 4
     assert "(keeper)" in (runs / "p/journal.md").read_text()
+
+
+def test_days_inside_of_epochs_know_a_loss_that_is_no_number(start: Start, runs: Path) -> None:
+    """No such day is a good one; and one without a validation is no plateau."""
+    inside = ["model._target_=slow_models.DivergesLater", "scheduler=none", 'panda.day="5 steps"']
+    printed = done(panda(start, "start", *inside, "trainer.max_epochs=3"))
+    assert "go back: caviar panda back --to day10" in printed  # it goes wrong behind step 50
+    assert (days(runs), events(runs)[-1].kind) == (10, DIVERGED)
+    good = ["search.study=good", 'panda.day="5 steps"', "panda.keeper=true", "trainer.max_epochs=3"]
+    done(start("caviar", "panda", "start", *good))
+    assert not [e for e in events(runs, study="good") if e.by == "keeper"]
+    assert events(runs, study="good")[-1].kind == FINISH
+
+
+def test_the_same_command_goes_on_as_it_is(start: Start, runs: Path) -> None:
+    command = ["optimizer.lr=0.02", "trainer.max_epochs=4", "seed=null"]
+    done(panda(start, "start", *command))
+    seed = json.loads((runs / "p/result.json").read_text())["seed"]
+    best = (runs / "p/checkpoints/branch0/best.ckpt").read_bytes()
+    assert "leaves nothing to train" in done(panda(start, "start", "trainer.max_epochs=2"), 2)
+    done(panda(start, "back", "--to", "day2", "optimizer.lr=0.005"))
+    done(panda(start, "start", *command))
+    assert Lineage.of(events(runs)).values == {"optimizer.lr": 0.005}
+    assert next(e.facts["lr"] for e in events(runs, DAY) if e.branch == 1) < 0.005
+    assert json.loads((runs / "p/result.json").read_text())["seed"] == seed
+    # The branch that was left keeps its best, and the new one has its own.
+    assert (runs / "p/checkpoints/branch0/best.ckpt").read_bytes() == best
+    assert (runs / "p/checkpoints/branch1/best.ckpt").exists()
+    # A config that was cut off is written again.
+    (runs / "p/config.yaml").write_text("")
+    assert "is damaged; caviar panda start writes it again" in done(panda(start, "watch"), 2)
+
+
+def test_a_keeper_that_came_later_stays_and_goes_no_further_back_than_a_fork(
+    start: Start, runs: Path
+) -> None:
+    diverges = ["model._target_=slow_models.DivergesLater", "scheduler=none"]
+    done(panda(start, "start", *diverges, "trainer.max_epochs=1"))
+    copy = ["fork", "copy", "search.study=p", "trainer.max_epochs=3"]
+    done(start("caviar", "panda", *copy))
+    later = ["panda.keeper=true", "trainer.max_epochs=3"]
+    done(panda(start, "start", *later))
+    done(start("caviar", "panda", "back", "search.study=copy", "--to", "day1"))
+    done(start("caviar", "panda", "start", "search.study=copy", "panda.keeper=true"))
+    for study in ("p", "copy"):
+        (back,) = [e for e in events(runs, BACK, study) if e.by == "keeper"]
+        assert (back.day, back.facts["to"]) == (1, 1)
+        assert yaml.safe_load((runs / study / "config.yaml").read_text())["panda"]["keeper"]
+        assert events(runs, study=study)[-1].kind == FINISH
 
 
 def test_every_rank_takes_a_nudge_at_the_same_step(start: Start, runs: Path) -> None:

@@ -34,7 +34,7 @@ from caviar.panda.lineage import Lineage, back_event
 from caviar.panda.plot import plot
 from caviar.panda.record import append_row, keep_until, rows
 from caviar.panda.settings import Day, Rules
-from caviar.space import Axis, Log, OneMinusLog, Space
+from caviar.space import Axis, Choice, Log, OneMinusLog, Space
 
 CONFIG: dict[str, Any] = {
     "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.01, "momentum": 0.9, "nesterov": False},
@@ -43,9 +43,9 @@ CONFIG: dict[str, Any] = {
     "data": {"batch_size": 32, "name": "digits"},
     "trainer": {"max_epochs": 20, "gradient_clip_val": None, "accelerator": "cpu"},
 }
-SPACE = Space(
-    (Axis("optimizer.lr", Log(1e-4, 1.0)), Axis("optimizer.momentum", OneMinusLog(1e-3, 0.1)))
-)
+LR, MOMENTUM = Log(1e-4, 1.0), OneMinusLog(1e-3, 0.1)
+BATCH = Axis("data.batch_size", Choice((16, 32, 64)))
+SPACE = Space((Axis("optimizer.lr", LR), Axis("optimizer.momentum", MOMENTUM), BATCH))
 
 
 # -- what may be set
@@ -106,6 +106,10 @@ def test_a_relative_change_is_one_of_the_value_in_force() -> None:
         (["trainer.accelerator=gpu"], "the trainer is built with it"),
         (["optimizer=adam"], "no number"),
         (["trainer.gradient_clip_val=*2"], "it is None now"),
+        (["data.batch_size=inf"], "finite number"),
+        (["data.batch_size=/0"], "finite number"),
+        (["trainer.max_epochs=nan"], "finite number"),
+        (["data.batch_size=48"], "none of the declared space, choice 16, 32, 64; write --force"),
         (["optimizer.lr=0.1", "optimizer.lr=0.2"], "set twice"),
     ],
 )
@@ -282,6 +286,24 @@ def test_nobody_is_there_to_be_asked(tmp_path: Path) -> None:
         Inbox(tmp_path).ask({}, 5)
 
 
+def test_a_run_that_dies_with_a_request_in_its_hands(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path)
+    said: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(UserError) as refused:
+            inbox.ask({}, 20)
+        said.append(str(refused.value))
+
+    with running(tmp_path):
+        asking = threading.Thread(target=ask)
+        asking.start()
+        while inbox.take() is None:
+            pass
+    asking.join(20)
+    assert said == ["the run took this and ended; see caviar panda log"]
+
+
 def test_a_run_that_does_not_answer_loses_the_request(tmp_path: Path) -> None:
     with running(tmp_path), pytest.raises(UserError, match="has not answered; nothing was changed"):
         Inbox(tmp_path).ask({}, 0.2)
@@ -357,6 +379,12 @@ def test_a_plateau_lowers_the_lr_and_at_last_stops() -> None:
     stop = decided(flat, *[by_keeper(SET, n) for n in (0, 1, 1)])
     assert stop is not None
     assert stop.stop
+
+
+def test_a_day_without_a_validation_says_nothing() -> None:
+    days = [day(1, 0.9), day(2, 0.5)]
+    silent = [event(DAY, 0, n, 0, facts={"value": 0.5, "validated": False}) for n in range(3, 9)]
+    assert decide(Rules(), [*days, *silent], [*days, *silent], "min", False) is None
 
 
 def test_the_keeper_has_a_limit() -> None:

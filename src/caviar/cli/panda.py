@@ -30,12 +30,12 @@ PATIENCE = 120.0  # seconds for the run to answer: one step, and what else it is
 
 
 @panda.command(epilog='Example: caviar panda start search.study=mine panda.day="2 epochs"')
-def start(overrides: Overrides = None) -> None:
+def start(overrides: Overrides = None, force: Force = False) -> None:
     """Begin a run, or go on with one that was stopped; takes changes then."""
     from caviar.app import main as train_py
     from caviar.panda.begin import start_overrides
 
-    train_py(start_overrides(overrides or []))
+    train_py(start_overrides(overrides or [], force))
 
 
 @panda.command("set", epilog='Example: caviar panda set optimizer.lr=*1.5 --why "flat since day 2"')

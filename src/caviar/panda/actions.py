@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
@@ -42,31 +43,52 @@ class Actions:
             self.journal.write(written)
             console.print(sentence(written))
 
-    def change(self, trainer: pl.Trainer, changes: Mapping[str, Any], why: str, by: str) -> None:
-        """Put values in force and write them down; neither if one of the two fails."""
+    def change(
+        self, trainer: pl.Trainer, changes: Mapping[str, Any], why: str, by: str
+    ) -> dict[str, list[Any]]:
+        """Put values in force and write them down; neither, on any rank, if one of the two fails.
+
+        Returns:
+            Config key → [old, new].
+
+        Raises:
+            UserError: this model has no such lever.
+            OSError: the journal's disk is full.
+        """
         old = {key: OmegaConf.select(self.config, key) for key in changes}
+        told = {key: [old[key], new] for key, new in changes.items()}
+        failed: Exception | None = None
         try:
             apply_values(trainer, self.config, changes)
-            told = {key: [old[key], new] for key, new in changes.items()}
             self.write(trainer, SET, changes=told, why=why, by=by)
-        except (UserError, OSError):
-            apply_values(trainer, self.config, old)
-            raise
+        except (UserError, OSError) as error:
+            failed = error
+        failed = trainer.strategy.broadcast(failed)
+        if failed is not None:
+            with suppress(UserError):
+                apply_values(trainer, self.config, old)
+            raise failed
         self.log_lr(trainer, trainer.global_step)
+        return told
 
     def log_lr(self, trainer: pl.Trainer, step: int) -> None:
         """By the loggers themselves: `self.log` would round it to single precision."""
         for logger in trainer.loggers:
             logger.log_metrics({"lr": current_lr(trainer)}, step=step)
 
-    def go_back(
+    def write_back(
         self, trainer: pl.Trainer, to: int, changes: Mapping[str, Any], why: str, by: str
-    ) -> NoReturn:
-        """Write down where to go on, and leave."""
+    ) -> None:
+        """Write down where to go on; `Rollback` is to follow."""
+        failed: Exception | None = None
         if trainer.is_global_zero:
             old = {key: OmegaConf.select(self.config, key) for key in changes}
             told = {key: [old[key], new] for key, new in changes.items()}
-            events = self.journal.events()
-            self.journal.write(back_event(events, to, trainer.global_step, told, why, by))
-        trainer.strategy.barrier()
-        raise Rollback
+            try:
+                events = self.journal.events()
+                self.journal.write(back_event(events, to, trainer.global_step, told, why, by))
+            except (UserError, OSError) as error:
+                failed = error
+        failed = trainer.strategy.broadcast(failed)
+        if failed is not None:
+            raise failed

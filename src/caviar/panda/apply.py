@@ -26,6 +26,7 @@ def apply_values(trainer: pl.Trainer, config: DictConfig, values: Mapping[str, A
     Raises:
         UserError: this model, optimizer or loader does not have it.
     """
+    before = _schedule(config)
     for key, value in values.items():
         node, _, name = key.partition(".")
         if node == "optimizer":
@@ -39,8 +40,14 @@ def apply_values(trainer: pl.Trainer, config: DictConfig, values: Mapping[str, A
         elif key == "trainer.max_epochs":
             _set_max_epochs(trainer, value)
         OmegaConf.update(config, key, value)
-        if node == "scheduler":
-            _rebuild_schedule(trainer, config)
+    # A cosine's length follows trainer.max_epochs.
+    if _schedule(config) != before:
+        _rebuild_schedule(trainer, config)
+
+
+def _schedule(config: DictConfig) -> Any:
+    """The schedule's parameters, resolved."""
+    return OmegaConf.to_container(config.scheduler, resolve=True) if config.scheduler else None
 
 
 def current_lr(trainer: pl.Trainer) -> float:

@@ -13,7 +13,7 @@ from caviar.errors import UserError
 from caviar.ledger import JOURNAL, RECORD
 from caviar.overrides import joined, override_key, override_value
 from caviar.panda.inbox import is_running
-from caviar.panda.journal import EVENTS, SET, Journal, event
+from caviar.panda.journal import EVENTS, NOTE, SET, Event, Journal, event
 from caviar.panda.levers import Change, read_changes, settable
 from caviar.panda.lineage import Lineage
 from caviar.space import Space
@@ -48,7 +48,7 @@ def find_folder(overrides: Sequence[str]) -> tuple[Path, list[str]]:
     return found[0], rest
 
 
-def start_overrides(overrides: Sequence[str]) -> list[str]:
+def start_overrides(overrides: Sequence[str], force: bool = False) -> list[str]:
     """What `train.py` is given: to begin a run, or to go on with the values in force.
 
     Raises:
@@ -64,7 +64,7 @@ def start_overrides(overrides: Sequence[str]) -> list[str]:
     journal = Journal(folder)
     given = [o for o in overrides if override_key(o) != STUDY]
     if journal.exists():
-        given = _going_on(journal, given)
+        given = _going_on(journal, given, force)
     typed = {override_key(o) for o in given}
     own = ["panda.run=true", f"{STUDY}={override_value(name)}"]
     own += [] if "logger" in typed else ["logger=none"]  # metrics.jsonl has it all
@@ -74,7 +74,12 @@ def start_overrides(overrides: Sequence[str]) -> list[str]:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The run's config, as far as the verbs need it."""
-    config: dict[str, Any] = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    try:
+        config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{folder / CONFIG} cannot be read: {error}") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{folder / CONFIG} is damaged; caviar panda start writes it again")
     return config
 
 
@@ -89,14 +94,16 @@ def checked_changes(folder: Path, overrides: Sequence[str], force: bool) -> list
     return read_changes(overrides, config, lineage.values, space, force)
 
 
-def _going_on(journal: Journal, overrides: Sequence[str]) -> list[str]:
+def _going_on(journal: Journal, overrides: Sequence[str], force: bool) -> list[str]:
     """The overrides that a run was begun with, and its values in force; writes changes down."""
     if is_running(journal.folder):
         raise UserError(f"{journal.folder.name} runs already; caviar panda watch shows it")
     lineage = Lineage.of(journal.events())
-    able = settable(read_config(journal.folder))
+    overrides = [o for o in overrides if o != "seed=null"]  # it was drawn, and written down
+    able = settable(read_config(journal.folder)) if overrides else []
     free = ("panda.", "hydra.", "logger", "callbacks", "debug")
-    changing = [o for o in overrides if override_key(o) in able]
+    # What it was begun with is no change, also if it was nudged since: the same command goes on.
+    changing = [o for o in overrides if override_key(o) in able and o not in lineage.overrides]
     for override in overrides:
         known = override in changing or override in lineage.overrides
         if not known and not override_key(override).startswith(free):
@@ -110,15 +117,34 @@ def _going_on(journal: Journal, overrides: Sequence[str]) -> list[str]:
             "an earlier day: caviar panda back --to day…"
         )
     if changing:
-        changes = checked_changes(journal.folder, changing, force=False)
+        changes = checked_changes(journal.folder, changing, force)
+        refuse_short(changes, lineage.days())
         told = {c.key: [c.old, c.new] for c in changes if c.old != c.new}
         last = lineage.events[-1]
         if told:
             journal.write(event(SET, lineage.branch, last.day, last.step, changes=told))
         lineage = Lineage.of(journal.events())
+    rest = [o for o in overrides if o not in changing and o not in lineage.overrides]
+    if rest:  # a keeper, a logger: also for the processes after a going back
+        last, said = lineage.events[-1], f"from here on with {' '.join(rest)}"
+        place = (lineage.branch, last.day, last.step)
+        journal.write(event(NOTE, *place, why=said, facts={"overrides": rest}))
     values = [f"{key}={override_value(value)}" for key, value in lineage.values.items()]
-    rest = [o for o in overrides if o not in changing]
     return list(joined(lineage.overrides, rest, values))
+
+
+def refuse_short(changes: Sequence[Change], days: Sequence[Event]) -> None:
+    """Refuse an end that lies behind, before anything is written down.
+
+    Raises:
+        UserError: fewer epochs than were trained.
+    """
+    trained = days[-1].epoch + 1 if days else 0
+    for change in changes:
+        if change.key == "trainer.max_epochs" and change.new <= trained:
+            raise UserError(
+                f"trainer.max_epochs={change.new} leaves nothing to train after {trained} epochs"
+            )
 
 
 def _default_name(overrides: Sequence[str]) -> str:

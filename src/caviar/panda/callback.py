@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,15 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from caviar.errors import UserError
-from caviar.panda.actions import Actions
+from caviar.panda.actions import Actions, Rollback
 from caviar.panda.apply import apply_values, current_lr, renew_loader
 from caviar.panda.inbox import INBOX, Inbox, Request
 from caviar.panda.journal import BACK, DAY, NOTE, RESUME, SET, shown
 from caviar.panda.keeper import Action, decide
-from caviar.panda.levers import settable
+from caviar.panda.levers import read_changes, settable
 from caviar.panda.lineage import Lineage, day_checkpoint
 from caviar.panda.settings import Day, PandaSettings
+from caviar.space import Space
 from caviar.training.callbacks import BestMetric
 from caviar.training.interrupt import between_steps, epoch_is_over
 
@@ -53,6 +55,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
         self.at, self.inbox = Actions(folder, config), Inbox(folder)
         self._begun = 0.0  # where the day began, in its own unit
         self._loaded: dict[str, Any] | None = None
+        self._validated = False  # since the day began
         self._seen = 0  # when the inbox was last changed, in ns
 
     # -- the run begins, or goes on
@@ -132,30 +135,30 @@ class PandaCallback(pl.callbacks.Checkpoint):
         return found
 
     def _serve(self, trainer: pl.Trainer, request: Request) -> None:
-        what = request.what
+        what, why = request.what, request.what.get("why", "")
         if what.get("stop"):
             self._answer(trainer, request, step=trainer.global_step)
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        if "back" in what:
-            self._answer(trainer, request, step=trainer.global_step)
-            self.at.go_back(
-                trainer, what["back"], what.get("changes", {}), what.get("why", ""), "user"
-            )
-        changes = {key: new for key, (_, new) in what["set"].items()}
         try:
-            self.at.change(trainer, changes, what.get("why", ""), "user")
+            if "back" in what:
+                self.at.write_back(trainer, what["back"], what.get("changes", {}), why, "user")
+                self._answer(trainer, request, step=trainer.global_step)
+                raise Rollback
+            plain: Any = OmegaConf.to_container(self.config, resolve=True)
+            space = Space.parse(plain["space"] or {})
+            read = read_changes(what["set"], plain, {}, space, what["force"])
+            told = self.at.change(trainer, {c.key: c.new for c in read}, why, "user")
         except (UserError, OSError) as error:
             self._answer(trainer, request, error=str(error))
             return
-        self._answer(
-            trainer, request, step=trainer.global_step, epoch=trainer.current_epoch,
-            lr=current_lr(trainer),
-        )  # fmt: skip
+        place = {"step": trainer.global_step, "epoch": trainer.current_epoch}
+        self._answer(trainer, request, changes=told, lr=current_lr(trainer), **place)
 
     def _answer(self, trainer: pl.Trainer, request: Request, **said: Any) -> None:
         if trainer.is_global_zero:
-            self.inbox.answer(request, **said)
+            with suppress(OSError):  # a full disk; what was asked is in the journal, or refused
+                self.inbox.answer(request, **said)
 
     # -- days
 
@@ -167,12 +170,25 @@ class PandaCallback(pl.callbacks.Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        if trainer.world_size == 1 and batch_idx % LOOK == LOOK - 1:
+        ends = self.length.unit != "epochs" and self._is_over(trainer) and between_steps(trainer)
+        # Under DDP only where a day ends: every rank has to look, and to agree.
+        if ends or (trainer.world_size == 1 and batch_idx % LOOK == LOOK - 1):
             loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-            if isinstance(loss, torch.Tensor) and not bool(torch.isfinite(loss).all()):
+            if not self._is_finite(trainer, loss):
                 self._diverged(trainer)
-        if self.length.unit != "epochs" and self._is_over(trainer) and between_steps(trainer):
+                return
+        if ends:
             self._end_day(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated = True
+
+    def _is_finite(self, trainer: pl.Trainer, loss: Any) -> bool:
+        """Whether the loss is a number on every rank."""
+        if not isinstance(loss, torch.Tensor):
+            return True
+        total = trainer.strategy.reduce(loss.detach().float().sum(), reduce_op="sum")
+        return bool(torch.isfinite(total))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.at.log_lr(trainer, trainer.global_step - 1)
@@ -219,7 +235,9 @@ class PandaCallback(pl.callbacks.Checkpoint):
             "before": before,
             "after": ", ".join(after),
             "lr": current_lr(trainer),
+            "validated": self._validated,
         }
+        self._validated = False
         self.at.write(trainer, DAY, facts=facts)
 
     # -- the keeper
@@ -249,6 +267,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
             trainer.should_stop = True
             self.at.write(trainer, NOTE, why=f"stops: {action.why}", by="keeper")
         elif action.back_to is not None:
-            self.at.go_back(trainer, action.back_to, changes, action.why, "keeper")
+            self.at.write_back(trainer, action.back_to, changes, action.why, "keeper")
+            raise Rollback
         else:
             self.at.change(trainer, changes, action.why, "keeper")

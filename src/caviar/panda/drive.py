@@ -8,6 +8,7 @@ as one that was stopped and started again, which is exact.
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import uuid
 from contextlib import nullcontext
@@ -20,13 +21,19 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from caviar.errors import UserError
+from caviar.files import replaced
 from caviar.overrides import override_key, restore_one_minus
 from caviar.panda.actions import Rollback
 from caviar.panda.begin import CONFIG
 from caviar.panda.callback import STATE, PandaCallback
-from caviar.panda.inbox import running
+from caviar.panda.inbox import Inbox, running
 from caviar.panda.journal import DIVERGED, FINISH, NOTE, START, STOP, Event, Journal, event
-from caviar.panda.lineage import LAST, Lineage, checkpoint_of, origin_checkpoint
+from caviar.panda.lineage import (
+    LAST,
+    Lineage,
+    day_checkpoint,
+    origin_checkpoint,
+)
 from caviar.panda.logger import RecordLogger
 from caviar.panda.record import append_row, keep_until
 from caviar.panda.settings import PandaSettings
@@ -51,14 +58,23 @@ def drive(config: DictConfig, folder: Path) -> float | None:
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     settings, journal = PandaSettings.of(config), Journal(folder)
     with running(folder) if first else nullcontext():
-        if first:
-            _write_config(config, folder)
         if first and not journal.exists():
             typed = restore_one_minus(HydraConfig.get().overrides.task)
-            overrides = [o for o in typed if override_key(o) not in ("panda.run", "search.study")]
-            facts = {"overrides": overrides, "wandb": uuid.uuid4().hex[:8]}
+            own = ("panda.run", "search.study", "seed")
+            overrides = [o for o in typed if override_key(o) not in own]
+            seed = secrets.randbits(31) if config.seed is None else config.seed
+            facts = {"overrides": [*overrides, f"seed={seed}"], "wandb": uuid.uuid4().hex[:8]}
             journal.write(event(START, 0, 0, 0, facts=facts))
         lineage = Lineage.of(journal.events())
+        # Of every process the same, whatever its command line was composed from meanwhile.
+        known = [o.partition("=")[2] for o in lineage.overrides if o.startswith("seed=")]
+        config.seed = int(known[-1])
+        for key, value in lineage.values.items():
+            OmegaConf.update(config, key, value)
+        if first:
+            _write_config(config, folder)
+            Inbox(folder).clear()
+        _one_best_a_branch(config, folder, lineage.branch)
         _one_wandb_run(config, lineage)
         resume = resume_point(folder, lineage)
         if first:
@@ -107,7 +123,8 @@ def resume_point(folder: Path, lineage: Lineage) -> Path | None:
     """The checkpoint that the present branch is furthest with; None for the first weights."""
     own = [e for e in lineage.days() if e.branch == lineage.branch]
     found: dict[Path, int] = {}
-    for path in (folder / LAST, *(checkpoint_of(folder, lineage, e.day) for e in own[-2:])):
+    days = [day_checkpoint(folder, e.branch, e.day) for e in own[-2:]]
+    for path in (*reversed(days), folder / LAST):  # of two alike the first
         try:
             checkpoint = read_checkpoint(path)
         except UserError as error:
@@ -137,7 +154,15 @@ def _write_config(config: DictConfig, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     plain: Any = OmegaConf.to_container(config, resolve=True)
     kept = {node: plain[node] for node in NODES}
-    (folder / CONFIG).write_text(yaml.safe_dump(kept, sort_keys=False), encoding="utf-8")
+    with replaced(folder / CONFIG) as partial:
+        partial.write_text(yaml.safe_dump(kept, sort_keys=False), encoding="utf-8")
+
+
+def _one_best_a_branch(config: DictConfig, folder: Path, branch: int) -> None:
+    """A branch that was left keeps its best model."""
+    for callback in (config.callbacks or {}).values():
+        if str(callback.get("_target_", "")).endswith("BestCheckpoint"):
+            callback.dirpath = str(day_checkpoint(folder, branch, 0).parent)
 
 
 def _one_wandb_run(config: DictConfig, lineage: Lineage) -> None:

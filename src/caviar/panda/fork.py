@@ -44,8 +44,11 @@ def make_fork(
     changes = checked_changes(folder, overrides, force) if overrides else []
     told = {key: [value, value] for key, value in lineage.values.items()}
     told |= {change.key: [change.old, change.new] for change in changes}
+    source = checkpoint_of(folder, lineage, ended.day)
+    if source is None:
+        raise UserError("day 0 has no checkpoint; a run from there is one of its own: panda start")
     (made / ORIGIN).parent.mkdir(parents=True)
-    shutil.copyfile(checkpoint_of(folder, lineage, ended.day), made / ORIGIN)
+    shutil.copyfile(source, made / ORIGIN)
     shutil.copyfile(folder / CONFIG, made / CONFIG)
     facts = {
         "overrides": lineage.overrides,

@@ -41,6 +41,12 @@ class Inbox:
 
     # -- the run's side
 
+    def clear(self) -> None:
+        """Forget what was asked of a run that has ended."""
+        for folder in (INBOX, OUTBOX):
+            for path in (self.folder / folder).glob("*.json"):
+                path.unlink(missing_ok=True)
+
     def take(self) -> Request | None:
         """The oldest request, which is gone from the folder then; None if there is none."""
         try:
@@ -77,20 +83,23 @@ class Inbox:
         with replaced(self.folder / INBOX / name) as partial:
             partial.write_text(json.dumps(dict(what)), encoding="utf-8")
         until = time.monotonic() + patience
-        answer = self.folder / OUTBOX / name
-        while True:
-            gone = not is_running(self.folder)  # before the look, so that no answer is missed
-            if answer.exists():
-                found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
-                answer.unlink()
-                return found
-            if gone or time.monotonic() > until:
-                with suppress(FileNotFoundError):
-                    (self.folder / INBOX / name).unlink()
+        answer, request = self.folder / OUTBOX / name, self.folder / INBOX / name
+        try:
+            while True:
+                gone = not is_running(self.folder)  # before the look, so that no answer is missed
+                if answer.exists():
+                    found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+                    answer.unlink()
+                    return found
+                if not request.exists() and gone:
+                    raise UserError("the run took this and ended; see caviar panda log")
+                if request.exists() and (gone or time.monotonic() > until):
                     why = "ended before it took this" if gone else "has not answered"
                     raise UserError(f"the run {why}; nothing was changed")
-                until += 5  # it has taken it this very moment
-            time.sleep(POLL)
+                time.sleep(POLL)
+        finally:
+            with suppress(FileNotFoundError):
+                request.unlink()
 
 
 def not_running(folder: Path) -> str:

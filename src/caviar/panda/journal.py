@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -79,7 +80,8 @@ class Journal:
         self.folder.mkdir(parents=True, exist_ok=True)
         line = json.dumps(finite(asdict(event)), separators=(",", ":"), ensure_ascii=False)
         append_synced(self.folder / EVENTS, f"{line}\n".encode())
-        self.write_readable()
+        with suppress(OSError):  # it follows from the events, and is written anew with the next
+            self.write_readable()
 
     def write_readable(self) -> None:
         """`journal.md`, from the events."""

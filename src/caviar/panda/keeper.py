@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from caviar.panda.journal import BACK, SET, Event
+from caviar.panda.journal import BACK, SET, START, Event
 from caviar.panda.settings import Rules
 
 
@@ -42,17 +42,20 @@ def decide(
         diverged: whether a loss is NaN or infinite.
     """
     done = [e for e in events if e.by == "keeper" and e.kind in (SET, BACK)]
-    values = {e.day: _loss(e.facts.get("value"), mode) for e in days}
+    # A day inside of an epoch may pass without a validation, and says nothing new.
+    validated = [e for e in days if e.facts.get("validated", True)]
+    values = {e.day: _loss(e.facts.get("value"), mode) for e in validated}
     good = [day for day, value in values.items() if math.isfinite(value)]
-    today = days[-1] if days else None
+    today = days[-1] if days and days[-1].day in values else None
     jumped = not diverged and today is not None and _jumped(rules, values, today.day)
     if diverged or jumped:
         if len(done) >= rules.most:
             return Action(f"the keeper has acted {len(done)} times, which is its limit", stop=True)
-        last = _last_good(values, good, rules, today, jumped)
+        first = events[0].day if events and events[0].kind == START else 0
+        last = _last_good(values, good, rules, today, jumped, first)
         # Back there again, and it went wrong again: one day more, each time.
         tries = sum(e.kind == BACK and e.facts.get("to") == last for e in done)
-        to = max(0, last - max(0, tries - 1))
+        to = max(first, last - max(0, tries - 1))
         rule = rules.jump if jumped else rules.diverged
         if jumped and today is not None:
             best = min(values[d] for d in good if d < today.day)
@@ -81,25 +84,28 @@ def _jumped(rules: Rules, values: dict[int, float], today: int) -> bool:
 
 
 def _last_good(
-    values: dict[int, float], good: Sequence[int], rules: Rules, today: Event | None, jumped: bool
+    values: dict[int, float],
+    good: Sequence[int],
+    rules: Rules,
+    today: Event | None,
+    jumped: bool,
+    first: int,
 ) -> int:
-    """The latest day that ended well; 0, the first weights, if none did."""
+    """The latest day that ended well; the beginning, if none did."""
     before = [d for d in good if today is None or not jumped or d < today.day]
     sane = [d for d in before if not _jumped(rules, {k: v for k, v in values.items() if k <= d}, d)]
-    return max(sane, default=0)
+    return max(sane, default=first)
 
 
 def _flat(rules: Rules, values: dict[int, float], events: Sequence[Event], today: Event) -> bool:
     """Whether the last days brought no progress, counted from the last change on."""
     changed = max((e.day for e in events if e.kind in (SET, BACK)), default=0)
-    if today.day - changed < rules.plateau.days:
-        return False
-    recent = [v for day, v in values.items() if today.day - rules.plateau.days < day]
-    before = [v for day, v in values.items() if day <= today.day - rules.plateau.days]
-    if not before or not recent:
+    recent = [day for day in values if day > changed][-rules.plateau.days :]
+    before = [value for day, value in values.items() if recent and day < recent[0]]
+    if len(recent) < rules.plateau.days or not before:
         return False
     best = min(before)
-    return min(recent) > best - rules.plateau.better * abs(best)
+    return min(values[day] for day in recent) > best - rules.plateau.better * abs(best)
 
 
 def _loss(value: float | None, mode: str) -> float:

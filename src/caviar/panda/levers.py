@@ -12,7 +12,7 @@ import yaml
 
 from caviar.errors import UserError
 from caviar.panda.lineage import values_before
-from caviar.space import OneMinusLog, Space
+from caviar.space import Choice, OneMinusLog, Space
 from caviar.space.continuous import Linear, one_minus
 
 STEP, EPOCH = "within one step", "at the next epoch"
@@ -122,7 +122,7 @@ def _value(key: str, text: str, old: Any, complement: bool) -> Any:
         base = 1 - old if complement else old
         number = base * number if relative[1] == "*" else base / (number or math.nan)
     value: Any = one_minus(number) if complement else float(f"{number:.12g}")
-    if name in WHOLE:
+    if name in WHOLE and math.isfinite(value):
         value = round(value)
     _check(key, name, value)
     return value
@@ -141,8 +141,16 @@ def _check(key: str, name: str, value: Any) -> None:
 
 def _refuse_outside(key: str, value: Any, space: Space) -> None:
     for axis in space:
-        if axis.key != key or value is None or not isinstance(axis.scale, Linear):
+        if axis.key != key or value is None:
             continue
+        if isinstance(axis.scale, Choice):
+            if value not in axis.scale.values:
+                raise UserError(
+                    f"{key}={value:g} is none of the declared space, {axis.scale}; write --force "
+                    "if it is meant"
+                )
+            continue
+        assert isinstance(axis.scale, Linear)
         low, high = axis.scale.declared()
         if not low <= value <= high:
             raise UserError(

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from caviar.errors import UserError
-from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, SET, START, Event, event
+from caviar.overrides import joined
+from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, NOTE, SET, START, Event, event
 
 LAST = Path("checkpoints") / "last.ckpt"  # of the latest epoch, or the latest stop
 
@@ -39,6 +40,8 @@ class Lineage:
             if e.kind == BACK:
                 found.branch = e.branch
                 found.origins[e.branch] = (e.facts["from"], e.facts["to"])
+            if e.kind == NOTE and "overrides" in e.facts:
+                found.overrides = list(joined(found.overrides, e.facts["overrides"]))
             if e.kind in (SET, BACK, START):
                 found.values |= {key: new for key, (_, new) in e.changes.items()}
         return found
@@ -60,18 +63,23 @@ class Lineage:
         own = [e for e in self.events if e.kind == DAY and e.branch == branch]
         return [*before, *own]
 
+    @property
+    def first(self) -> Event:
+        """The beginning: day 0, or the day that a fork was made from."""
+        return self.events[0]
+
     def day(self, number: int) -> Event:
-        """The end of a day on the way to the present.
+        """The end of a day on the way to the present, or the beginning.
 
         Raises:
             UserError: there was none.
         """
-        found = [e for e in self.days() if e.day == number]
+        found = [e for e in (self.first, *self.days()) if e.day == number]
         if not found:
-            last = max((e.day for e in self.days()), default=0)
+            last = max((e.day for e in self.days()), default=self.first.day)
             raise UserError(
-                f"day {number}: this branch has days 0 to {last}; write one of them, such as "
-                f"--to day{max(0, last - 1)}"
+                f"day {number}: this branch has days {self.first.day} to {last}; write one of "
+                f"them, such as --to day{max(self.first.day, last - 1)}"
             )
         return found[-1]
 
@@ -96,7 +104,7 @@ def back_event(
     """
     lineage = Lineage.of(events)
     branch = 1 + max(e.branch for e in events)
-    step = 0 if to == 0 else lineage.day(to).step
+    step = lineage.day(to).step
     facts = {"from": lineage.branch, "to": to, "left": left}
     return event(BACK, branch, to, step, changes=changes, why=why, by=by, facts=facts)
 
@@ -112,20 +120,23 @@ def origin_checkpoint(folder: Path, lineage: Lineage) -> Path | None:
     Raises:
         UserError: the checkpoint is gone.
     """
-    if lineage.branch not in lineage.origins:
-        forked = lineage.facts.get("checkpoint")
-        path = None if forked is None else folder / forked
-    else:
-        day = lineage.origins[lineage.branch][1]
-        path = None if day == 0 else checkpoint_of(folder, lineage, day)
+    day = lineage.origins.get(lineage.branch, (0, lineage.first.day))[1]
+    path = checkpoint_of(folder, lineage, day)
     if path is not None and not path.is_file():
         raise UserError(f"the checkpoint {path} is gone; go back to another day")
     return path
 
 
-def checkpoint_of(folder: Path, lineage: Lineage, day: int) -> Path:
-    """The checkpoint of a day on the way to the present."""
-    ended = next(e for e in reversed(lineage.days()) if e.day == day)
+def checkpoint_of(folder: Path, lineage: Lineage, day: int) -> Path | None:
+    """The checkpoint of a day on the way to the present; None for the model's first weights.
+
+    Raises:
+        UserError: there was no such day.
+    """
+    ended = lineage.day(day)
+    if ended.kind == START:
+        forked = lineage.facts.get("checkpoint")
+        return None if forked is None else folder / forked
     return day_checkpoint(folder, ended.branch, day)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from caviar.errors import UserError
-from caviar.panda.begin import checked_changes
+from caviar.panda.begin import checked_changes, refuse_short
 from caviar.panda.inbox import Inbox, is_running, not_running, running
 from caviar.panda.journal import Journal, shown
+from caviar.panda.levers import Change
 from caviar.panda.lineage import Lineage, back_event, checkpoint_of
 
 
@@ -23,11 +24,13 @@ def nudge(
     """
     if not is_running(folder):
         raise UserError(not_running(folder))
-    changes = checked_changes(folder, overrides, force)
-    told = {change.key: [change.old, change.new] for change in changes}
-    answer = Inbox(folder).ask({"set": told, "why": why}, patience)
+    checked_changes(folder, overrides, force)
+    # The run reads them once more: another nudge may come before this one.
+    asked = {"set": list(overrides), "force": force, "why": why}
+    answer = Inbox(folder).ask(asked, patience)
     if "error" in answer:
         raise UserError(f"the run refused: {answer['error']}")
+    changes = [Change(key, old, new) for key, (old, new) in answer["changes"].items()]
     place = f"step {answer['step']}, epoch {answer['epoch']}"
     lines = [
         f"{c.key} {shown(c.old)} → {shown(c.new)}, in force {c.when} of {place}" for c in changes
@@ -48,12 +51,11 @@ def go_back(
     day = day_number(to)
     journal = Journal(folder)
     lineage = Lineage.of(journal.events())
-    if day > 0:
-        lineage.day(day)
-        path = checkpoint_of(folder, lineage, day)
-        if not path.is_file():
-            raise UserError(f"the checkpoint of day {day} is gone: {path}")
+    path = checkpoint_of(folder, lineage, day)
+    if path is not None and not path.is_file():
+        raise UserError(f"the checkpoint of day {day} is gone: {path}")
     changes = checked_changes(folder, overrides, force) if overrides else []
+    refuse_short(changes, [e for e in lineage.days() if e.day <= day])
     if is_running(folder):
         wanted = {c.key: c.new for c in changes}
         Inbox(folder).ask({"back": day, "changes": wanted, "why": why}, patience)

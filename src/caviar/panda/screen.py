@@ -49,19 +49,20 @@ def watch(folder: Path) -> None:
     if not (sys.stdin.isatty() and console.is_terminal):
         console.print(screen(folder, ""))
         return
-    said, asked = "", False
+    said, asked = "", None
     with _keys_at_once(), Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
             live.update(screen(folder, said), refresh=True)
             key = _key()
             if key == "q":
                 return
-            if asked and key:
-                said, asked = (_back(folder) if key == "y" else "kept going"), False
+            if asked is not None and key:
+                said, asked = (_back(folder, asked) if key == "y" else "kept going"), None
             elif key == "b":
-                day = Lineage.of(Journal(folder).events()).days()
-                to = max(0, day[-1].day - 1) if day else 0
-                said, asked = f"back to day {to}? y to do it", True
+                lineage = Lineage.of(Journal(folder).events())
+                days = lineage.days()
+                asked = max(lineage.first.day, days[-1].day - 1) if days else lineage.first.day
+                said = f"back to day {asked}? y to do it"
             elif key in KEYS:
                 said = _nudge(folder, KEYS[key][1])
 
@@ -142,9 +143,7 @@ def _nudge(folder: Path, change: str) -> str:
         return str(error)
 
 
-def _back(folder: Path) -> str:
-    days = Lineage.of(Journal(folder).events()).days()
-    to = max(0, days[-1].day - 1) if days else 0
+def _back(folder: Path, to: int) -> str:
     try:
         return go_back(folder, f"day{to}", [], WHY, False, PATIENCE)
     except UserError as error:

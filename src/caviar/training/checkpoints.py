@@ -28,6 +28,9 @@ class BestCheckpoint(ModelCheckpoint):
         before = Path(state_dict["best_model_path"])
         if self.dirpath is None or state_dict["best_model_score"] is None or not before.is_file():
             return  # nothing to go on from: the best since the resume will be kept
+        known = read_checkpoint(before).get("metrics", {}).get(self.monitor)
+        if known is not None and known != float(state_dict["best_model_score"]):
+            return  # a later epoch's has taken its place meanwhile
         now = Path(self.dirpath) / before.name
         if now != before.absolute():
             now.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from caviar.errors import UserError
 from caviar.faults import failure
@@ -72,12 +73,15 @@ def train(
     loggers = [build(f"logger.{name}", c) for name, c in (config.logger or {}).items()]
     more, own = extend(best) if extend is not None else ([], [])
     loggers += own
+    # What they keep should know of the best epoch, and the last checkpoint of what they have done.
+    last = [c for c in callbacks if isinstance(c, ModelCheckpoint) and c.monitor is None]
+    callbacks = [*(c for c in callbacks if c not in last), *more, *last]
     trainer: pl.Trainer = build(
         "trainer",
         config.trainer,
-        callbacks=[EpochSeed(config.seed), StopBetweenSteps(), best, *more, *callbacks],
+        callbacks=[EpochSeed(config.seed), StopBetweenSteps(), best, *callbacks],
         logger=loggers,
-        enable_checkpointing=any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
+        enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
         # A bar is for eyes: silent where nobody looks, and in a search, which has its own view.
         enable_progress_bar=sys.stdout.isatty() and config.trial.number is None,
     )
