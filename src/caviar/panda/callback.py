@@ -33,6 +33,7 @@ from caviar.training.callbacks import BestMetric
 from caviar.training.interrupt import between_steps, epoch_is_over
 
 STATE = "panda"  # in a checkpoint: branch, day, values in force
+AGAIN = 1.0  # seconds between looks into the inbox, whatever its date says
 LOOK = 50  # batches between looks at the loss for NaN
 
 
@@ -56,6 +57,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
         self._begun = 0.0  # where the day began, in its own unit
         self._loaded: dict[str, Any] | None = None
         self._validated = False  # since the day began
+        self._looked = 0.0  # when the inbox was last looked into
         self._seen = 0  # when the inbox was last changed, in ns
 
     # -- the run begins, or goes on
@@ -124,7 +126,9 @@ class PandaCallback(pl.callbacks.Checkpoint):
                 changed = os.stat(self.folder / INBOX).st_mtime_ns  # some microseconds
             except FileNotFoundError:
                 changed = 0
-            if changed != self._seen:
+            now = time.monotonic()  # a clock of files may be too coarse to tell
+            if changed != self._seen or now > self._looked + AGAIN:
+                self._looked = now
                 request = self.inbox.take()
                 self._seen = 0 if request is not None else changed
         if trainer.world_size == 1:
@@ -215,7 +219,10 @@ class PandaCallback(pl.callbacks.Checkpoint):
 
     def _end_day(self, trainer: pl.Trainer) -> None:
         self.at.day += 1
-        self._begun = self._clock(trainer)  # of the new day, which has spent nothing yet
+        # A day that was put off by a step, for a validation or a stop, puts off no other.
+        now, length = self._clock(trainer), self.length.length
+        whole = self._begun + (now - self._begun) // length * length
+        self._begun = now if self.length.unit == "seconds" else whole
         trainer.save_checkpoint(day_checkpoint(self.folder, self.at.branch, self.at.day))
         if trainer.is_global_zero:
             self._write_day(trainer)
