@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pty
 import select
@@ -185,6 +186,15 @@ def test_whatever_can_be_changed_is(start: Start, runs: Path) -> None:
     assert config["optimizer"]["lr"] == 0.002
     other = panda(start, "start", "model.width=32")
     assert "was begun without it, and goes on as it is" in done(other, 2)
+
+
+def test_a_longer_run_has_a_longer_cosine(start: Start, runs: Path) -> None:
+    """The checkpoint's length of the schedule would let the lr climb again."""
+    done(panda(start, "start", "scheduler=cosine", "trainer.max_epochs=3"))
+    done(panda(start, "start", "trainer.max_epochs=6"))
+    lrs = [e.facts["lr"] for e in events(runs, DAY)]
+    whole = [0.01 * (1 + math.cos(math.pi * epoch / 6)) / 2 for epoch in (5, 6)]
+    assert lrs[4:] == pytest.approx(whole)  # at a day's end, that of the next epoch
 
 
 def test_days_by_the_clock(start: Start, runs: Path) -> None:

@@ -57,9 +57,9 @@ def test_whatever_becomes_of_a_run_is_counted_and_shown(
             lambda i=index: (
                 len(service.sweep(path).runs) > i and bool(service.sweep(path).runs[i].history)
             )
-        )  # type: ignore[misc]
+        )
         os.kill(child_of(process, "train.py", "model.width=100"), number)
-        awaited(lambda i=index: len(service.sweep(path).runs) > i + 1)  # type: ignore[misc]
+        awaited(lambda i=index: len(service.sweep(path).runs) > i + 1)
     printed = done(process)
     diverged, raised, terminated, killed, unbuilt, complete = service.runs_of(path)
     assert (diverged.state, diverged.exit_code, diverged.summary[MARKER]) == (

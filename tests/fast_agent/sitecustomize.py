@@ -34,7 +34,7 @@ class _Faster(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self.loader.exec_module(module)
-        module.Agent.POLL_INTERVAL = 0.2  # type: ignore[attr-defined]
+        module.Agent.POLL_INTERVAL = 0.2
 
 
 sys.meta_path.insert(0, _Finder())

@@ -39,9 +39,10 @@ def apply_values(trainer: pl.Trainer, config: DictConfig, values: Mapping[str, A
             trainer.gradient_clip_val = value
         elif key == "trainer.max_epochs":
             _set_max_epochs(trainer, value)
-        OmegaConf.update(config, key, value)
+        if OmegaConf.select(config, key) != value:  # not over an interpolation that says the same
+            OmegaConf.update(config, key, value)
     # A cosine's length follows trainer.max_epochs.
-    if _schedule(config) != before:
+    if _schedule(config) != before or any(key.startswith("scheduler.") for key in values):
         _rebuild_schedule(trainer, config)
 
 
@@ -89,7 +90,7 @@ def _set_model(trainer: pl.Trainer, key: str, value: Any) -> None:
 
 
 def _set_batch_size(trainer: pl.Trainer, key: str, value: int) -> None:
-    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    data = datamodule_of(trainer)
     if not hasattr(data, "batch_size"):
         raise UserError(f"{key}: {type(data).__name__} keeps no batch_size")
     data.batch_size = value
@@ -98,10 +99,16 @@ def _set_batch_size(trainer: pl.Trainer, key: str, value: int) -> None:
 
 def renew_loader(trainer: pl.Trainer) -> None:
     """Let the next epoch have a loader of its own, if the batch size was changed; once."""
-    running: Any = trainer
-    wanted = getattr(running.datamodule, "batch_size", None)
+    running: Any = trainer  # Lightning sets what it does not declare
+    wanted = getattr(datamodule_of(trainer), "batch_size", None)
     has = getattr(trainer.train_dataloader, "batch_size", wanted)
     running.reload_dataloaders_every_n_epochs = int(wanted != has)
+
+
+def datamodule_of(trainer: pl.Trainer) -> Any:
+    """The run's data module, which Lightning attaches without declaring it."""
+    running: Any = trainer
+    return running.datamodule
 
 
 def _set_max_epochs(trainer: pl.Trainer, value: int) -> None:

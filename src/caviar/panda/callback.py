@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from caviar.errors import UserError
 from caviar.panda.actions import Actions, Rollback
-from caviar.panda.apply import apply_values, current_lr, renew_loader
+from caviar.panda.apply import apply_values, current_lr, datamodule_of, renew_loader
 from caviar.panda.inbox import INBOX, Inbox, Request
 from caviar.panda.journal import BACK, DAY, NOTE, RESUME, SET, shown
 from caviar.panda.keeper import Action, decide
@@ -45,7 +45,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
         folder: of the study.
         config: of the run; nudges are written into it.
         settings: the config's `panda` node.
-        metric, mode: what is watched.
+        best: follows the metric.
     """
 
     def __init__(
@@ -67,8 +67,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
     ) -> None:
         self._loaded = checkpoint.get(STATE)
         if self._loaded and "random_states" in checkpoint:  # in an epoch, which keeps its batches
-            data: Any = trainer.datamodule  # type: ignore[attr-defined]
-            data.batch_size = self._loaded["values"]["data.batch_size"]
+            datamodule_of(trainer).batch_size = self._loaded["values"]["data.batch_size"]
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -103,12 +102,9 @@ class PandaCallback(pl.callbacks.Checkpoint):
 
     def _values(self) -> dict[str, Any]:
         """Of everything that can be changed, as plain values."""
-        nodes = {
-            n: OmegaConf.to_container(self.config[n]) for n in ("optimizer", "scheduler", "model")
-        }
-        nodes |= {n: dict.fromkeys(self.config[n]) for n in ("data", "trainer")}
-        keys = settable({k: v for k, v in nodes.items() if isinstance(v, dict)})
-        return {key: OmegaConf.select(self.config, key) for key in keys}
+        nodes = ("optimizer", "scheduler", "model", "data", "trainer")
+        plain = {node: dict(self.config[node] or {}) for node in nodes}  # resolved
+        return {key: OmegaConf.select(self.config, key) for key in settable(plain)}
 
     # -- nudges
 

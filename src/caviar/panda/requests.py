@@ -58,7 +58,9 @@ def go_back(
     refuse_short(changes, [e for e in lineage.days() if e.day <= day])
     if is_running(folder):
         wanted = {c.key: c.new for c in changes}
-        Inbox(folder).ask({"back": day, "changes": wanted, "why": why}, patience)
+        answer = Inbox(folder).ask({"back": day, "changes": wanted, "why": why}, patience)
+        if "error" in answer:
+            raise UserError(f"the run refused: {answer['error']}")
         return f"back to day {day}; the run goes on from there as a new branch"
     with running(folder):
         told = {c.key: [c.old, c.new] for c in changes}
