@@ -15,40 +15,19 @@ import yaml
 from caviar.errors import UserError
 from caviar.ledger.registered import (
     RECORD,
-    Registered,
-    digest,
     find_registered,
     read_registered,
     write_registered,
 )
 from caviar.ledger.trials import Trial
 from caviar.ledger.wandb_runs import WandbRun, trials_of
-from caviar.overrides import point_overrides
 from caviar.result import MARKER, RESULT
-from caviar.space import Axis, Choice, Integer, Log, LogInteger, OneMinusLog, Space
+from caviar.space import Axis, Choice, LogInteger, Space
 from caviar.space.sweep_file import SweepFile
-from caviar.sweeps.child import POINT_FILE, complete_overrides, refuse_undeclared, started_by_agent
-from caviar.sweeps.child import RUN as RUN_ID
-from caviar.sweeps.child import SWEEP as SWEEP_ID
 from caviar.sweeps.compare import refuse_changed_sweep
 from conftest import ROOT
 from wandb_standin.law import draw
-
-SPACE = Space(
-    (
-        Axis("optimizer.lr", Log(1e-4, 1.0)),
-        Axis("optimizer.momentum", OneMinusLog(1e-3, 0.1)),
-        Axis("model.width", Integer(16, 128)),
-        Axis("model.act", Choice(("relu", "gelu"))),
-    )
-)
-SWEEP = SweepFile("s", "01_coarse", SPACE, 20, "val/loss", "min")
-POINT = {
-    "optimizer.lr": 0.01,
-    "one_minus.optimizer.momentum": 0.02,
-    "model.width": 64.0,  # JSON knows no whole numbers
-    "model.act": "relu",
-}
+from wandb_study import POINT, SPACE, SWEEP, record_of
 
 
 def run(name: str = "a", state: str = "finished", **told: Any) -> WandbRun:
@@ -145,18 +124,6 @@ def test_a_run_that_was_never_heard_of_does_not_run_for_ever() -> None:
     assert (alive.status, dead.status) == ("running", "killed")
 
 
-@pytest.mark.usefixtures("hydra_state")
-def test_the_point_is_written_as_hydra_reads_it(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    axes = (Axis("model.a", Choice((None, 0.5))), Axis("model.b", Choice(("10", "true", "a,b"))))
-    sweep = SweepFile("s", "01", Space(axes), 9, "val/loss", "min")
-    write_registered(runs / "s", registered(sweep=sweep.text()))
-    given = agent_run(monkeypatch, tmp_path, **{"model.a": None, "model.b": "10"})
-    assert given == ["model.a=None", "model.b=10"]  # as the agent writes them
-    assert complete_overrides(given)[:2] == ["model.a=null", "model.b='10'"]
-
-
 def test_runs_are_numbered_by_age() -> None:
     ages = {"b": "2026-01-02", "a": "2026-01-03", "c": "2026-01-01"}
     runs = [WandbRun(n, n, "running", day, POINT, {}) for n, day in ages.items()]
@@ -164,96 +131,22 @@ def test_runs_are_numbered_by_age() -> None:
     assert [(t.number, t.claim["run"]) for t in found] == [(0, "c"), (1, "b"), (2, "a")]
 
 
-# -- what a sweep may set
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("model._target_", "os.system"),
-        ("hydra.run.dir", "/tmp"),
-        ("+callbacks.mine._target_", "os.system"),
-        ("optimizer.momentum", 0.9),  # its coordinate is the complement
-        ("optimizer.lr", "${oc.env:HOME}"),
-        ("optimizer.lr", True),
-        ("model.act", "tanh"),
-    ],
-)
-def test_what_the_space_does_not_declare_is_refused(name: str, value: Any) -> None:
-    with pytest.raises(UserError, match=f"sweep abc sets {name.replace('+', '.')}"):
-        refuse_undeclared({**POINT, name: value}, SPACE, "abc", None)
-
-
-def test_what_the_space_declares_may_be_set() -> None:
-    refuse_undeclared(POINT, SPACE, "abc", None)
-    refuse_undeclared({**POINT, "optimizer.lr": 30.0}, SPACE, "abc", None)  # a range that has grown
-
-
-def agent_run(monkeypatch: pytest.MonkeyPatch, folder: Path, **point: Any) -> list[str]:
-    """Let it seem that a W&B agent started this process; the point as it is on the command line."""
-    file = folder / "config-run.yaml"
-    kept = {"wandb_version": 1, **{k: {"desc": None, "value": v} for k, v in point.items()}}
-    file.write_text(yaml.safe_dump(kept))
-    for name, value in ((SWEEP_ID, "abc"), (RUN_ID, "1x2y"), (POINT_FILE, str(file))):
-        monkeypatch.setenv(name, value)
-    assert started_by_agent()
-    return [f"{name}={value}" for name, value in point.items()]
-
-
-@pytest.mark.usefixtures("hydra_state")
-def test_a_run_is_completed_with_what_a_trial_has(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_registered(runs / "s", registered())
-    point = agent_run(monkeypatch, tmp_path, **POINT)
-    completed = complete_overrides(["trainer.max_epochs=2", *point])
-    assert completed[0] == "trainer.max_epochs=2"
-    assert sorted(completed[1:5]) == sorted(point_overrides(POINT))
-    assert completed[5] == "logger=wandb"
-    assert f"hydra.run.dir='{runs}/s/01_coarse/1x2y'" in completed
-    seeds = [o for o in completed if o.startswith("seed=")]
-    monkeypatch.setenv(RUN_ID, "1x2z")
-    assert seeds != [o for o in complete_overrides(point) if o.startswith("seed=")]
-    assert "logger=none" in complete_overrides(["logger=none", *point])
-    assert "logger=wandb" not in complete_overrides(["logger=none", *point])
-    monkeypatch.setenv("LOCAL_RANK", "1")  # the other ranks are given all that
-    assert not started_by_agent()
-
-
-@pytest.mark.usefixtures("hydra_state")
-def test_without_a_record_the_space_of_the_command_decides(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    point = agent_run(monkeypatch, tmp_path, **{"optimizer.lr": 0.1, "model.dropout": 0.2})
-    own = ["~space.data", "+space.model.dropout=${linear:0,0.5}"]
-    assert f"hydra.run.dir='{runs}/wandb/abc/1x2y'" in complete_overrides([*own, *point])
-    with pytest.raises(UserError, match=r"sets model\.dropout, which the space of its command"):
-        complete_overrides(point)
-    with pytest.raises(UserError, match="its command has -m"):
-        complete_overrides(["-m", *own, *point])
-
-
 # -- what was registered
 
 
-def registered(**facts: Any) -> Registered:
-    facts = {"sweep": SWEEP.text(), **facts}
-    return Registered("01_coarse", "me", "p", "abc", digest(facts["sweep"]), "2026-01-01", facts)
-
-
 def test_a_record_is_found_by_its_sweep(runs: Path) -> None:
-    write_registered(runs / "s", registered())
-    assert read_registered(runs / "s") == {"01_coarse": registered()}
-    assert find_registered("abc") == ("s", registered())
+    write_registered(runs / "s", record_of())
+    assert read_registered(runs / "s") == {"01_coarse": record_of()}
+    assert find_registered("abc") == ("s", record_of())
     assert find_registered("abd") is None
-    assert registered().sweep == SWEEP
+    assert record_of().sweep == SWEEP
 
 
 @pytest.mark.parametrize(
     ("old", "new"), [('"entity"', '"entit"'), ("{", ""), ("log_uniform_values", "uniform")]
 )
 def test_a_damaged_record_is_a_clear_message(runs: Path, old: str, new: str) -> None:
-    write_registered(runs / "s", registered())
+    write_registered(runs / "s", record_of())
     path = runs / "s" / RECORD
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(UserError, match=r"sweeps\.json"):
@@ -272,15 +165,15 @@ def test_a_damaged_record_is_a_clear_message(runs: Path, old: str, new: str) -> 
 def test_a_changed_sweep_is_refused_with_the_difference(key: str, value: Any, shown: str) -> None:
     document = {**yaml.safe_load(SWEEP.text()), key: value}
     with pytest.raises(UserError) as refused:
-        refuse_changed_sweep(registered(), document)
+        refuse_changed_sweep(record_of(), document)
     assert shown in str(refused.value)
 
 
 def test_other_changes_are_told() -> None:
     document = yaml.safe_load(SWEEP.text())
-    assert refuse_changed_sweep(registered(), {**document, "name": "mine", "more": 1}) == ""
+    assert refuse_changed_sweep(record_of(), {**document, "name": "mine", "more": 1}) == ""
     document["parameters"]["optimizer.lr"]["max"] = 10.0
-    told = refuse_changed_sweep(registered(), document)
+    told = refuse_changed_sweep(record_of(), document)
     assert "-parameters.optimizer.lr.max: 1.0" in told
     assert "+parameters.optimizer.lr.max: 10.0" in told
 

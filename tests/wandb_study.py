@@ -6,11 +6,31 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from caviar.ledger import Ledger, Trial
+from caviar.ledger.registered import Registered, digest
 from caviar.result import RESULT
+from caviar.space import Axis, Choice, Integer, Log, OneMinusLog, Space
+from caviar.space.sweep_file import SweepFile
 from conftest import Process, Start
 from wandb_standin import Run
+
+SPACE = Space(
+    (
+        Axis("optimizer.lr", Log(1e-4, 1.0)),
+        Axis("optimizer.momentum", OneMinusLog(1e-3, 0.1)),
+        Axis("model.width", Integer(16, 128)),
+        Axis("model.act", Choice(("relu", "gelu"))),
+    )
+)
+SWEEP = SweepFile("s", "01_coarse", SPACE, 20, "val/loss", "min")
+POINT = {
+    "optimizer.lr": 0.01,
+    "one_minus.optimizer.momentum": 0.02,
+    "model.width": 64.0,  # JSON knows no whole numbers
+    "model.act": "relu",
+}
 
 SHORT = ["trainer.max_epochs=2", "~space.data"]
 
@@ -76,3 +96,9 @@ def child_of(process: Process, *words: str) -> int:
 
     awaited(there)
     return found[0]
+
+
+def record_of(**facts: Any) -> Registered:
+    """The first stage of study `s`, as it is remembered."""
+    facts = {"sweep": SWEEP.text(), **facts}
+    return Registered("01_coarse", "me", "p", "abc", digest(facts["sweep"]), "2026-01-01", facts)

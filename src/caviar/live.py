@@ -93,7 +93,7 @@ def stage_screen(stage: str, trials: Sequence[Trial], metric: str, mode: str) ->
     lines: list[RenderableType] = [head, _folded(f"  {counts(trials)}")]
     if best := best_trials(trials, mode, 1):
         lines.append(_folded(f"  best {describe(best[0], metric)}"))
-    running = sorted((t for t in trials if t.running), key=lambda t: [str(x) for x in _worker(t)])
+    running = sorted((t for t in trials if t.running), key=_worker)
     if running:
         table = plain_table("", "  worker", "trial", "epoch", metric, "best", "for")
         for trial in running[:ROWS]:
@@ -104,22 +104,22 @@ def stage_screen(stage: str, trials: Sequence[Trial], metric: str, mode: str) ->
     return Group(*lines)
 
 
-def _worker(trial: Trial) -> tuple[str, int | str]:
+def _worker(trial: Trial) -> tuple[str, int, str]:
+    """Its machine and slot, else its process; of a run elsewhere its name."""
     slot = str(trial.claim.get("slot") or "")
-    if slot.isdigit():
-        return trial.host, int(slot)
-    return trial.host, trial.pid or trial.claim.get("label", "")
+    number = int(slot) if slot.isdigit() else trial.pid or 0
+    return trial.host, number, str(trial.claim.get("label", ""))
 
 
 def _row(trial: Trial, mode: str) -> list[str]:
-    host, number = _worker(trial)
+    host, number, label = _worker(trial)
     epochs = trial.claim.get("epochs")
     epoch = "" if not trial.curve else str(max(trial.curve) + 1)
     value = f"{trial.curve[max(trial.curve)]:.4g}" if trial.curve else "starting"
     finite = [v for v in trial.curve.values() if v == v]
     best = f"{(min if mode == 'min' else max)(finite):.4g}" if finite else ""
     return [
-        f"  {f'{host} {number}'.strip()}",
+        f"  {label or f'{host} {number}'}",
         str(trial.number),
         f"{epoch}/{epochs}" if epoch and epochs else epoch,
         value,
