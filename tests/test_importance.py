@@ -11,10 +11,12 @@ import numpy as np
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
-from optuna.importance import FanovaImportanceEvaluator
+from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 from optuna.trial import create_trial
 
-from caviar.importance import Importance, measure, sentences
+from caviar.importance import Importance, measure, prepared, sentences
+from caviar.importance.fanova import DEPTH, TREES, Forest
+from caviar.importance.ped import BEST, ped_shares
 from caviar.importance.verdict import trials_to_rank
 from caviar.refine import TooFewTrials
 from caviar.space import Axis, Choice, Integer, Linear, Log, OneMinusLog, Space
@@ -126,11 +128,74 @@ def test_more_trials_narrow_the_interval() -> None:
     assert width(200) < width(20)
 
 
+# -- against Optuna's own evaluators
+
+
+def optuna_study(units: Any, scores: Any) -> optuna.Study:
+    study = optuna.create_study()
+    shown = {str(j): FloatDistribution(0.0, 1.0) for j in range(units.shape[1])}
+    for row, score in zip(units, scores, strict=True):
+        params = {str(j): float(u) for j, u in enumerate(row)}
+        study.add_trial(create_trial(params=params, distributions=shown, value=float(score)))
+    return study
+
+
+def numbers_and_scores() -> tuple[Space, Any, Any]:
+    space = Space((LR, BETA, Axis("model.dropout", Linear(0.0, 0.5))))
+    points, losses = drawn(space, lambda u: (u[:, 0] - 0.4) ** 2 + 0.2 * u[:, 0] * u[:, 1], 90)
+    return space, *prepared(space, points, losses)
+
+
+def test_fanova_is_optunas_on_the_same_forest() -> None:
+    space, units, scores = numbers_and_scores()
+    evaluator = FanovaImportanceEvaluator(n_trees=TREES, max_depth=DEPTH, seed=3)
+    theirs = evaluator.evaluate(optuna_study(units, scores))
+    ours = Forest(space, units, scores, seed=3).shares()
+    assert ours == pytest.approx([theirs[str(j)] for j in range(3)], rel=1e-6)
+
+
+def test_ped_anova_is_close_to_optunas() -> None:
+    space, units, scores = numbers_and_scores()
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=BEST)
+    theirs = evaluator.evaluate(optuna_study(units, scores))
+    whole = sum(theirs.values())
+    ours = ped_shares(space, units, scores)
+    assert ours == pytest.approx([theirs[str(j)] / whole for j in range(3)], abs=0.03)
+
+
+# -- interactions
+
+
+def test_an_interaction_is_that_of_two() -> None:
+    """f = (u₁ - ½)(u₂ - ½): all of the variance is theirs together, and the map shows it."""
+    space = Space((LR, BETA, WIDTH))
+    points, losses = drawn(space, lambda u: (u[:, 0] - 0.5) * (u[:, 1] - 0.5), 1500)
+    forest = Forest(space, *prepared(space, points, losses), seed=0)
+    assert forest.interaction(0, 1) > 0.6
+    assert forest.interaction(0, 2) < 0.05
+    ends = np.array([0.05, 0.95])
+    corners = forest.surface(0, 1, ends, ends)
+    assert np.sign(corners).tolist() == [[1, -1], [-1, 1]]
+
+
+def test_the_parts_of_a_tree_with_a_choice_add_up() -> None:
+    """With all axes' effects and interactions counted, nothing of two axes is left over."""
+    act = Axis("model.act", Choice(("relu", "gelu", "tanh")))
+    space = Space((LR, act))
+    effect = np.array([0.0, 2.0, 0.5])
+
+    def loss(u: Any) -> Any:
+        return u[:, 0] * effect[np.minimum(np.floor(u[:, 1] * 3), 2).astype(int)]
+
+    forest = Forest(space, *prepared(space, *drawn(space, loss, 200)), seed=0)
+    assert forest.shares().sum() + forest.interaction(0, 1) == pytest.approx(1.0, abs=1e-9)
+
+
 # -- in words
 
 
 def one(axis: Axis, share: float, low: float, high: float) -> Importance:
-    return Importance(axis, share, low, high, share)
+    return Importance(axis, share, low, high, share, low, high)
 
 
 def test_a_tier_that_is_contradicted_is_said() -> None:
