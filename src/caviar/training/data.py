@@ -4,7 +4,8 @@
         def load(self):
             return inputs, labels      # tensors or arrays, one row an example
 
-Any other LightningDataModule works as well, if `data.batch_size` is its argument.
+`SplitData` is the same for what is no table, such as text (`caviar.training.text`). Any other
+LightningDataModule works as well, if `data.batch_size` is its argument.
 """
 
 from __future__ import annotations
@@ -79,22 +80,22 @@ class EpochLoader(DataLoader[Batch]):
             self.sampler.skip = state["batches"] * (self.batch_size or 1)
 
 
-class DataModule(pl.LightningDataModule):
-    """Train / validation / test split of one table, fixed by a seed of its own.
+class SplitData(pl.LightningDataModule):
+    """Train / validation / test data held in memory, whatever its shape.
+
+    Derive from it and fill `self.splits` in `setup`, by `parts`; `DataModule` is that for a table.
 
     Arguments:
-        num_features: columns of the table; the model's `in_features` follows it.
-        num_classes: classes among the labels.
         batch_size: examples per training step, on each device.
         split_seed: of the split alone.
         fractions: shares of train, validation and test.
         seed: of the training order; the run's seed.
     """
 
+    eval_batch_size = 1024  # has no influence on a metric, only on memory and time
+
     def __init__(
         self,
-        num_features: int,
-        num_classes: int,
         batch_size: int,
         split_seed: int = 0,
         fractions: Sequence[float] = (0.6, 0.2, 0.2),
@@ -105,33 +106,26 @@ class DataModule(pl.LightningDataModule):
             raise UserError(f"data.fractions {list(fractions)} are not three shares of 1")
         if batch_size < 1:
             raise UserError(f"data.batch_size {batch_size} is below 1")
-        self.num_features, self.num_classes = num_features, num_classes
         self.batch_size, self.seed = batch_size, seed
         self.split_seed, self.fractions = split_seed, tuple(fractions)
         self.splits: dict[str, Rows] = {}
 
-    def load(self) -> tuple[Any, Any]:
-        """All inputs, shape (examples, num_features), and labels, shape (examples,)."""
-        raise NotImplementedError(f"{type(self).__name__} needs a load() of its own")
+    def parts(self, count: int) -> dict[str, np.ndarray]:
+        """Which of `count` things are for `train`, `val` and `test`: shuffled indices of each.
 
-    def setup(self, stage: str | None = None) -> None:
-        """Load once, split, and standardise by the training part's mean and deviation."""
-        if self.splits:
-            return
-        inputs, labels = (torch.as_tensor(values) for values in self.load())
-        inputs, labels = inputs.float(), labels.long()
-        found = (inputs.shape[1], int(labels.max()) + 1)
-        if found != (self.num_features, self.num_classes):
-            raise UserError(
-                f"the data has {found[0]} features and {found[1]} classes, but the config says "
-                f"data.num_features={self.num_features} data.num_classes={self.num_classes}"
-            )
-        order = np.random.default_rng(self.split_seed).permutation(len(labels))
-        ends = np.rint(np.cumsum(self.fractions) * len(labels)).astype(int)
+        Raises:
+            UserError: a part would be empty.
+        """
+        order = np.random.default_rng(self.split_seed).permutation(count)
+        ends = np.rint(np.cumsum(self.fractions) * count).astype(int)
         parts = dict(zip(("train", "val", "test"), np.split(order, ends[:-1]), strict=True))
-        mean, deviation = inputs[parts["train"]].mean(0), inputs[parts["train"]].std(0)
-        inputs = (inputs - mean) / torch.where(deviation > 0, deviation, 1.0)
-        self.splits = {name: Rows(inputs[part], labels[part]) for name, part in parts.items()}
+        for name, part in parts.items():
+            if not len(part):
+                raise UserError(
+                    f"data.fractions {list(self.fractions)} of {count} leave nothing for {name}; "
+                    "give it a larger share"
+                )
+        return parts
 
     def train_dataloader(self) -> DataLoader[Batch]:
         rows = self.splits["train"]
@@ -155,7 +149,42 @@ class DataModule(pl.LightningDataModule):
     def _whole(self, split: str) -> DataLoader[Batch]:
         # Not dealt out to ranks: padding would bias the metric, and every rank must see the same
         # value to stop, or keep a checkpoint, at the same epoch.
-        return DataLoader(self.splits[split], batch_size=1024, collate_fn=_as_is)
+        return DataLoader(self.splits[split], batch_size=self.eval_batch_size, collate_fn=_as_is)
+
+
+class DataModule(SplitData):
+    """Train / validation / test split of one table, fixed by a seed of its own.
+
+    Arguments:
+        num_features: columns of the table; the model's `in_features` follows it.
+        num_classes: classes among the labels.
+        split: `batch_size`, `split_seed`, `fractions` and `seed`, as of `SplitData`.
+    """
+
+    def __init__(self, num_features: int, num_classes: int, **split: Any) -> None:
+        super().__init__(**split)
+        self.num_features, self.num_classes = num_features, num_classes
+
+    def load(self) -> tuple[Any, Any]:
+        """All inputs, shape (examples, num_features), and labels, shape (examples,)."""
+        raise NotImplementedError(f"{type(self).__name__} needs a load() of its own")
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load once, split, and standardise by the training part's mean and deviation."""
+        if self.splits:
+            return
+        inputs, labels = (torch.as_tensor(values) for values in self.load())
+        inputs, labels = inputs.float(), labels.long()
+        found = (inputs.shape[1], int(labels.max()) + 1)
+        if found != (self.num_features, self.num_classes):
+            raise UserError(
+                f"the data has {found[0]} features and {found[1]} classes, but the config says "
+                f"data.num_features={self.num_features} data.num_classes={self.num_classes}"
+            )
+        parts = self.parts(len(labels))
+        mean, deviation = inputs[parts["train"]].mean(0), inputs[parts["train"]].std(0)
+        inputs = (inputs - mean) / torch.where(deviation > 0, deviation, 1.0)
+        self.splits = {name: Rows(inputs[part], labels[part]) for name, part in parts.items()}
 
 
 class SklearnData(DataModule):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
+from caviar.errors import UserError
 from caviar.training.modules import Classifier
 
 
@@ -32,3 +35,82 @@ class MLP(Classifier):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)  # (batch, in_features) -> (batch, num_classes)
+
+
+class ConvNet(Classifier):
+    """Convolutional classifier of small square images in one channel.
+
+    A block is a convolution that keeps the size, ReLU, and 2×2 max-pooling while the image is
+    larger than 2×2: 8×8 images end as 2×2 behind two blocks, and stay there behind more.
+
+    Arguments:
+        in_features: pixels of an image, which comes as one row.
+        num_classes: number of logits.
+        channels: of each convolution.
+        depth: blocks; 0 is multinomial logistic regression.
+        kernel_size: side of a convolution's window; odd.
+        dropout: share of the last block's outputs dropped while training.
+
+    Raises:
+        UserError: the images are not square, or the kernel has no centre.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        channels: int,
+        depth: int,
+        kernel_size: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        side = math.isqrt(in_features)
+        if side * side != in_features:
+            raise UserError(
+                f"model.in_features={in_features} pixels make no square image; use other data or "
+                "another model"
+            )
+        if kernel_size % 2 != 1:
+            raise UserError(f"model.kernel_size={kernel_size} is even; write {kernel_size + 1}")
+        layers: list[nn.Module] = [nn.Unflatten(1, (1, side, side))]
+        before = 1  # channels
+        for _ in range(depth):
+            conv = nn.Conv2d(before, channels, kernel_size, padding=kernel_size // 2)
+            layers += [conv, nn.ReLU()]
+            if side > 2:
+                layers.append(nn.MaxPool2d(2))
+                side //= 2
+            before = channels
+        layers += [nn.Flatten(), nn.Dropout(dropout)]
+        self.net = nn.Sequential(*layers, nn.Linear(before * side * side, num_classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)  # (batch, in_features) -> (batch, num_classes)
+
+
+class CharGRU(Classifier):
+    """Recurrent network that predicts each next character of a text.
+
+    Its losses are nats per character; its accuracy is the share of characters predicted right.
+
+    Arguments:
+        num_symbols: of the vocabulary.
+        width: length of a symbol's embedding, and units in each recurrent layer.
+        depth: recurrent layers.
+        dropout: share of the embedding and of each layer's outputs dropped while training.
+    """
+
+    def __init__(self, num_symbols: int, width: int, depth: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_symbols, width)
+        # One by one: the dropout that nn.GRU has of its own could not be changed while it trains.
+        self.layers = nn.ModuleList(nn.GRU(width, width, batch_first=True) for _ in range(depth))
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width, num_symbols)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.dropout(self.embedding(x))  # (batch, length) -> (batch, length, width)
+        for layer in self.layers:
+            h = self.dropout(layer(h)[0])
+        return self.head(h).transpose(1, 2)  # (batch, num_symbols, length)
