@@ -12,7 +12,7 @@ ARGS ?=
 N ?=
 NAMED = $(if $(STUDY),search.study=$(STUDY)) $(if $(STAGE),search.stage=$(STAGE))
 
-.PHONY: help setup train stage search refine confirm status worker sweep agent sync panda importance bench test test-fast lint format clean
+.PHONY: help setup train stage search refine confirm status worker sweep agent sync panda importance report lecture bench test test-fast lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -49,6 +49,12 @@ status: $(READY)  ## how far a study is
 
 importance: $(READY)  ## how much each hyperparameter matters, beside the lecture's tiers
 	@$(BIN)/caviar importance $(NAMED) $(ARGS)
+
+report: $(READY)  ## write runs/<study>/report.html: what mattered, whether to believe it
+	@$(BIN)/caviar report $(NAMED) $(ARGS)
+
+lecture: $(READY)  ## put the lecture's claims to the test: docs/lecture.md
+	@$(BIN)/python benchmarks/lecture/main.py $(ARGS)
 
 worker: $(READY)  ## take trials of a study that another machine drives
 	@$(BIN)/caviar worker $(NAMED) $(ARGS)

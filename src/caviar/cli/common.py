@@ -49,6 +49,7 @@ def study_of(overrides: list[str] | None, ledger_needed: bool = True) -> Study:
         overrides=search_overrides(overrides or []),
         launch=lambda jobs, first: None,
         declares=space_overrides(overrides or []),
+        compose=lambda given: composed(given)[0],
     )
     if ledger_needed:
         study.require()

@@ -37,14 +37,15 @@ def print_importance(study: Study, tiers: Mapping[str, int]) -> None:
     except TooFewTrials as error:
         raise UserError(f"study {study.name}: {error}; run more of stage {parent} first") from None
     head = f"{study.name}: importance, from {plural(len(pooled), 'trial')} of all stages"
-    columns = ["axis", *(["tier"] if tiers else []), "share", "90 %", "", "PED-ANOVA"]
+    columns = ["axis", *(["tier"] if tiers else []), "share", "90 %", "", "PED-ANOVA", "90 %"]
     table = plain_table(head, *columns)
-    for column in (table.columns[0], table.columns[-2]):
+    for column in (table.columns[0], table.columns[-3]):
         column.justify = "left"
     for one in found:
         tier = [str(one.axis.tier or "")] if tiers else []
         interval = f"{one.low:.0%} … {one.high:.0%}"
-        table.add_row(one.axis.key, *tier, f"{one.share:.0%}", interval, bar(one), f"{one.ped:.0%}")
+        ped = f"{one.ped:.0%}", f"{one.ped_low:.0%} … {one.ped_high:.0%}"
+        table.add_row(one.axis.key, *tier, f"{one.share:.0%}", interval, bar(one), *ped)
     console.print(table)
     left = max(0.0, 1 - sum(i.share for i in found))
     console.print(

@@ -78,19 +78,6 @@ def refine(
     console.print(f"next: {there if read_registered(study.folder) else here}")
 
 
-@app.command(epilog="Example: caviar importance search.study=mine")
-def importance(overrides: Overrides = None) -> None:
-    """How much each hyperparameter matters, measured, beside the lecture's tiers."""
-    from caviar.cli.importance import print_importance
-    from caviar.compose import composed
-
-    study = study_of(overrides)
-    config, _ = composed(
-        [*study.begun_sweep(study.search_stages()[0]).overrides, *(overrides or [])]
-    )
-    print_importance(study, config.space.get("tiers") or {})
-
-
 @app.command(epilog="Example: caviar status search.study=mine --watch")
 def status(
     overrides: Overrides = None,

@@ -7,53 +7,57 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from caviar.files import replaced
+from caviar.charts import Chart, layers, metric_channel, table, write_png
+from caviar.charts.parts import Spec, metric_domain
 from caviar.panda.begin import read_config
-from caviar.panda.journal import BACK, DIVERGED, SET, Event, Journal, shown
+from caviar.panda.journal import BACK, DIVERGED, SET, Event, Journal, sentence, shown
 from caviar.panda.lineage import Lineage
 from caviar.panda.record import curve, rows
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # for the colour-blind
 LABELS = 16  # nudges that the legend has room for
+DAYS = 12  # numbers above the picture
+WIDTH = 760  # of the PNG
+
+Line = list[tuple[float, float]]  # step and value
 
 
 def draw(folder: Path, path: Path) -> Path:
-    """Draw the picture; its path."""
-    import matplotlib
+    """Draw the picture as PNG; its path."""
+    return write_png(curve_chart(folder), path, WIDTH)
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
 
+def curve_chart(folder: Path) -> Chart:
+    """The picture of the panda in a folder."""
     config, events, found = read_config(folder), Journal(folder).events(), rows(folder)
     metric, lineage = config["metric"]["name"], Lineage.of(events)
     lines = {b: branch_line(found, lineage, metric, b) for b in range(lineage.branch + 1)}
-    figure, ax = plt.subplots(figsize=(9.0, 4.8), layout="constrained")
-    for branch, points in lines.items():
-        if len(points) > (branch in lineage.origins):  # more than where it began
-            now = branch == lineage.branch
-            ax.plot(
-                *zip(*points, strict=True), c=_colour(branch), lw=2.2 if now else 1.3,
-                alpha=1.0 if now else 0.75, marker=".", ms=4, label=_name(branch, lineage),
-            )  # fmt: skip
-    values = sorted(v for points in lines.values() for _, v in points)
-    if config["metric"]["mode"] == "min" and values and values[0] > 0:
-        ax.set_yscale("log")
-        # A branch that diverged passes all bounds; the picture is about the others.
-        middle = values[len(values) // 2]
-        ax.set_ylim(values[0] * 0.8, min(values[-1] * 1.2, 30 * middle))
-    _mark(ax, events, lines)
-    _days(ax, lineage)
-    ax.set_xlabel("step")
-    ax.set_ylabel(metric)
-    ax.set_title(f"{folder.name}: one model, looked after", loc="left")
-    if values:
-        ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    with replaced(path) as partial:
-        figure.savefig(partial, dpi=144)
-    plt.close(figure)
-    return path
+    # A branch is more than the point where it began.
+    lines = {b: line for b, line in lines.items() if len(line) > (b in lineage.origins)}
+    values = [v for line in lines.values() for _, v in line]
+    up = metric_channel("value", metric, values, config["metric"]["mode"], clamp=False)
+    top = (metric_domain(values, config["metric"]["mode"]) or ([0.0, math.inf], False))[0][1]
+    names = {b: _name(b, lineage) for b in lines}
+    across: Spec = {
+        "field": "step",
+        "type": "quantitative",
+        "title": "step",
+        "scale": {"nice": False},
+        "axis": {"grid": False, "tickMinStep": 1},
+    }
+    colour: Spec = {"field": "branch", "type": "nominal", "scale": {"domain": [*names.values()]}}
+    colour["legend"] = {"columns": 1, "labelLimit": 300}
+    branches = _branches(lines, names, lineage.branch, {"x": across, "y": up, "color": colour}, top)
+    parts = [
+        *_days(lineage, across),
+        branches,
+        *_nudges(events, lines, names, {"x": across, "y": up}, top),
+        *_divergences(events, across),
+    ]
+    zoom: Spec = {"name": "zoom", "bind": "scales"}
+    zoom["select"] = {"type": "interval", "encodings": ["x"], "zoom": "wheel![event.shiftKey]"}
+    branches["params"] = [zoom]
+    title = f"{folder.name}: one model, looked after"
+    return Chart("panda", title, layers(*parts, height=340))
 
 
 def branch_line(
@@ -73,10 +77,6 @@ def branch_line(
     return [*before[-1:], *own]
 
 
-def _colour(branch: int) -> str:
-    return COLOURS[branch % len(COLOURS)]
-
-
 def _name(branch: int, lineage: Lineage) -> str:
     if branch not in lineage.origins:
         return f"branch {branch}"
@@ -84,27 +84,80 @@ def _name(branch: int, lineage: Lineage) -> str:
     return f"branch {branch}, from day {day}" + (f" of {origin}" if origin else "")
 
 
-def _mark(ax: Any, events: Sequence[Event], lines: dict[int, list[tuple[float, float]]]) -> None:
-    """A triangle at each nudge, numbered; what it changed is in the legend."""
-    nudges = [(e, _words(e)) for e in events if e.kind in (SET, BACK) and _words(e)]
-    for number, (nudge, words) in enumerate(nudges, start=1):
-        before = [p for p in lines.get(nudge.branch, []) if p[0] <= nudge.step]
-        height = (before or lines.get(nudge.branch) or [(0, math.nan)])[-1 if before else 0][1]
-        # Several at one place stand in a row, beside one another.
-        beside = sum(e.step == nudge.step for e, _ in nudges[: number - 1])
-        colour = _colour(nudge.branch)
-        label = f"{number}: {words}" if number <= LABELS else None
-        ax.plot(
-            [nudge.step], [height], marker="^", ms=8, c=colour, mec="black", mew=0.6, ls="",
-            zorder=5, label=label,
-        )  # fmt: skip
-        if label:
-            ax.annotate(
-                str(number), (nudge.step, height), xytext=(-3, -18 - 11 * beside),
-                textcoords="offset points", fontsize=9, color=colour, weight="bold",
-            )  # fmt: skip
-    for bad in (e for e in events if e.kind == DIVERGED):
-        ax.axvline(bad.step, c=_colour(bad.branch), ls=":", lw=1)
+def _branches(
+    lines: dict[int, Line], names: dict[int, str], now: int, encoding: Spec, top: float
+) -> Spec:
+    """A line for each branch, the present one thicker."""
+    points = [(names[b], b == now, s, min(v, top)) for b, line in lines.items() for s, v in line]
+    columns = zip(*points, strict=True) if points else ([], [], [], [])
+    named = zip(("branch", "now", "step", "value"), columns, strict=True)
+    width = {"condition": {"test": "datum.now == 'True'", "value": 2.4}, "value": 1.3}
+    tooltip = [{"field": "branch", "type": "nominal"}, {"field": "step", "type": "quantitative"}]
+    tooltip.append({"field": "value", "type": "quantitative", "format": ".4~g"})
+    return {
+        "data": table({name: list(map(_plain, values)) for name, values in named}),
+        "mark": {"type": "line", "clip": True, "point": {"size": 14}},
+        "encoding": {**encoding, "strokeWidth": width, "tooltip": tooltip},
+    }
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, bool) else value
+
+
+def _nudges(
+    events: Sequence[Event], lines: dict[int, Line], names: dict[int, str], place: Spec, top: float
+) -> list[Spec]:
+    """A triangle at each nudge, numbered; what it changed is in the legend and under a pointer."""
+    found = [(e, _words(e)) for e in events if e.kind in (SET, BACK) and _words(e)]
+    marks = []
+    for number, (nudge, words) in enumerate(found, start=1):
+        line = lines.get(nudge.branch, [])
+        before = [p for p in line if p[0] <= nudge.step] or line[:1]
+        if not before:
+            continue
+        # Several at one place stand below one another.
+        below = sum(e.step == nudge.step for e, _ in found[: number - 1])
+        label = f"{number}: {words}" if number <= LABELS else "…"
+        height = min(before[-1][1], top)
+        marks.append((nudge.step, height, str(number), label, sentence(nudge), 16 + 12 * below))
+    if not marks:
+        return []
+    columns = ("step", "value", "number", "label", "said", "below")
+    data = table(dict(zip(columns, map(list, zip(*marks, strict=True)), strict=True)))
+    labels = list(dict.fromkeys(mark[3] for mark in marks))
+    legend = {"orient": "bottom", "columns": 2, "symbolType": "triangle-up", "labelLimit": 340}
+    same = {"domain": labels, "range": ["transparent"]}
+    triangles: Spec = {
+        "data": data,
+        "mark": {"type": "point", "shape": "triangle-up", "size": 110, "stroke": {"expr": "ink"}},
+        "encoding": {
+            **place,
+            "fill": {"field": "label", "type": "nominal", "scale": same, "legend": legend},
+            "tooltip": [{"field": "said", "type": "nominal", "title": "nudge"}],
+        },
+    }
+    numbers: Spec = {
+        "data": data,
+        "mark": {"type": "text", "fontWeight": "bold", "dy": {"expr": "datum.below"}},
+        "encoding": {**place, "text": {"field": "number", "type": "nominal"}},
+    }
+    return [triangles, numbers]
+
+
+def _divergences(events: Sequence[Event], across: Spec) -> list[Spec]:
+    steps = [e.step for e in events if e.kind == DIVERGED]
+    if not steps:
+        return []
+    said = [sentence(e) for e in events if e.kind == DIVERGED]
+    tooltip = [{"field": "said", "type": "nominal", "title": "diverged"}]
+    return [
+        {
+            "data": table({"step": steps, "said": said}),
+            "mark": {"type": "rule", "strokeDash": [2, 3], "color": {"expr": "ink"}},
+            "encoding": {"x": across, "tooltip": tooltip},
+        }
+    ]
 
 
 def _words(nudge: Event) -> str:
@@ -114,14 +167,17 @@ def _words(nudge: Event) -> str:
     return ", ".join(f"{key.rpartition('.')[2]} {shown(new)}" for key, new in changed.items())
 
 
-def _days(ax: Any, lineage: Lineage) -> None:
+def _days(lineage: Lineage, across: Spec) -> list[Spec]:
     """A thin line at the end of each day that led to the present, and its number above."""
     days = lineage.days()
-    for day in days:
-        ax.axvline(day.step, c="0.9", lw=0.8, zorder=0)
-    every = -(-len(days) // 12) or 1
-    top = ax.secondary_xaxis("top")
-    top.set_xticks([d.step for d in days[every - 1 :: every]])
-    top.set_xticklabels([f"day {d.day}" for d in days[every - 1 :: every]], fontsize=8)
-    top.tick_params(length=0)
-    top.spines["top"].set_visible(False)
+    if not days:
+        return []
+    every = -(-len(days) // DAYS)
+    named = [f"day {d.day}" if i % every == every - 1 else "" for i, d in enumerate(days)]
+    data = table({"step": [d.step for d in days], "day": named})
+    rule = {"type": "rule", "color": {"expr": "faint"}, "opacity": 0.35, "strokeWidth": 0.8}
+    text = {"type": "text", "y": -7, "fontSize": 10, "color": {"expr": "faint"}}
+    return [
+        {"data": data, "mark": {**rule, "clip": True}, "encoding": {"x": across}},
+        {"data": data, "mark": text, "encoding": {"x": across, "text": {"field": "day"}}},
+    ]

@@ -22,6 +22,7 @@ from caviar.space.sweep_file import SweepFile
 from caviar.view import (
     console,
     plain_table,
+    plural,
     print_stage,
     setting_columns,
     shown_path,
@@ -140,12 +141,15 @@ def print_verdict(verdict: Verdict, study: Study) -> None:
 
 
 def _finish(study: Study) -> None:
-    from caviar.search.pictures import draw_pictures
+    from caviar.report import write_report
     from caviar.search.winner import write_winner
 
     verdict = confirm(study)
     console.print()
-    left = [*write_winner(study, verdict), *draw_pictures(study)]
+    left = write_winner(study, verdict)
+    page, *pictures = write_report(study, verdict)
+    left.append((page, "open it in a browser: what mattered, and whether to believe the gain"))
+    left.append((pictures[0].parent, f"its {plural(len(pictures), 'picture')} as PNG"))
     write_verdict(verdict, study.folder / VERDICT)  # last: it says that the study is complete
     print_verdict(verdict, study)
     console.print(f"in {shown_path(study.folder)}:")

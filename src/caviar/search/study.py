@@ -99,6 +99,13 @@ class Study:
         """The sweep file of a stage as it was begun."""
         return SweepFile.parse(self.ledger.facts(stage)["sweep"], self.sweep_path(stage))
 
+    def tiers(self) -> dict[str, int]:
+        """The lecture's tier of each hyperparameter that the study's space declares."""
+        assert self.compose is not None
+        first = self.begun_sweep(self.search_stages()[0])
+        config = self.compose([*first.declares, *first.overrides])
+        return dict(config.space.get("tiers") or {})
+
     def begin(self, stage: str, facts: Mapping[str, Any]) -> None:
         """Make the stage in the ledger, or check that it was begun with the same facts.
 

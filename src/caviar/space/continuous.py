@@ -73,10 +73,14 @@ class Linear:
     def from_unit(self, unit: ArrayLike) -> NDArray[Any]:
         """Search coordinates at `unit`, of the same shape; inside [0, 1] never beyond the ends."""
         u = np.asarray(unit, dtype=np.float64)
-        low, high = self._ends()
-        values = round_significant(self._bend(low + u * (high - low)), VALUE_DIGITS)
+        values = round_significant(self.at(u), VALUE_DIGITS)
         inside = (u >= 0) & (u <= 1)
         return np.where(inside, np.clip(values, self.low, self.high), values)
+
+    def at(self, unit: ArrayLike) -> NDArray[np.float64]:
+        """Places on the scale at `unit`, as a picture needs them: neither rounded nor whole."""
+        low, high = self._ends()
+        return self._bend(low + np.asarray(unit, dtype=np.float64) * (high - low))
 
     def to_unit(self, values: ArrayLike) -> NDArray[np.float64]:
         """The inverse of `from_unit`, up to the rounding of values."""

@@ -40,8 +40,7 @@ class Integer(Linear):
 
     def from_unit(self, unit: ArrayLike) -> NDArray[np.int64]:
         u = np.asarray(unit, dtype=np.float64)
-        low, high = self._ends()
-        values = np.rint(self._bend(low + u * (high - low))).astype(np.int64)
+        values = np.rint(self.at(u)).astype(np.int64)
         inside = (u >= 0) & (u <= 1)
         return np.where(inside, np.clip(values, self.low, self.high), values)
 

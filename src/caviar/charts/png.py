@@ -1,0 +1,92 @@
+"""PNG files, drawn by the same library as the page's, without a browser.
+
+    with Drawing() as drawing:
+        drawing.draw(chart, path)      # comes back at once
+
+The library holds Python's lock while it draws; a process of its own draws beside what else is done.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from caviar.charts.parts import Chart
+from caviar.charts.theme import theme
+from caviar.files import replaced
+
+WIDTH = 620  # of the drawing, without axis labels
+SHARP = 2.0  # pixels a unit
+
+
+def write_png(chart: Chart, path: Path, width: int = WIDTH) -> Path:
+    """Draw a picture on white, into a file that is whole or not there.
+
+    Arguments:
+        chart: with data of its own.
+        path: of the file.
+        width: of the drawing, in units of 1/SHARP pixels.
+    """
+    import vl_convert
+
+    shown = {"width": width, "title": chart.title, "config": theme(dark=False)}
+    spec = {**shown, **_still(chart.spec)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn = vl_convert.vegalite_to_png(spec, scale=SHARP, allowed_base_urls=[])
+    with replaced(path) as partial:
+        partial.write_bytes(drawn)
+    return path
+
+
+def _still(spec: Any) -> Any:
+    """A description that nobody zooms, and so without clipping, which an interval bound to scales
+    brings along, too: to clip each of a thousand lines takes a minute."""
+    if isinstance(spec, list):
+        return [_still(p) for p in spec if not (isinstance(p, dict) and p.get("bind") == "scales")]
+    if not isinstance(spec, dict):
+        return spec
+    return {k: v if k == "data" else _still(v) for k, v in spec.items() if k != "clip"}
+
+
+class Drawing:
+    """A process that draws pictures, one after another; on leaving, all of them are there."""
+
+    def __enter__(self) -> Drawing:
+        # -P: a folder named caviar in the working directory is not us.
+        command = [sys.executable, "-P", "-m", "caviar.charts.png"]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        )
+        self._feeding = ThreadPoolExecutor(1)  # a pipe takes no more than is drawn
+        return self
+
+    def draw(self, chart: Chart, path: Path) -> Path:
+        """Have a picture drawn; its path, where it will be."""
+        assert self._process.stdin is not None
+        line = json.dumps({"chart": asdict(chart), "path": str(path)}) + "\n"
+        self._feeding.submit(self._process.stdin.write, line)
+        return path
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._process.kill()
+        self._feeding.shutdown()
+        _, said = self._process.communicate()
+        if kind is None and self._process.returncode != 0:
+            raise RuntimeError(f"pictures could not be drawn: {said.strip()}")
+
+
+def main() -> None:
+    """Draw what comes in, a picture a line."""
+    for line in sys.stdin:
+        asked = json.loads(line)
+        write_png(Chart(**asked["chart"]), Path(asked["path"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The page: one file that opens from disk, without a network.
+
+Text is escaped by Jinja2, and so is the JSON that the script reads; the script writes text nodes
+only. A content security policy forbids the page to fetch anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from caviar.charts.theme import theme
+from caviar.files import replaced
+from caviar.report.section import Section
+
+HERE = Path(__file__).parent
+
+
+def write_page(path: Path, study: str, metric: str, sections: Sequence[Section]) -> Path:
+    """Write the page, whole or not at all.
+
+    Arguments:
+        path: of the file.
+        study: its name.
+        metric: the declared metric.
+        sections: in their order.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = page_text(study, metric, sections)
+    with replaced(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return path
+
+
+def page_text(study: str, metric: str, sections: Sequence[Section]) -> str:
+    """The page's HTML."""
+    from jinja2 import Environment, FileSystemLoader
+    from markupsafe import Markup
+
+    charts = {chart.name: chart.spec for section in sections for chart in section.charts}
+    rows = next((section.rows for section in sections if section.rows), [])
+    facts: dict[str, Any] = {
+        "study": study,
+        "metric": metric,
+        "charts": charts,
+        "rows": list(rows),
+        "themes": {"light": theme(dark=False) | {"background": None}, "dark": theme(dark=True)},
+    }
+    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True)
+    return environment.get_template("page.html").render(
+        title=study,
+        subtitle=f"as of {datetime.now().astimezone():%Y-%m-%d %H:%M}",
+        footer="Written by caviar report; pictures by Vega-Lite. Nothing in it was fetched, and "
+        "nothing is sent.",
+        sections=sections,
+        facts=facts,
+        # Ours and Vega's, not anybody's text.
+        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
+        bundle=Markup(_vega().replace("</script", "<\\/script")),
+    )
+
+
+def _vega() -> str:
+    """Vega, Vega-Lite and vega-embed as one script."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")

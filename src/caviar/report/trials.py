@@ -1,0 +1,53 @@
+"""The table of all trials: sortable, filterable, each with its command and its folder."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from caviar.ledger import Trial
+from caviar.overrides import command_line
+from caviar.report.facts import Facts, folder_of
+from caviar.report.section import Section
+from caviar.result import finite
+from caviar.view import plural, setting_columns
+
+
+def trials_section(facts: Facts) -> Section:
+    """All trials, those of the confirmation and the tests among them."""
+    trials = facts.everything
+    if not trials:
+        return Section("trials", "All trials", ["There is none yet."])
+    stages = dict.fromkeys(t.stage for t in trials)
+    overrides = {s: facts.study.ledger.facts(s)["overrides"] for s in stages}
+    head, settings = setting_columns([t.point for t in trials])
+    rows = []
+    for trial, setting in zip(trials, settings, strict=True):
+        row = _row(facts, trial, overrides[trial.stage])
+        rows.append(row | {"setting": dict(zip(head, setting, strict=True))})
+    words = [
+        f"{plural(len(rows), 'trial')}. Click a column's head to sort by it; a row opens to the "
+        "command that trains it again and to its folder."
+    ]
+    return Section("trials", "All trials", words, rows=rows)
+
+
+def _row(facts: Facts, trial: Trial, overrides: list[str]) -> dict[str, Any]:
+    result = trial.result
+    folder = folder_of(facts, trial)
+    value = facts.value(trial)
+    return {
+        "stage": trial.stage,
+        "number": trial.number,
+        "status": trial.status,
+        "value": finite(value),
+        "epoch": result.best_epoch if result else None,
+        "seconds": round(result.seconds, 2) if result else None,
+        "note": trial.note or str(trial.claim.get("label", "")),
+        "error": (result.error or "") if result else "",
+        "epochs": sum(map(math.isfinite, trial.curve.values())),
+        "command": command_line(facts.study.trial_overrides(trial.planned, overrides)),
+        "folder": str(folder.relative_to(facts.study.folder)),
+        "there": folder.is_dir(),
+        "best": trial is facts.best,
+    }

@@ -1,0 +1,106 @@
+"""Studies of every shape and size, written into a ledger as if their trials had run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna.trial import TrialState, create_trial
+
+from caviar.compose import composed
+from caviar.ledger import Planned
+from caviar.ledger.trials import distribution
+from caviar.result import COMPLETE, DIVERGED, PRUNED, Result
+from caviar.search.settings import SearchSettings
+from caviar.search.stages import plan
+from caviar.search.study import Study
+from caviar.space import Axis, Choice, Integer, Log, OneMinusLog, Space
+from caviar.space.sweep_file import SweepFile
+
+LR, BETA = Axis("optimizer.lr", Log(1e-4, 1.0)), Axis("optimizer.momentum", OneMinusLog(1e-3, 0.1))
+WIDTH, BATCH = Axis("model.width", Integer(16, 128)), Axis("data.batch_size", Choice((16, 32, 64)))
+DEPTH, RATE = Axis("model.depth", Integer(1, 4)), Axis("scheduler.rate", Log(1e-3, 1.0))
+ALL = Space((LR, BETA, WIDTH, BATCH, DEPTH, RATE))
+
+
+def made(
+    folder: Path,
+    space: Space = ALL,
+    stages: Mapping[str, int] | None = None,
+    fate: Callable[[int], str] = lambda number: COMPLETE,
+    mode: str = "min",
+    epochs: int = 3,
+    reasons: Mapping[str, Sequence[str]] | None = None,
+    error: str = "boom",
+) -> Study:
+    """A study; `fate` says what became of each trial by its number, `waiting` among it.
+
+    Losses are a bowl in unit coordinates, with a little noise.
+    """
+    study = Study(
+        settings=SearchSettings(study=folder.name),
+        folder=folder,
+        storage=str(folder / "study.journal"),
+        metric="val/loss" if mode == "min" else "val/acc",
+        mode=mode,
+        overrides=[],
+        launch=lambda jobs, first: None,
+        compose=lambda given: composed(given)[0],
+    )
+    for stage, count in (stages or {"01_coarse": 12}).items():
+        sweep = SweepFile(folder.name, stage, space, count, study.metric, mode)
+        sweep = replace(sweep, reasons=reasons or {})
+        facts = {"sweep": sweep.text(), "overrides": [], "shared": []}
+        study.ledger.begin(stage, facts, mode)
+        planned = plan(sweep, study.settings)
+        for number, loss in enumerate(_bowl(space, [p.point for p in planned])):
+            value = loss if mode == "min" else 1 - loss
+            _write(study, stage, space, planned[number], fate(number), value, epochs, error)
+    return study
+
+
+def _bowl(space: Space, points: Sequence[Mapping[str, Any]]) -> list[float]:
+    if not points:
+        return []
+    units = space.to_unit({name: [p[name] for p in points] for name in space.names})
+    noise = np.random.default_rng(0).normal(size=len(points))
+    weights = 1.0 / (1 + np.arange(len(space)))
+    found: list[float] = (0.1 + ((units - 0.5) ** 2) @ weights + 0.01 * np.abs(noise)).tolist()
+    return found
+
+
+def _write(
+    study: Study,
+    stage: str,
+    space: Space,
+    planned: Planned,
+    status: str,
+    value: float,
+    epochs: int,
+    error: str,
+) -> None:
+    """One trial in one record, as the ledger leaves a finished one; thousands in seconds."""
+    known: dict[str, Any] = {"best": value, "best_epoch": epochs - 1, "last": value}
+    failed = status not in (COMPLETE, PRUNED, DIVERGED)
+    waits = status == "waiting"
+    result = Result(status, seconds=1.5, **({} if status not in (COMPLETE, PRUNED) else known))
+    result.error = error if failed else None
+    sign = 1 if study.mode == "min" else -1
+    curve = {epoch: value + sign / (1 + epoch) for epoch in range(0 if waits else epochs)}
+    state = {COMPLETE: TrialState.COMPLETE, DIVERGED: TrialState.COMPLETE}.get(
+        status, TrialState.PRUNED if status == PRUNED else TrialState.FAIL
+    )
+    loss = result.loss(study.mode) * sign
+    template = create_trial(
+        state=TrialState.WAITING if waits else state,
+        value=None if waits or failed else loss,
+        params={name: planned.point[name] for name in space.names},
+        distributions={axis.name: distribution(axis) for axis in space},
+        intermediate_values=curve,
+        user_attrs=planned.attributes() | ({} if waits else {"result": result.to_dict()}),
+    )
+    ledger = study.ledger
+    ledger._storage.create_new_trial(ledger._id(stage), template)

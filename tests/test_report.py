@@ -1,0 +1,306 @@
+"""The report in a real browser: opened from its file, nothing fetched, everything drawn."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caviar.panda.journal import DAY, FINISH, SET, START, Journal, event
+from caviar.panda.record import append_row
+from caviar.report import write_panda_report, write_report
+from caviar.result import COMPLETE, DIVERGED, EXCEPTION, PRUNED
+from caviar.search.study import Study
+from caviar.search.verdict import Setting, Verdict
+from caviar.space import Axis, Choice, Space
+from conftest import ROOT, Main
+from made_studies import BATCH, BETA, LR, made
+
+pytestmark = pytest.mark.slow
+
+playwright = pytest.importorskip("playwright.sync_api")  # in the extra dev, which `make` installs
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
+QUIET += " --disable-background-networking --disable-component-update"
+SECTIONS = ["verdict", "stages", "axes", "importance", "curves", "budget", "confirm", "trials"]
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    assert CHROMIUM, "these tests need chromium: apt-get install chromium"
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(autouse=True)
+def project(runs: Path, monkeypatch: pytest.MonkeyPatch, hydra_state: None) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+class Opened:
+    """A page, and what the browser said and asked for while it was open."""
+
+    def __init__(self, chromium: Any, path: Path, scheme: str = "light", **viewport: int) -> None:
+        size = viewport or {"width": 1280, "height": 900}
+        self.context = chromium.new_context(viewport=size, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.asked: list[str] = []
+        self.said: list[str] = []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.goto(path.as_uri())
+        self.path = path
+
+    def drawn(self) -> int:
+        """Scroll to every picture and wait until it is drawn; how many there are."""
+        charts = self.page.locator(".chart")
+        for i in range(charts.count()):
+            charts.nth(i).scroll_into_view_if_needed()
+            drawn = "i => document.querySelectorAll('.chart')[i].dataset.drawn"
+            self.page.wait_for_function(drawn, arg=i, timeout=20_000)
+        return int(charts.count())
+
+    def fine(self) -> None:
+        """It asked for nothing but itself, complained of nothing, and fits the screen's width."""
+        assert self.asked == [self.path.as_uri()]
+        assert self.said == []
+        assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    def rows(self) -> list[str]:
+        """First cells of the table of trials, as shown."""
+        return list(self.page.locator("#table tr.trial td:first-child").all_inner_texts())
+
+
+@pytest.fixture
+def show(chromium: Any) -> Iterator[Any]:
+    opened: list[Opened] = []
+
+    def call(path: Path, **how: Any) -> Opened:
+        opened.append(Opened(chromium, path, **how))
+        return opened[-1]
+
+    yield call
+    for one in opened:
+        one.context.close()
+
+
+def every_kind(number: int) -> str:
+    return {3: DIVERGED, 5: PRUNED, 7: EXCEPTION}.get(number % 9, COMPLETE)
+
+
+UNORDERED = Space((Axis("model.act", Choice(("relu", "tanh", None))), BATCH))
+SHAPES: dict[str, dict[str, Any]] = {
+    "usual": {"stages": {"01_coarse": 30, "02_fine": 14}, "fate": every_kind},
+    "nothing has finished": {"fate": lambda n: "waiting"},
+    "one trial": {"stages": {"01_coarse": 1}},
+    "all diverged": {"fate": lambda n: DIVERGED},
+    "all failed": {"fate": lambda n: EXCEPTION},
+    "lr alone": {"space": Space((LR,))},
+    "choices": {"space": UNORDERED},
+    "a maximum": {"space": Space((LR, BETA)), "mode": "max"},
+    "one epoch": {"epochs": 1},
+    "still running": {"fate": lambda n: COMPLETE if n < 6 else "waiting"},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_study_of_every_shape_gives_a_page_that_makes_sense(
+    show: Any, runs: Path, shape: str
+) -> None:
+    study = made(runs / "s", **SHAPES[shape])
+    page, *pictures = write_report(study)
+    opened = show(page)
+    charts = opened.drawn()
+    assert charts == len(pictures) == len({*pictures})
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
+    opened.fine()
+    ids = [s.get_attribute("id") for s in opened.page.locator("section").all()]
+    assert ids == SECTIONS
+    for section in opened.page.locator("section").all():
+        assert section.locator("p, canvas, table").count()
+    trials = sum(len(study.ledger.trials(s)) for s in study.ledger.stages())
+    assert len(opened.rows()) == trials
+    words = opened.page.locator("#verdict").inner_text()
+    none = shape in ("nothing has finished", "all diverged", "all failed")
+    assert ("No trial has come to a value" in words) == none
+    assert ("nan" in words.lower()) is False
+
+
+def test_five_thousand_trials(show: Any, runs: Path) -> None:
+    study = made(runs / "s", stages={"01_coarse": 5000}, fate=every_kind, epochs=5)
+    opened = show(write_report(study)[0])
+    opened.drawn()
+    opened.fine()
+    assert "5000 trials" in opened.page.locator("#found").inner_text()
+    assert len(opened.rows()) == 200
+    opened.page.locator("#more").click()
+    assert len(opened.rows()) == 1200
+    assert "epochs are drawn" in opened.page.locator("#curves").inner_text()
+
+
+def test_the_table_sorts_filters_and_opens(show: Any, runs: Path) -> None:
+    study = made(runs / "s", stages={"01_coarse": 30}, fate=every_kind)
+    (study.folder / "01_coarse" / "0").mkdir(parents=True)
+    opened = show(write_report(study)[0])
+    page = opened.page
+
+    def column(title: str) -> list[str]:
+        heads = [h.removesuffix(" ▲").removesuffix(" ▼") for h in heads_of()]
+        cells = page.locator(f"#table tr.trial td:nth-child({heads.index(title) + 1})")
+        return list(cells.all_inner_texts())
+
+    def heads_of() -> list[str]:
+        return list(page.locator("#table th").all_inner_texts())
+
+    assert opened.rows()[:3] == ["01_coarse/0", "01_coarse/1", "01_coarse/2"]
+    page.get_by_role("button", name="val/loss").click()
+    values = column("val/loss")
+    known = [float(v) for v in values if v]
+    assert known == sorted(known)
+    assert values[-1] == ""  # what has no value comes last
+    page.get_by_role("button", name="val/loss").click()
+    again = [float(v) for v in column("val/loss") if v]
+    assert again == known[::-1]
+    assert column("val/loss")[-1] == ""
+    page.get_by_role("button", name="lr", exact=True).click()
+    lrs = [float(v) for v in column("lr")]
+    assert lrs == sorted(lrs)
+    page.locator("#filter-status").select_option("diverged")
+    assert set(column("status")) == {"diverged"}
+    assert page.locator("#found").inner_text() == "3 of 30 trials"
+    page.locator("#filter-status").select_option("")
+    page.locator("#filter-text").fill("01_coarse/0 complete")
+    assert opened.rows() == ["01_coarse/0"]
+    page.locator("#table tr.trial").first.click()
+    command = page.locator("#table tr.details code").inner_text()
+    trial = study.ledger.trials("01_coarse")[0]
+    assert command.startswith("python train.py optimizer.lr=")
+    assert command.endswith(f"seed={trial.seed}")
+    assert page.locator("#table tr.details a").get_attribute("href") == "01_coarse/0/"
+    page.locator("#table tr.trial").first.press("Enter")
+    assert page.locator("#table tr.details").count() == 0
+    opened.fine()
+
+
+def test_phone_and_dark(show: Any, runs: Path) -> None:
+    study = made(runs / "s", stages={"01_coarse": 30}, fate=every_kind)
+    page = write_report(study)[0]
+    for scheme in ("light", "dark"):
+        opened = show(page, scheme=scheme, **PHONE)
+        opened.drawn()
+        opened.fine()
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert opened.page.evaluate(ground) == "rgb(20, 23, 26)"
+    # Pictures follow when the scheme changes while the page is open.
+    opened.page.emulate_media(color_scheme="light")
+    assert opened.page.evaluate(ground) == "rgb(255, 255, 255)"
+    opened.drawn()
+    opened.fine()
+
+
+EVIL = "</script><img src=x onerror=alert(1)>{{ 7 * 7 }} ${1} <b>&amp;"
+
+
+def test_other_peoples_text_is_text(show: Any, runs: Path) -> None:
+    """Names, choices, reasons and errors from configs, files and runs."""
+    space = Space((LR, Axis("model.act", Choice(("relu", EVIL, "'\"\\\n")))))
+    study = made(
+        runs / "s",
+        space,
+        fate=lambda n: EXCEPTION if n == 2 else COMPLETE,
+        reasons={"optimizer.lr": [EVIL]},
+        error=EVIL,
+    )
+    opened = show(write_report(study)[0])
+    opened.drawn()
+    opened.fine()
+    page = opened.page
+    assert page.locator("img").count() == 0
+    assert EVIL in page.locator("#stages").inner_text()
+    page.locator("#filter-text").fill("onerror")
+    assert len(opened.rows()) >= 1
+    page.locator("#filter-status").select_option(EXCEPTION)
+    page.locator("#table tr.trial").first.click()
+    assert EVIL in page.locator("#table tr.details").inner_text()
+
+
+def test_the_reasons_of_a_stage_and_its_alarms_are_shown(show: Any, runs: Path) -> None:
+    alarm = "boundary alarm at the low wall: grown past 0.9"
+    reasons = {BETA.name: ["was one_minus_log 0.9 … 0.999", alarm]}
+    study = made(runs / "s", stages={"01_coarse": 12, "02_fine": 6}, reasons=reasons)
+    opened = show(write_report(study)[0])
+    words = opened.page.locator("#stages").inner_text()
+    assert "Boundary alarm: optimizer.momentum in 02_fine: at the low wall" in words
+    assert "was one_minus_log 0.9 … 0.999" in words
+
+
+def verdict_of(study: Study) -> Verdict:
+    trial = study.ledger.trials("01_coarse")[0]
+    default = Setting("default", {}, [0.30, 0.32, 0.31], [0, 1, 2], test={"test/loss": [0.3, 0.31]})
+    winner = Setting(
+        "candidate 1", dict(trial.point), [0.2, 0.22], [3, 4], "01_coarse/0", {"test/loss": [0.21]}
+    )
+    return Verdict("val/loss", "min", 0.01, default, winner, [], 17, {"optimizer.lr": 0.01})
+
+
+def test_a_confirmed_study_says_what_won(show: Any, runs: Path) -> None:
+    study = made(runs / "s", stages={"01_coarse": 12, "02_fine": 8})
+    opened = show(write_report(study, verdict_of(study))[0])
+    opened.drawn()
+    opened.fine()
+    sentences = opened.page.locator("#verdict p").all_inner_texts()
+    assert len(sentences) == 3
+    assert "The winning setting is lr=" in sentences[0]
+    assert "10.0 σ" in sentences[1]
+    assert "worth it" in sentences[2]
+    confirmed = opened.page.locator("#confirm").inner_text()
+    assert (
+        "The test set was opened once. test/loss: default 0.305 ± 0.005, winner 0.21." in confirmed
+    )
+
+
+def panda(folder: Path) -> None:
+    """A model over three days, nudged once."""
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("metric: {name: val/loss, mode: min}\n")
+    journal = Journal(folder)
+    journal.write(event(START, 0, 0, 0))
+    for day, value in enumerate((0.9, 0.5, 0.4), start=1):
+        facts = {"metric": "val/loss", "value": value}
+        journal.write(event(DAY, 0, day, 10 * day, facts=facts))
+        append_row(folder, {"branch": 0, "step": 10 * day, "val/loss": value})
+        if day == 1:
+            changes = {"optimizer.lr": [0.01, 0.02]}
+            journal.write(event(SET, 0, 1, 10, changes=changes, why=EVIL))
+    journal.write(event(FINISH, 0, 3, 30))
+
+
+def test_one_model_that_is_looked_after(show: Any, runs: Path) -> None:
+    panda(runs / "p")
+    page, picture = write_panda_report(runs / "p")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    opened = show(page)
+    assert opened.drawn() == 1
+    opened.fine()
+    assert "1 nudge" in opened.page.locator("#verdict").inner_text()
+    journal = opened.page.locator("#journal").inner_text()
+    assert "optimizer.lr 0.01 → 0.02" in journal
+    assert EVIL in journal
+
+
+def test_a_whole_search_leaves_its_report(show: Any, runs: Path, main: Main) -> None:
+    small = ["search.stages.coarse.num_trials=6", "~search.stages.fine", "~search.stages.finest"]
+    small += ["search.confirm.default_seeds=2", "search.confirm.top=1", "trainer.max_epochs=2"]
+    assert main("-m", "search.action=search", "search.study=s", "logger=none", *small) == 0
+    opened = show(runs / "s" / "report.html")
+    opened.drawn()
+    opened.fine()
+    assert {r.split("/")[0] for r in opened.rows()} == {"01_coarse", "confirm", "test"}
+    assert "The test set was opened once" in opened.page.locator("#confirm").inner_text()
