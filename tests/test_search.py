@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -63,8 +64,9 @@ def test_a_search_from_end_to_end(
     assert "Refined (surrogate) from 01_coarse: 6 trials" in fine.read_text()
     assert SweepFile.read(fine).num_trials == 2
 
-    for name in ("trials.png", "curves.png", "best.png"):
-        assert (study / name).read_bytes().startswith(b"\x89PNG")
+    for name in ("trials", "curves", "expected_best", "confirm"):
+        assert (study / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert verdict["sentence"].rstrip(".") in html.unescape((study / "report.html").read_text())
     assert (study / "best.ckpt").exists()
 
     # The winner's experiment trains, with the winner's values.

@@ -72,11 +72,11 @@ class Drawing:
         self._feeding.submit(self._process.stdin.write, line)
         return path
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is not None:
             self._process.kill()
         self._feeding.shutdown()
-        _, said = self._process.communicate()
+        said = self._process.communicate()[1]
         if kind is None and self._process.returncode != 0:
             raise RuntimeError(f"pictures could not be drawn: {said.strip()}")
 

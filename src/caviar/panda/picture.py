@@ -109,28 +109,34 @@ def _nudges(
     events: Sequence[Event], lines: dict[int, Line], names: dict[int, str], place: Spec, top: float
 ) -> list[Spec]:
     """A triangle at each nudge, numbered; what it changed is in the legend and under a pointer."""
-    found = [(e, _words(e)) for e in events if e.kind in (SET, BACK) and _words(e)]
+    found = [(e, _words(e)) for e in nudges_in(events)]
     marks = []
     for number, (nudge, words) in enumerate(found, start=1):
         line = lines.get(nudge.branch, [])
         before = [p for p in line if p[0] <= nudge.step] or line[:1]
         if not before:
             continue
-        # Several at one place stand below one another.
-        below = sum(e.step == nudge.step for e, _ in found[: number - 1])
+        # Several at one place stand above one another.
+        above = sum(e.step == nudge.step for e, _ in found[: number - 1])
         label = f"{number}: {words}" if number <= LABELS else "…"
         height = min(before[-1][1], top)
-        marks.append((nudge.step, height, str(number), label, sentence(nudge), 16 + 12 * below))
+        marks.append((nudge.step, height, str(number), label, sentence(nudge), -16 - 13 * above))
     if not marks:
         return []
-    columns = ("step", "value", "number", "label", "said", "below")
+    columns = ("step", "value", "number", "label", "said", "above")
     data = table(dict(zip(columns, map(list, zip(*marks, strict=True)), strict=True)))
     labels = list(dict.fromkeys(mark[3] for mark in marks))
-    legend = {"orient": "bottom", "columns": 2, "symbolType": "triangle-up", "labelLimit": 340}
+    legend = {"orient": "bottom", "columns": 1, "symbolType": "triangle-up", "labelLimit": 340}
     same = {"domain": labels, "range": ["transparent"]}
     triangles: Spec = {
         "data": data,
-        "mark": {"type": "point", "shape": "triangle-up", "size": 110, "stroke": {"expr": "ink"}},
+        "mark": {
+            "type": "point",
+            "shape": "triangle-up",
+            "size": 110,
+            "stroke": {"expr": "ink"},
+            "opacity": 1,
+        },
         "encoding": {
             **place,
             "fill": {"field": "label", "type": "nominal", "scale": same, "legend": legend},
@@ -139,7 +145,7 @@ def _nudges(
     }
     numbers: Spec = {
         "data": data,
-        "mark": {"type": "text", "fontWeight": "bold", "dy": {"expr": "datum.below"}},
+        "mark": {"type": "text", "fontWeight": "bold", "dy": {"expr": "datum.above"}},
         "encoding": {**place, "text": {"field": "number", "type": "nominal"}},
     }
     return [triangles, numbers]
@@ -160,6 +166,11 @@ def _divergences(events: Sequence[Event], across: Spec) -> list[Spec]:
     ]
 
 
+def nudges_in(events: Sequence[Event]) -> list[Event]:
+    """What changed the model: going back with other values is one, a longer run is none."""
+    return [e for e in events if e.kind in (SET, BACK) and _words(e)]
+
+
 def _words(nudge: Event) -> str:
     """What a nudge changed; a longer run is no change of the model."""
     changed = {k: new for k, (old, new) in nudge.changes.items() if old != new}
@@ -173,11 +184,13 @@ def _days(lineage: Lineage, across: Spec) -> list[Spec]:
     if not days:
         return []
     every = -(-len(days) // DAYS)
-    named = [f"day {d.day}" if i % every == every - 1 else "" for i, d in enumerate(days)]
-    data = table({"step": [d.step for d in days], "day": named})
+    named = days[every - 1 :: every]
     rule = {"type": "rule", "color": {"expr": "faint"}, "opacity": 0.35, "strokeWidth": 0.8}
     text = {"type": "text", "y": -7, "fontSize": 10, "color": {"expr": "faint"}}
+    numbers = {"step": [d.step for d in named], "day": [f"day {d.day}" for d in named]}
+    encoding = {"x": across, "text": {"field": "day", "type": "nominal"}}
+    steps = table({"step": [d.step for d in days]})
     return [
-        {"data": data, "mark": {**rule, "clip": True}, "encoding": {"x": across}},
-        {"data": data, "mark": text, "encoding": {"x": across, "text": {"field": "day"}}},
+        {"data": steps, "mark": {**rule, "clip": True}, "encoding": {"x": across}},
+        {"data": table(numbers), "mark": text, "encoding": encoding},
     ]

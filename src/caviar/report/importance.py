@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import ndtr
@@ -144,18 +145,17 @@ def _map(facts: Facts, forest: Forest, one: int, other: int, losses: np.ndarray)
         "field": "expected",
         "type": "quantitative",
         "scale": {"scheme": "viridis", "reverse": facts.mode == "min"},  # bright is better
-        "legend": {"title": f"expected {facts.metric}", "gradientLength": 160},
+        "legend": {"type": "gradient", "title": f"expected {facts.metric}"},
     }
     cells = {
         "data": table(columns),
-        "mark": {"type": "rect", "tooltip": True, "strokeWidth": 1},
+        "mark": {"type": "rect", "tooltip": True},
         "encoding": {
             "x": horizontal,
             "x2": {"field": "x2"},
             "y": vertical,
             "y2": {"field": "y2"},
-            "fill": colour,
-            "stroke": colour,  # no seams between cells
+            "color": colour,
         },
     }
     points = {
@@ -185,12 +185,16 @@ def _cells(forest: Forest, axis: Axis, j: int) -> list[float]:
 
 
 def _places(axis: Axis, ends: list[float]) -> tuple[list[float], list[float]]:
-    """Where cells begin and end on the axis' scale."""
+    """Where cells begin and end on the axis' scale.
+
+    Each reaches below the next one, which is drawn over it: no seams.
+    """
     if isinstance(axis.scale, Choice):
-        middles = range(len(axis.scale.values))
-        return [m - 0.5 for m in middles], [m + 0.5 for m in middles]
-    places = axis.scale.at(ends).tolist()
-    return places[:-1], places[1:]
+        places = (np.arange(len(axis.scale.values) + 1) - 0.5).tolist()
+    else:
+        places = axis.scale.at(ends).tolist()
+    below = [(a + b) / 2 for a, b in pairwise(places[1:])]
+    return places[:-1], [*below, places[-1]]
 
 
 def _numbers(found: Sequence[Importance]) -> Table:

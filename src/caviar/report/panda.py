@@ -7,9 +7,9 @@ from pathlib import Path
 
 from caviar.panda.begin import read_config
 from caviar.panda.inbox import is_running
-from caviar.panda.journal import BACK, DAY, SET, Journal, sentence
+from caviar.panda.journal import DAY, Journal, sentence
 from caviar.panda.lineage import Lineage
-from caviar.panda.picture import curve_chart
+from caviar.panda.picture import curve_chart, nudges_in
 from caviar.panda.record import curve, rows
 from caviar.report.section import Section, Table
 from caviar.view import plural
@@ -24,7 +24,7 @@ def panda_sections(folder: Path) -> list[Section]:
     config, events = read_config(folder), Journal(folder).events()
     metric, mode = config["metric"]["name"], config["metric"]["mode"]
     lineage, found = Lineage.of(events), rows(folder)
-    nudges = [e for e in events if e.kind in (SET, BACK)]
+    nudges = nudges_in(events)
     values = [
         (v, s, b)
         for b in range(lineage.branch + 1)
@@ -38,9 +38,10 @@ def panda_sections(folder: Path) -> list[Section]:
         best = f"It has come to no value of {metric} yet."
     state = "running now" if is_running(folder) else lineage.state
     days = plural(len(lineage.days()), "day")
+    back = len(lineage.origins)
     verdict = [
-        f"{folder.name} is {state}, after {days}, {plural(len(nudges), 'nudge')} and "
-        f"{plural(len(lineage.origins), 'going back').replace('backs', 'back')}.",
+        f"{folder.name} is {state}, after {days} and {plural(len(nudges), 'nudge')}"
+        f"{f', {back} of them going back' if back else ''}.",
         best,
     ]
     journal = Table(
