@@ -65,7 +65,18 @@ def study(runs: Path) -> Ledger:
 
 @pytest.mark.parametrize(
     "verb",
-    ["search", "refine", "confirm", "status", "worker", "importance", "report", "sweep", "agent", "sync"],
+    [
+        "search",
+        "refine",
+        "confirm",
+        "status",
+        "worker",
+        "importance",
+        "report",
+        "sweep",
+        "agent",
+        "sync",
+    ],
 )
 def test_every_verb_explains_itself_with_an_example(
     caviar: Caviar, capsys: pytest.CaptureFixture[str], verb: str
@@ -137,7 +148,7 @@ def test_a_study_that_is_not_there(
 def test_importance_is_a_table_with_tiers(
     caviar: Caviar, study: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert caviar("importance", "report", "search.study=s") == 0
+    assert caviar("importance", "search.study=s") == 0
     printed = capsys.readouterr().out
     assert "s: importance, from 20 trials of all stages" in printed
     rows = [line.split() for line in printed.splitlines()]

@@ -187,10 +187,10 @@ def _days(lineage: Lineage, across: Spec) -> list[Spec]:
     named = days[every - 1 :: every]
     rule = {"type": "rule", "color": {"expr": "faint"}, "opacity": 0.35, "strokeWidth": 0.8}
     text = {"type": "text", "y": -7, "fontSize": 10, "color": {"expr": "faint"}}
-    numbers = {"step": [d.step for d in named], "day": [f"day {d.day}" for d in named]}
+    numbers = table({"step": [d.step for d in named], "day": [f"day {d.day}" for d in named]})
     encoding = {"x": across, "text": {"field": "day", "type": "nominal"}}
     steps = table({"step": [d.step for d in days]})
     return [
         {"data": steps, "mark": {**rule, "clip": True}, "encoding": {"x": across}},
-        {"data": table(numbers), "mark": text, "encoding": encoding},
+        {"data": numbers, "mark": text, "encoding": encoding},
     ]
