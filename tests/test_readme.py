@@ -3,6 +3,7 @@ README's own files."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -132,6 +133,19 @@ def test_command(project: Path, command: str) -> None:
         assert "Warning" not in done.stderr
     if "search.dry_run=true" in command:
         assert all(line.startswith("python train.py ") for line in done.stdout.splitlines())
+
+
+def test_the_report_of_a_study_of_sweeps_has_its_runs(project: Path) -> None:
+    """After `make sweep`, `agent`, `refine`, `confirm` and `report`, as the README has them."""
+    page = (project / "runs/vision/report.html").read_text(encoding="utf-8")
+    found = re.search(r'<script id="facts" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    rows = [row for row in json.loads(found[1])["rows"] if row["stage"] == "01_coarse"]
+    assert len(rows) == 5
+    for row in rows:
+        assert row["status"] == "complete"
+        assert row["there"]
+        assert (project / "runs/vision" / row["folder"] / "result.json").is_file()
 
 
 def test_a_model_of_ones_own_goes_stage_by_stage(project: Path) -> None:
