@@ -14,7 +14,7 @@ from caviar.compose import composed
 from caviar.ledger import Planned
 from caviar.ledger.trials import distribution
 from caviar.result import COMPLETE, DIVERGED, PRUNED, Result
-from caviar.search.settings import SearchSettings
+from caviar.search.settings import SearchSettings, StageSettings
 from caviar.search.stages import plan
 from caviar.search.study import Study
 from caviar.space import Axis, Choice, Integer, Log, OneMinusLog, Space
@@ -23,6 +23,7 @@ from caviar.space.sweep_file import SweepFile
 LR, BETA = Axis("optimizer.lr", Log(1e-4, 1.0)), Axis("optimizer.momentum", OneMinusLog(1e-3, 0.1))
 WIDTH, BATCH = Axis("model.width", Integer(16, 128)), Axis("data.batch_size", Choice((16, 32, 64)))
 DEPTH, RATE = Axis("model.depth", Integer(1, 4)), Axis("scheduler.rate", Log(1e-3, 1.0))
+STAGES = {name: StageSettings() for name in ("coarse", "fine", "finest")}
 ALL = Space((LR, BETA, WIDTH, BATCH, DEPTH, RATE))
 
 
@@ -41,7 +42,7 @@ def made(
     Losses are a bowl in unit coordinates, with a little noise.
     """
     study = Study(
-        settings=SearchSettings(study=folder.name),
+        settings=SearchSettings(study=folder.name, stages=STAGES),
         folder=folder,
         storage=str(folder / "study.journal"),
         metric="val/loss" if mode == "min" else "val/acc",

@@ -100,6 +100,8 @@ def smaller(command: str) -> str:
         return f"{command} ARGS={shlex.quote(FEW_RUNS)}"
     if command.startswith("make confirm"):
         return f"{command} ARGS='search.confirm.default_seeds=2 search.confirm.top=1'"
+    if command.endswith("experiment=text"):
+        return f"{command} trainer.max_epochs=1"
     if command.startswith("caviar search"):
         return f"{command} {SMALLER}"
     if command.startswith("caviar confirm"):

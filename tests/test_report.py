@@ -13,10 +13,11 @@ from caviar.panda.journal import DAY, FINISH, SET, START, Journal, event
 from caviar.panda.record import append_row
 from caviar.report import write_panda_report, write_report
 from caviar.result import COMPLETE, DIVERGED, EXCEPTION, PRUNED
+from caviar.search.settings import VERDICT
 from caviar.search.study import Study
-from caviar.search.verdict import Setting, Verdict
-from caviar.space import Axis, Choice, Space
-from conftest import ROOT, Main
+from caviar.search.verdict import Setting, Verdict, write_verdict
+from caviar.space import Axis, Choice, Log, OneMinusLog, Space
+from conftest import ROOT
 from made_studies import BATCH, BETA, LR, made
 
 pytestmark = pytest.mark.slow
@@ -131,6 +132,22 @@ def test_a_study_of_every_shape_gives_a_page_that_makes_sense(
     none = shape in ("nothing has finished", "all diverged", "all failed")
     assert ("No trial has come to a value" in words) == none
     assert ("nan" in words.lower()) is False
+
+
+FROZEN = Space((LR, Axis(BETA.key, Choice((0.02,), complement=True)), BATCH))
+GROWN = Space((Axis(LR.key, Log(1e-6, 10.0)), Axis(BETA.key, OneMinusLog(0.01, 1.0)), BATCH))
+
+
+def test_later_stages_that_were_frozen_or_have_grown(show: Any, runs: Path) -> None:
+    study = made(runs / "s", Space((LR, BETA, BATCH)))
+    made(runs / "s", GROWN, {"02_fine": 8})
+    made(runs / "s", FROZEN, {"03_finest": 6})
+    opened = show(write_report(study)[0])
+    opened.drawn()
+    opened.fine()
+    ranges = opened.page.locator("#stages table").inner_text()
+    assert "fixed at 0.98" in ranges
+    assert "one_minus_log 0 … 0.99" in ranges
 
 
 def test_five_thousand_trials(show: Any, runs: Path) -> None:
@@ -252,7 +269,8 @@ def verdict_of(study: Study) -> Verdict:
 
 def test_a_confirmed_study_says_what_won(show: Any, runs: Path) -> None:
     study = made(runs / "s", stages={"01_coarse": 12, "02_fine": 8})
-    opened = show(write_report(study, verdict_of(study))[0])
+    write_verdict(verdict_of(study), study.folder / VERDICT)
+    opened = show(write_report(study)[0])
     opened.drawn()
     opened.fine()
     sentences = opened.page.locator("#verdict p").all_inner_texts()
@@ -293,14 +311,3 @@ def test_one_model_that_is_looked_after(show: Any, runs: Path) -> None:
     journal = opened.page.locator("#journal").inner_text()
     assert "optimizer.lr 0.01 → 0.02" in journal
     assert EVIL in journal
-
-
-def test_a_whole_search_leaves_its_report(show: Any, runs: Path, main: Main) -> None:
-    small = ["search.stages.coarse.num_trials=6", "~search.stages.fine", "~search.stages.finest"]
-    small += ["search.confirm.default_seeds=2", "search.confirm.top=1", "trainer.max_epochs=2"]
-    assert main("-m", "search.action=search", "search.study=s", "logger=none", *small) == 0
-    opened = show(runs / "s" / "report.html")
-    opened.drawn()
-    opened.fine()
-    assert {r.split("/")[0] for r in opened.rows()} == {"01_coarse", "confirm", "test"}
-    assert "The test set was opened once" in opened.page.locator("#confirm").inner_text()

@@ -151,11 +151,17 @@ def test_a_setting_is_confirmed_once_however_often_it_was_drawn(main: Main, runs
 
 
 @pytest.mark.slow
-def test_the_same_seed_finds_the_same_winner_with_top_k(main: Main, runs: Path) -> None:
+def test_the_same_seed_finds_the_same_winner_with_top_k(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (runs / "b").mkdir(parents=True)
+    (runs / "b" / "pictures").touch()  # in the place of a folder: no report can be written
     for name in ("a", "b"):
         assert main(*TINY, f"search.study={name}", "search.refine=top_k") == 0
     verdicts = [json.loads((runs / n / "verdict.json").read_text()) for n in ("a", "b")]
     assert verdicts[0] == verdicts[1]
+    assert (runs / "a/report.html").exists()
+    assert "again: caviar report search.study=b" in capsys.readouterr().out.replace("\n", " ")
     assert (runs / "a/02_fine.yaml").read_text() == (runs / "b/02_fine.yaml").read_text().replace(
         "study b", "study a"
     ).replace("study=b", "study=a").replace("name: b ", "name: a ")

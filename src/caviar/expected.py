@@ -65,6 +65,13 @@ def expected_best(losses: Sequence[float]) -> ExpectedBest:
     return ExpectedBest(numbers, unbiased @ values, biased @ values, low, high)
 
 
+def best_of_weights(count: int, n: int) -> Array:
+    """Chance of each of `count` losses, the best first, to be the best of `n` drawn without
+    replacement, shape (count,)."""
+    beyond = _without(count, np.array([[n]]), np.arange(count + 1)[None, :])[0]
+    return beyond[:-1] - beyond[1:]
+
+
 def _without(count: int, n: NDArray[np.int64], left_out: NDArray[np.int64]) -> Array:
     """Chance that n of `count`, drawn without replacement, miss the first `left_out` of them."""
     from scipy.special import gammaln

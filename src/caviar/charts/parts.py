@@ -91,8 +91,9 @@ def axis_channel(
         return {"field": field, "type": "quantitative", "title": title, "scale": scale} | {
             "axis": ticks
         }
-    known = [v for v in (*values, *(e for pair in ends for e in pair)) if math.isfinite(v)]
     logarithmic = axis.scale.kind in ("log", "one_minus_log", "log_integer")
+    known = [v for v in (*values, *(e for pair in ends for e in pair)) if math.isfinite(v)]
+    known = [v for v in known if v > 0 or not logarithmic]
     if not logarithmic:
         scale["zero"] = False
     if known:
@@ -125,6 +126,8 @@ def _log_ticks(domain: Sequence[float] | None) -> Spec:
 
 def _padded(low: float, high: float, logarithmic: bool) -> list[float]:
     """A little wider, so that marks on the ends are whole."""
+    if high - low <= 1e-5 * max(abs(low), abs(high)):  # nothing that six digits could show
+        low = high
     if logarithmic:
         factor = (high / low) ** 0.03 if high > low else 1.5
         return [float(f"{low / factor:.6g}"), float(f"{high * factor:.6g}")]
@@ -155,7 +158,8 @@ def range_ends(axis: Axis, first: Axis) -> tuple[float, float]:
     if not isinstance(scale, Choice):
         return scale.low, scale.high
     if isinstance(first.scale, Choice):
-        places = [first.scale.values.index(v) for v in scale.values]
+        order = {(type(v), v): i for i, v in enumerate(first.scale.values)}  # True is not 1
+        places = [order[type(v), v] for v in scale.values]
         return min(places) - 0.4, max(places) + 0.4
     return float(scale.values[0]), float(scale.values[0])  # frozen
 
@@ -167,8 +171,14 @@ def metric_domain(values: Sequence[float], mode: str) -> tuple[list[float], bool
         return None
     low, high = min(known), max(known)
     logarithmic = mode == "min" and low > 0
+    middle = float(np.median(known))
+    spread = float(np.median(np.abs(np.array(known) - middle)))
     if logarithmic:
-        high = min(high, FAR * float(np.median(known)))
+        high = min(high, FAR * middle)
+    elif spread > 0 and mode == "min":
+        high = min(high, middle + FAR * spread)
+    elif spread > 0:
+        low = max(low, middle - FAR * spread)
     return _padded(low, max(low, high), logarithmic), logarithmic
 
 

@@ -14,6 +14,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from caviar.charts.parts import Chart
@@ -22,6 +23,7 @@ from caviar.files import replaced
 
 WIDTH = 620  # of the drawing, without axis labels
 SHARP = 2.0  # pixels a unit
+DISK = 74  # exit code of a process that could not write: EX_IOERR of sysexits.h
 
 
 def write_png(chart: Chart, path: Path, width: int = WIDTH) -> Path:
@@ -50,7 +52,8 @@ def _still(spec: Any) -> Any:
         return [_still(p) for p in spec if not (isinstance(p, dict) and p.get("bind") == "scales")]
     if not isinstance(spec, dict):
         return spec
-    return {k: v if k == "data" else _still(v) for k, v in spec.items() if k != "clip"}
+    shown = {k: v if k == "data" else _still(v) for k, v in spec.items() if k != "clip"}
+    return {**shown, "clamp": True} if "clamp" in spec else shown  # nothing leaves the frame
 
 
 class Drawing:
@@ -59,8 +62,9 @@ class Drawing:
     def __enter__(self) -> Drawing:
         # -P: a folder named caviar in the working directory is not us.
         command = [sys.executable, "-P", "-m", "caviar.charts.png"]
+        self._said = TemporaryFile("w+")  # a pipe that nobody reads would fill up
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+            command, stdin=subprocess.PIPE, stderr=self._said, text=True, encoding="utf-8"
         )
         self._feeding = ThreadPoolExecutor(1)  # a pipe takes no more than is drawn
         return self
@@ -76,16 +80,25 @@ class Drawing:
         if kind is not None:
             self._process.kill()
         self._feeding.shutdown()
-        said = self._process.communicate()[1]
+        self._process.communicate()
+        with self._said:
+            self._said.seek(0)
+            said = self._said.read().strip()
+        if kind is None and self._process.returncode == DISK:
+            raise OSError(*json.loads(said.splitlines()[-1]))
         if kind is None and self._process.returncode != 0:
-            raise RuntimeError(f"pictures could not be drawn: {said.strip()}")
+            raise RuntimeError(f"pictures could not be drawn: {said}")
 
 
 def main() -> None:
     """Draw what comes in, a picture a line."""
     for line in sys.stdin:
         asked = json.loads(line)
-        write_png(Chart(**asked["chart"]), Path(asked["path"]))
+        try:
+            write_png(Chart(**asked["chart"]), Path(asked["path"]))
+        except OSError as error:
+            print(json.dumps([error.errno, error.strerror, asked["path"]]), file=sys.stderr)
+            raise SystemExit(DISK) from None
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from rich.text import Text
 from caviar.errors import UserError
 from caviar.importance import Importance, measure, sentences
 from caviar.refine import TooFewTrials
-from caviar.search.refining import learned
+from caviar.refine.surrogate import TOP
+from caviar.search.refining import latest_learned, learned
 from caviar.search.study import Study
 from caviar.space import Space
 from caviar.view import console, plain_table, plural
@@ -28,7 +29,7 @@ def print_importance(study: Study, tiers: Mapping[str, int]) -> None:
     Raises:
         UserError: too few trials have finished.
     """
-    parent = study.search_stages()[-1]
+    parent = latest_learned(study, TOP)
     coarse, _, pooled = learned(study, study.ledger.facts(parent)["overrides"])
     coarse = Space(tuple(replace(axis, tier=tiers.get(axis.key)) for axis in coarse))
     losses = [t.result.loss(study.mode) for t in pooled if t.result]

@@ -24,8 +24,10 @@ def sentences(found: Sequence[Importance], trials: int) -> list[str]:
         said.append("Nothing measured contradicts the tiers.")
     if len(found) > 1 and (more := trials_to_rank(found, trials)) is not None:
         first, second = found[0].axis.key, found[1].axis.key
-        wanted = f"about {more - trials} more trials would" if more < MOST else "no number would"
-        said.append(f"{first} and {second} cannot be ranked yet: {wanted} tell them apart.")
+        wanted = f"about {more - trials} more trials would tell them apart"
+        if more >= MOST:
+            wanted = f"they matter alike, as far as {trials} trials can tell"
+        said.append(f"{first} and {second} cannot be ranked yet: {wanted}.")
     return said
 
 

@@ -19,6 +19,7 @@ DAYS = 12  # numbers above the picture
 WIDTH = 760  # of the PNG
 
 Line = list[tuple[float, float]]  # step and value
+Ends = tuple[float, float]  # of the picture, up and down
 
 
 def draw(folder: Path, path: Path) -> Path:
@@ -35,7 +36,8 @@ def curve_chart(folder: Path) -> Chart:
     lines = {b: line for b, line in lines.items() if len(line) > (b in lineage.origins)}
     values = [v for line in lines.values() for _, v in line]
     up = metric_channel("value", metric, values, config["metric"]["mode"], clamp=False)
-    top = (metric_domain(values, config["metric"]["mode"]) or ([0.0, math.inf], False))[0][1]
+    domain = metric_domain(values, config["metric"]["mode"])
+    ends = (domain[0][0], domain[0][1]) if domain else (-math.inf, math.inf)
     names = {b: _name(b, lineage) for b in lines}
     across: Spec = {
         "field": "step",
@@ -46,11 +48,13 @@ def curve_chart(folder: Path) -> Chart:
     }
     colour: Spec = {"field": "branch", "type": "nominal", "scale": {"domain": [*names.values()]}}
     colour["legend"] = {"columns": 1, "labelLimit": 300}
-    branches = _branches(lines, names, lineage.branch, {"x": across, "y": up, "color": colour}, top)
+    branches = _branches(
+        lines, names, lineage.branch, {"x": across, "y": up, "color": colour}, ends
+    )
     parts = [
         *_days(lineage, across),
         branches,
-        *_nudges(events, lines, names, {"x": across, "y": up}, top),
+        *_nudges(events, lines, names, {"x": across, "y": up}, ends),
         *_divergences(events, across),
     ]
     zoom: Spec = {"name": "zoom", "bind": "scales"}
@@ -85,10 +89,10 @@ def _name(branch: int, lineage: Lineage) -> str:
 
 
 def _branches(
-    lines: dict[int, Line], names: dict[int, str], now: int, encoding: Spec, top: float
+    lines: dict[int, Line], names: dict[int, str], now: int, encoding: Spec, ends: Ends
 ) -> Spec:
     """A line for each branch, the present one thicker."""
-    points = [(names[b], b == now, s, min(v, top)) for b, line in lines.items() for s, v in line]
+    points = [(names[b], b == now, s, _cut(v, ends)) for b, line in lines.items() for s, v in line]
     columns = zip(*points, strict=True) if points else ([], [], [], [])
     named = zip(("branch", "now", "step", "value"), columns, strict=True)
     width = {"condition": {"test": "datum.now == 'True'", "value": 2.4}, "value": 1.3}
@@ -101,12 +105,17 @@ def _branches(
     }
 
 
+def _cut(value: float, ends: Ends) -> float:
+    """Into the picture: a branch that diverged passes all bounds."""
+    return min(max(value, ends[0]), ends[1])
+
+
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, bool) else value
 
 
 def _nudges(
-    events: Sequence[Event], lines: dict[int, Line], names: dict[int, str], place: Spec, top: float
+    events: Sequence[Event], lines: dict[int, Line], names: dict[int, str], place: Spec, ends: Ends
 ) -> list[Spec]:
     """A triangle at each nudge, numbered; what it changed is in the legend and under a pointer."""
     found = [(e, _words(e)) for e in nudges_in(events)]
@@ -119,7 +128,7 @@ def _nudges(
         # Several at one place stand above one another.
         above = sum(e.step == nudge.step for e, _ in found[: number - 1])
         label = f"{number}: {words}" if number <= LABELS else "…"
-        height = min(before[-1][1], top)
+        height = _cut(before[-1][1], ends)
         marks.append((nudge.step, height, str(number), label, sentence(nudge), -16 - 13 * above))
     if not marks:
         return []

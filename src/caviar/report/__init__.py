@@ -15,20 +15,17 @@ from pathlib import Path
 from caviar.charts import Drawing
 from caviar.panda.journal import EVENTS
 from caviar.report.section import Section
-from caviar.search.settings import VERDICT
 from caviar.search.study import Study
-from caviar.search.verdict import Verdict, read_verdict
 
 PAGE = "report.html"  # in the study's folder
 PICTURES = "pictures"  # beside it
 
 
-def write_report(study: Study, verdict: Verdict | None = None) -> list[Path]:
+def write_report(study: Study) -> list[Path]:
     """Write the page and its pictures; the files, the page first.
 
     Arguments:
         study: whose ledger exists; it may still run.
-        verdict: if it is known and not yet written down.
     """
     from caviar.report.axes import axes_section
     from caviar.report.budget import budget_section
@@ -40,10 +37,7 @@ def write_report(study: Study, verdict: Verdict | None = None) -> list[Path]:
     from caviar.report.trials import trials_section
     from caviar.report.verdict import verdict_section
 
-    path = study.folder / VERDICT
-    if verdict is None and path.exists():
-        verdict = read_verdict(path)
-    facts = gather(study, verdict)
+    facts = gather(study)
     makers = (
         verdict_section,
         stages_section,

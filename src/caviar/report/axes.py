@@ -36,7 +36,10 @@ def axes_section(facts: Facts) -> Section:
         "stage in a legend to see it alone, double-click to go back."
     ]
     if lost:
-        words.append(f"A cross at the top: {plural(len(lost), 'trial')} that diverged or failed.")
+        words.append(
+            f"A cross at the top: {plural(len(lost), 'trial')} that diverged or failed. In the "
+            "plane a cross stands where its trial was."
+        )
     plane = [trials_chart(facts)] if len(facts.space) > 1 else []
     against = [
         _against(facts, axis) for axis in facts.space if any(t.finished for t in facts.trials)

@@ -49,11 +49,9 @@ def _expected(facts: Facts) -> Chart | None:
         if not any(map(math.isfinite, stage.losses)):
             continue
         found = expected_best(stage.losses)
-        rows = zip(
-            found.n.tolist(),
-            *((sign * x).tolist() for x in (found.unbiased, found.biased, found.low, found.high)),
-            strict=True,
-        )
+        ends = (found.low, found.high) if sign > 0 else (found.high, found.low)
+        shown = (found.unbiased, found.biased, *ends)
+        rows = zip(found.n.tolist(), *((sign * x).tolist() for x in shown), strict=True)
         for row in rows:
             for name, value in zip(columns, (stage.name, *row), strict=True):
                 columns[name].append(value)

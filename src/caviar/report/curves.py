@@ -99,7 +99,7 @@ def _chart(facts: Facts, trials: Sequence[Trial], step: int) -> Chart:
         },
     }
     ends = [
-        (f"{t.stage}/{t.number}", t.stage, points[-1][0], min(points[-1][1], high))
+        (f"{t.stage}/{t.number}", t.stage, points[-1][0], min(max(points[-1][1], low), high))
         for t, points in shown
         if fate(t) == "diverged or failed"
     ]
@@ -121,7 +121,10 @@ def _chart(facts: Facts, trials: Sequence[Trial], step: int) -> Chart:
         parts.append(
             {
                 "data": table(
-                    {"epoch": [e for e, _ in best[0]], "height": [v for _, v in best[0]]}
+                    {
+                        "epoch": [e for e, _ in best[0]],
+                        "height": [min(max(v, low), high) for _, v in best[0]],
+                    }
                 ),
                 "mark": {"type": "line", "strokeWidth": 2.6, "color": {"expr": "ink"}, "clip": True}
                 | {"point": {"size": 20, "color": {"expr": "ink"}}},

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from caviar.errors import UserError
 from caviar.ledger import Trial
-from caviar.search.settings import CONFIRM, TEST
+from caviar.search.settings import CONFIRM, TEST, VERDICT
 from caviar.search.study import Study
-from caviar.search.verdict import Verdict
+from caviar.search.verdict import Verdict, read_verdict
 from caviar.space import Axis, Space
 from caviar.space.sweep_file import SweepFile
 from caviar.view import best_trials
@@ -27,6 +27,8 @@ class Stage:
     reasons: Mapping[str, Sequence[str]]
     """Why each range is what it is, by coordinate name."""
     trials: Sequence[Trial]
+    begun: bool = True
+    """False of one that refine has written and nobody runs yet."""
 
     @property
     def losses(self) -> list[float]:
@@ -73,8 +75,14 @@ class Facts:
 
     @cached_property
     def best(self) -> Trial | None:
-        """The best trial of the search; it flatters."""
-        found = best_trials(self.trials, self.mode, 1)
+        """The best trial of the search; it flatters.
+
+        Of the stages that trained as the latest one did: other losses do not compare.
+        """
+        known = [s for s in self.stages if s.losses]
+        overrides = sorted(known[-1].sweep.overrides) if known else []
+        alike = [s for s in known if sorted(s.sweep.overrides) == overrides]
+        found = best_trials([t for s in alike for t in s.trials], self.mode, 1)
         return found[0] if found else None
 
     @property
@@ -88,27 +96,24 @@ class Facts:
         return result.best if known and result else None
 
 
-def gather(study: Study, verdict: Verdict | None) -> Facts:
-    """Read the study.
-
-    Arguments:
-        study: whose ledger exists.
-        verdict: if it is confirmed.
-    """
+def gather(study: Study) -> Facts:
+    """Read the study, whose ledger exists."""
     ledger = study.ledger
     stages = []
     for name in study.search_stages():
         text = ledger.facts(name)["sweep"]
         sweep = SweepFile.parse(text, study.sweep_path(name))
-        stages.append(Stage(name, sweep, reasons_in(text), ledger.trials(name)))
+        reasons = reasons_in(text) or _reasons_beside(study.sweep_path(name), sweep)
+        stages.append(Stage(name, sweep, reasons, ledger.trials(name)))
     if waiting := _written(study, stages):
         stages.append(waiting)
+    verdict = study.folder / VERDICT
     return Facts(
         study=study,
         stages=stages,
         confirmed=ledger.trials(CONFIRM),
         tested=ledger.trials(TEST),
-        verdict=verdict,
+        verdict=read_verdict(verdict) if verdict.exists() else None,
         tiers=study.tiers(),
     )
 
@@ -126,8 +131,17 @@ def _written(study: Study, begun: Sequence[Stage]) -> Stage | None:
         except (OSError, UnicodeDecodeError, UserError):
             return None  # whoever runs it will be told
         same = set(sweep.space.names) == set(begun[0].sweep.space.names)
-        return Stage(name, sweep, reasons_in(text), []) if same else None
+        return Stage(name, sweep, reasons_in(text), [], begun=False) if same else None
     return None
+
+
+def _reasons_beside(path: Path, sweep: SweepFile) -> dict[str, list[str]]:
+    """From the stage's file: a stage that was run from it has its ranges without the comments."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return reasons_in(text) if SweepFile.parse(text, path).same_trials(sweep) else {}
+    except (OSError, UnicodeDecodeError, UserError):
+        return {}
 
 
 def reasons_in(text: str) -> dict[str, list[str]]:

@@ -13,10 +13,11 @@ from caviar.charts.parts import Spec, place
 from caviar.importance import Importance, measure, prepared, sentences
 from caviar.importance.fanova import Forest
 from caviar.refine import TooFewTrials
+from caviar.refine.surrogate import TOP
 from caviar.report.facts import Facts
 from caviar.report.points import TOOLTIP, words_of
 from caviar.report.section import Section, Table
-from caviar.search.refining import learned
+from caviar.search.refining import latest_learned, learned
 from caviar.space import Axis, Choice
 from caviar.view import plural
 
@@ -29,7 +30,7 @@ def importance_section(facts: Facts) -> Section:
     """Shares with intervals, sentences, and the map of the two strongest axes."""
     title = "Importance: what mattered"
     study = facts.study
-    overrides = study.ledger.facts(study.search_stages()[-1])["overrides"]
+    overrides = study.ledger.facts(latest_learned(study, TOP))["overrides"]
     _, _, pooled = learned(study, overrides)
     losses = [t.result.loss(facts.mode) for t in pooled if t.result]
     try:
@@ -41,7 +42,7 @@ def importance_section(facts: Facts) -> Section:
     words = [
         f"From {plural(len(pooled), 'trial')}. fANOVA: the share of the variance of the losses' "
         f"ranks that an axis explains by itself; {left:.0%} is interactions and noise. PED-ANOVA: "
-        "how far the best quarter of the trials lies from the others along an axis. Both on unit "
+        "how far the best quarter of the trials lies from all of them along an axis. Both on unit "
         "coordinates, each axis as its scale has it; lines are 90 % bootstrap intervals.",
         *sentences(found, len(pooled)),
     ]

@@ -20,7 +20,12 @@
     const actions = { export: true, source: false, compiled: false, editor: false };
     const theme = dark.matches ? "dark" : undefined;
     const options = { actions, downloadFileName: name, tooltip: { theme }, renderer: "canvas" };
-    drawn.set(place, await vegaEmbed(place, spec, options));
+    try {
+      drawn.set(place, await vegaEmbed(place, spec, options));
+    } catch (error) {
+      console.error(error);
+      place.textContent = `This picture could not be drawn: ${error.message}`;
+    }
     place.dataset.drawn = "yes";
   };
 
@@ -93,7 +98,18 @@
     const cell = line.appendChild(element("td"));
     cell.colSpan = columns.length;
     if (row.error) cell.appendChild(element("p", row.error));
-    const command = cell.appendChild(element("p"));
+    if (row.command) cell.append(...reproduction(row));
+    const folder = cell.appendChild(element("p"));
+    if (row.there) {
+      const link = folder.appendChild(element("a", row.folder + "/"));
+      link.href = row.folder.split("/").map(encodeURIComponent).join("/") + "/";
+    } else {
+      folder.textContent = `${row.folder}/ (not on the machine that wrote this page)`;
+    }
+    return line;
+  };
+  const reproduction = (row) => {
+    const command = element("p");
     command.appendChild(element("code", row.command));
     const copy = element("button", "Copy");
     copy.type = "button";
@@ -105,15 +121,7 @@
         getSelection().selectAllChildren(command.firstChild);
       }
     });
-    cell.appendChild(copy);
-    const folder = cell.appendChild(element("p"));
-    if (row.there) {
-      const link = folder.appendChild(element("a", row.folder + "/"));
-      link.href = row.folder.split("/").map(encodeURIComponent).join("/") + "/";
-    } else {
-      folder.textContent = `${row.folder}/ (not on the machine that wrote this page)`;
-    }
-    return line;
+    return [command, copy];
   };
   const toggle = (line, row) => {
     const next = line.nextElementSibling;
@@ -132,7 +140,11 @@
       line.tabIndex = 0;
       line.setAttribute("aria-expanded", "false");
       line.addEventListener("click", () => toggle(line, row));
-      line.addEventListener("keydown", (event) => event.key === "Enter" && toggle(line, row));
+      line.addEventListener("keydown", (event) => {
+        if (event.target !== line || ![" ", "Enter"].includes(event.key)) return;
+        event.preventDefault();
+        toggle(line, row);
+      });
       return line;
     }));
     more.hidden = rows.length <= shown;

@@ -18,10 +18,10 @@ ROW = 46  # height of a stage, in a picture
 
 def stages_section(facts: Facts) -> Section:
     """All stages, axis by axis."""
-    many = len(facts.stages) > 1
+    refined = len(facts.stages) > 1 and all(s.reasons for s in facts.stages[1:])
     words = [
         f"{s.name}: {plural(len(s.trials), 'trial')}"
-        + ("" if s.trials else ", not begun; its ranges are those that refine has written")
+        + ("" if s.begun else ", not begun; its ranges are those that refine has written")
         for s in facts.stages
     ]
     alarms = [
@@ -31,7 +31,7 @@ def stages_section(facts: Facts) -> Section:
         for reason in stage.reasons.get(axis.name, ())
         if reason.startswith(ALARM)
     ]
-    if many and not alarms:
+    if refined and not alarms:
         alarms = ["No boundary alarm: the best trials leaned on no wall of the first stage."]
     charts = [_narrowing(facts, axis) for axis in facts.space]
     return Section(

@@ -10,6 +10,7 @@ from caviar.overrides import command_line
 from caviar.report.facts import Facts, folder_of
 from caviar.report.section import Section
 from caviar.result import finite
+from caviar.search.settings import CONFIRM, TEST
 from caviar.view import plural, setting_columns
 
 
@@ -36,6 +37,8 @@ def _row(facts: Facts, trial: Trial, overrides: list[str]) -> dict[str, Any]:
     result = trial.result
     folder = folder_of(facts, trial)
     value = facts.value(trial)
+    # A W&B run to come has no setting yet, and one with a damaged config lacks some of it.
+    known = trial.stage in (CONFIRM, TEST) or {*facts.space.names} <= {*trial.point}
     return {
         "stage": trial.stage,
         "number": trial.number,
@@ -46,7 +49,7 @@ def _row(facts: Facts, trial: Trial, overrides: list[str]) -> dict[str, Any]:
         "note": trial.note or str(trial.claim.get("label", "")),
         "error": (result.error or "") if result else "",
         "epochs": sum(map(math.isfinite, trial.curve.values())),
-        "command": command_line(facts.study.trial_overrides(trial.planned, overrides)),
+        "command": command_line(facts.study.trial_overrides(trial.planned, overrides)) * known,
         "folder": str(folder.relative_to(facts.study.folder)),
         "there": folder.is_dir(),
         "best": trial is facts.best,

@@ -29,7 +29,7 @@ def _winner(facts: Facts) -> str:
         return (
             f"Best so far is {best.stage}/{best.number}: {setting_text(best.point)}, with "
             f"{facts.metric} {best.result.best:.4g}; as the best of "
-            f"{plural(len(facts.trials), 'trial')} it flatters itself."
+            f"{plural(sum(t.finished for t in facts.trials), 'trial')} it flatters itself."
         )
     winner = verdict.winner
     setting = setting_text(winner.point or _as_point(verdict))

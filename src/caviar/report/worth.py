@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from caviar.expected import expected_best
+from caviar.expected import best_of_weights, expected_best
 from caviar.report.facts import Facts, Stage
 from caviar.view import duration, plural
 
@@ -22,48 +23,59 @@ def worth_sentence(facts: Facts) -> str:
     if not stages:
         return "Too few trials have finished to say whether more of them would help."
     last = stages[-1]
-    cost = _cost(last)
-    if len(stages) > 1 and stages[-2].sweep.overrides == last.sweep.overrides:
-        count = min(len(stages[-2].losses), len(last.losses))
-        gain, sure = _gain(stages[-2].losses, last.losses, count)
+    alike = [s for s in stages if sorted(s.sweep.overrides) == sorted(last.sweep.overrides)]
+    if len(alike) > 1:
+        before = alike[-2]
+        count = min(len(before.losses), len(last.losses))
+        gain, sure = _gain(before.losses, last.losses, count)
         brought = (
             f"At {plural(count, 'trial')} each, {last.name} is expected to find "
-            f"{_amount(facts, gain)} than {stages[-2].name}"
+            f"{_amount(facts, gain)} than {before.name}"
         )
-        another = "another stage"
     else:
         count = len(last.losses)
         curve = expected_best(last.losses)
         half = float(np.interp(count / 2, curve.n, curve.unbiased))
-        gain = half - float(curve.unbiased[-1])
+        gain = _rounded(half - float(curve.unbiased[-1]), last.losses)
         sure = gain > 0
         brought = (
-            f"The second half of the {plural(count, 'trial')} of {last.name} brought "
-            f"{_amount(facts, gain)} than the first"
+            f"All {plural(count, 'trial')} of {last.name} found {_amount(facts, gain)} than half "
+            "of them would be expected to"
         )
-        another = "a next stage"
+    return f"{brought}; {_judged(facts, gain, sure, _cost(last))}."
+
+
+def _judged(facts: Facts, gain: float, sure: bool, cost: str) -> str:
+    another = f"another stage ({cost})"
     noise = facts.verdict.noise if facts.verdict else math.nan
+    if gain <= 0:
+        return f"{another} is hardly worth it"
+    if facts.verdict is None:
+        return f"whether {another} is worth it, the noise will tell, which confirm measures"
     if not math.isfinite(noise):
-        judged = (
-            f"whether {another} ({cost}) is worth it, the noise will tell, which confirm measures"
-            if sure
-            else f"{another} ({cost}) is hardly worth it"
-        )
-    elif sure and gain > noise:
-        judged = f"{another} ({cost}) may well be worth it"
-    else:
-        judged = f"{another} ({cost}) is not worth it: that is less than seeds alone make"
-        if gain > noise:
-            judged = f"{another} ({cost}) is not sure to be worth it: luck may have made that"
-    return f"{brought}; {judged}."
+        return f"whether {another} is worth it cannot be told, as the noise is not known"
+    if gain <= noise:
+        return f"{another} is not worth it: that is less than seeds alone make"
+    if not sure:
+        return f"{another} is not sure to be worth it: luck may have made that"
+    return f"{another} may well be worth it"
 
 
 def _some(stage: Stage) -> bool:
-    return any(math.isfinite(loss) for loss in stage.losses)
+    """Whether it has losses to compare: two, as a diverged one counts as the worst of them."""
+    return sum(map(math.isfinite, stage.losses)) > 1
+
+
+def _rounded(gain: float, losses: Sequence[float]) -> float:
+    """No gain where sums have only been rounded."""
+    size = max(abs(loss) for loss in losses if math.isfinite(loss))
+    return 0.0 if abs(gain) < 1e-9 * size else gain
 
 
 def _amount(facts: Facts, gain: float) -> str:
     """`0.012 (2.4 σ) better`."""
+    if gain == 0:
+        return "nothing better"
     noise = facts.verdict.noise if facts.verdict else math.nan
     units = f" ({abs(gain) / noise:.1f} σ)" if math.isfinite(noise) and noise > 0 else ""
     return f"{abs(gain):.2g}{units} {'better' if gain >= 0 else 'worse'}"
@@ -72,17 +84,19 @@ def _amount(facts: Facts, gain: float) -> str:
 def _gain(before: Sequence[float], after: Sequence[float], count: int) -> tuple[float, bool]:
     """By how much the best of `count` trials has fallen, and whether a bootstrap is sure of it."""
     rng = np.random.default_rng(0)
+    both = [(np.array(losses), best_of_weights(len(losses), count)) for losses in (before, after)]
 
-    def best(losses: Sequence[float]) -> float:
-        curve = expected_best(losses)
-        return float(np.interp(count, curve.n, curve.unbiased))
+    def best(losses: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+        finite = losses[np.isfinite(losses)]
+        return float(np.sort(np.minimum(losses, finite.max())) @ weights)
 
     drawn = []
     for _ in range(RESAMPLES):
-        both = [rng.choice(losses, len(losses)).tolist() for losses in (before, after)]
-        if all(np.isfinite(losses).any() for losses in both):
-            drawn.append(best(both[0]) - best(both[1]))
-    return best(before) - best(after), bool(np.quantile(drawn, LOW) > 0)
+        again = [(rng.choice(losses, len(losses)), weights) for losses, weights in both]
+        if all(np.isfinite(losses).any() for losses, _ in again):
+            drawn.append(best(*again[0]) - best(*again[1]))
+    gain = _rounded(best(*both[0]) - best(*both[1]), [*before, *after])
+    return gain, bool(np.quantile(drawn, LOW) > 0)
 
 
 def _cost(stage: Stage) -> str:

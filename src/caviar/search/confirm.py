@@ -174,4 +174,4 @@ def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Se
     for setting, trial in zip(tested_settings, tested, strict=True):
         assert trial.result is not None
         for name, value in sorted(trial.result.metrics.items()):  # nothing else was measured
-            setting.test.setdefault(name, []).append(value)
+            setting.test.setdefault(name, []).append(math.nan if value is None else value)

@@ -147,11 +147,16 @@ def _finish(study: Study) -> None:
     verdict = confirm(study)
     console.print()
     left = write_winner(study, verdict)
-    page, *pictures = write_report(study, verdict)
-    left.append((page, "open it in a browser: what mattered, and whether to believe the gain"))
-    left.append((pictures[0].parent, f"its {plural(len(pictures), 'picture')} as PNG"))
-    write_verdict(verdict, study.folder / VERDICT)  # last: it says that the study is complete
+    write_verdict(verdict, study.folder / VERDICT)  # it says that the study is complete
     print_verdict(verdict, study)
+    try:
+        page, *pictures = write_report(study)
+    except Exception as error:  # whatever it is, the search has its result
+        again = f"caviar report search.study={study.name}"
+        console.print(f"the report could not be written: {error}; again: {again}")
+    else:
+        left.append((page, "open it in a browser: what mattered, and whether to believe the gain"))
+        left.append((pictures[0].parent, f"its {plural(len(pictures), 'picture')} as PNG"))
     console.print(f"in {shown_path(study.folder)}:")
     for path, what in left:
         console.print(f"  {_below(path, study.folder)}: {what}")

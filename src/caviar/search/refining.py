@@ -38,6 +38,16 @@ def learned(study: Study, overrides: Sequence[str]) -> tuple[Space, Space, list[
     return sweeps[0].space, sweeps[-1].space, pooled
 
 
+def latest_learned(study: Study, fewest: int) -> str:
+    """The latest stage with `fewest` results or more; just the latest if there is none."""
+    stages = study.search_stages()
+    for stage in reversed(stages):
+        losses = [t.result.loss(study.mode) for t in study.ledger.trials(stage) if t.result]
+        if sum(not math.isnan(loss) for loss in losses) >= fewest:
+            return stage
+    return stages[-1]
+
+
 def refined_sweep(
     study: Study, stage: str, trials: int, overrides: Sequence[str]
 ) -> tuple[SweepFile, Refinement]:

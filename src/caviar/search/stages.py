@@ -17,7 +17,7 @@ from caviar.overrides import (
 )
 from caviar.search.settings import SearchSettings
 from caviar.search.study import Study
-from caviar.space import Choice, Space
+from caviar.space import Choice, Log, LogInteger, Space
 from caviar.space.sampling import trial_seed
 from caviar.space.sweep_file import DECLARES, SweepFile
 
@@ -116,6 +116,14 @@ def check_follows(study: Study, sweep: SweepFile) -> None:
         raise UserError(f"{path}: {name}: {before[0]} and this stage search other axes; {mend}")
     for axis in first:
         now = sweep.space.axis(axis.name).scale
+        if isinstance(axis.scale, Log | LogInteger):
+            values = now.values if isinstance(now, Choice) else (now.low,)
+            for value in values:
+                if not isinstance(value, int | float) or value <= 0:
+                    raise UserError(
+                        f"{path}: {axis.name}: {value!r} has no place on {before[0]}'s scale "
+                        f"{axis.scale.kind}; write a small positive number"
+                    )
         if isinstance(axis.scale, Choice):
             old = {(type(v), v) for v in axis.scale.values}
             new = now.values if isinstance(now, Choice) else ("a range",)

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from caviar.errors import ProcessDied, SearchFailed, UserError
@@ -100,11 +101,15 @@ class Study:
         return SweepFile.parse(self.ledger.facts(stage)["sweep"], self.sweep_path(stage))
 
     def tiers(self) -> dict[str, int]:
-        """The lecture's tier of each hyperparameter that the study's space declares."""
+        """The lecture's tier of each hyperparameter that the study's space declares; none where
+        that space is no more."""
         assert self.compose is not None
         first = self.begun_sweep(self.search_stages()[0])
-        config = self.compose([*first.declares, *first.overrides])
-        return dict(config.space.get("tiers") or {})
+        try:
+            config = self.compose([*first.declares, *first.overrides])
+        except (UserError, HydraException):
+            return {}
+        return dict((config.get("space") or {}).get("tiers") or {})
 
     def begin(self, stage: str, facts: Mapping[str, Any]) -> None:
         """Make the stage in the ledger, or check that it was begun with the same facts.

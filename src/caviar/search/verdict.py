@@ -155,7 +155,9 @@ def read_verdict(path: Path) -> Verdict:
     worst = math.inf if values["mode"] == "min" else -math.inf
 
     def setting(written: dict[str, Any]) -> Setting:
-        return Setting(**{**written, "values": [_or(v, worst) for v in written["values"]]})
+        values = [_or(v, worst) for v in written["values"]]
+        test = {k: [_or(v, math.nan) for v in vs] for k, vs in written["test"].items()}
+        return Setting(**{**written, "values": values, "test": test})
 
     return Verdict(
         default=setting(values["default"]),
