@@ -18,7 +18,20 @@ if TYPE_CHECKING:
     from wandb_standin import Service
 
 ROOT = Path(__file__).resolve().parents[1]
+# The longest modules, longest first: two workers that begin with these end together.
+LONGEST = (
+    "test_panda", "test_readme", "test_wandb_faults", "test_faults", "test_wandb_sweeps",
+    "test_process", "test_postgres", "test_report", "test_search", "test_fault_classes",
+    "test_stage", "test_refine_rounds", "test_fault_table", "test_lecture",
+)  # fmt: skip
 FAST = ["trainer.max_epochs=2", "callbacks=none", "logger=none"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long modules first where several workers share them; else in their usual order."""
+    if hasattr(config, "workerinput"):
+        place = {name: i for i, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from caviar.search.study import Study
 from caviar.search.verdict import Setting, Verdict, write_verdict
 from caviar.space import Axis, Choice, Log, OneMinusLog, Space
 from conftest import ROOT
-from made_studies import BATCH, BETA, LR, made
+from made_studies import ALL, BATCH, BETA, LR, made
 
 pytestmark = pytest.mark.slow
 
@@ -97,8 +97,9 @@ def every_kind(number: int) -> str:
 
 
 UNORDERED = Space((Axis("model.act", Choice(("relu", "tanh", None))), BATCH))
+SMALL = Space((LR, BETA, BATCH))  # fewer pictures to draw
 SHAPES: dict[str, dict[str, Any]] = {
-    "usual": {"stages": {"01_coarse": 30, "02_fine": 14}, "fate": every_kind},
+    "usual": {"space": ALL, "stages": {"01_coarse": 30, "02_fine": 14}, "fate": every_kind},
     "nothing has finished": {"fate": lambda n: "waiting"},
     "one trial": {"stages": {"01_coarse": 1}},
     "all diverged": {"fate": lambda n: DIVERGED},
@@ -115,7 +116,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 def test_a_study_of_every_shape_gives_a_page_that_makes_sense(
     show: Any, runs: Path, shape: str
 ) -> None:
-    study = made(runs / "s", **SHAPES[shape])
+    study = made(runs / "s", **{"space": SMALL, **SHAPES[shape]})
     page, *pictures = write_report(study)
     opened = show(page)
     charts = opened.drawn()
@@ -151,7 +152,7 @@ def test_later_stages_that_were_frozen_or_have_grown(show: Any, runs: Path) -> N
 
 
 def test_five_thousand_trials(show: Any, runs: Path) -> None:
-    study = made(runs / "s", stages={"01_coarse": 5000}, fate=every_kind, epochs=5)
+    study = made(runs / "s", SMALL, stages={"01_coarse": 5000}, fate=every_kind, epochs=5)
     opened = show(write_report(study)[0])
     opened.drawn()
     opened.fine()
@@ -163,7 +164,7 @@ def test_five_thousand_trials(show: Any, runs: Path) -> None:
 
 
 def test_the_table_sorts_filters_and_opens(show: Any, runs: Path) -> None:
-    study = made(runs / "s", stages={"01_coarse": 30}, fate=every_kind)
+    study = made(runs / "s", SMALL, stages={"01_coarse": 30}, fate=every_kind)
     (study.folder / "01_coarse" / "0").mkdir(parents=True)
     opened = show(write_report(study)[0])
     page = opened.page
@@ -207,7 +208,7 @@ def test_the_table_sorts_filters_and_opens(show: Any, runs: Path) -> None:
 
 
 def test_phone_and_dark(show: Any, runs: Path) -> None:
-    study = made(runs / "s", stages={"01_coarse": 30}, fate=every_kind)
+    study = made(runs / "s", SMALL, stages={"01_coarse": 30}, fate=every_kind)
     page = write_report(study)[0]
     for scheme in ("light", "dark"):
         opened = show(page, scheme=scheme, **PHONE)
@@ -251,7 +252,7 @@ def test_other_peoples_text_is_text(show: Any, runs: Path) -> None:
 def test_the_reasons_of_a_stage_and_its_alarms_are_shown(show: Any, runs: Path) -> None:
     alarm = "boundary alarm at the low wall: grown past 0.9"
     reasons = {BETA.name: ["was one_minus_log 0.9 … 0.999", alarm]}
-    study = made(runs / "s", stages={"01_coarse": 12, "02_fine": 6}, reasons=reasons)
+    study = made(runs / "s", SMALL, {"01_coarse": 12, "02_fine": 6}, reasons=reasons)
     opened = show(write_report(study)[0])
     words = opened.page.locator("#stages").inner_text()
     assert "Boundary alarm: optimizer.momentum in 02_fine: at the low wall" in words
@@ -268,7 +269,7 @@ def verdict_of(study: Study) -> Verdict:
 
 
 def test_a_confirmed_study_says_what_won(show: Any, runs: Path) -> None:
-    study = made(runs / "s", stages={"01_coarse": 12, "02_fine": 8})
+    study = made(runs / "s", SMALL, {"01_coarse": 12, "02_fine": 8})
     write_verdict(verdict_of(study), study.folder / VERDICT)
     opened = show(write_report(study)[0])
     opened.drawn()

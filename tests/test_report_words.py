@@ -16,8 +16,11 @@ from caviar.report.verdict import verdict_section
 from caviar.report.worth import worth_sentence
 from caviar.result import COMPLETE, DIVERGED, Result
 from caviar.search.verdict import Setting, Verdict
+from caviar.space import Space
 from conftest import ROOT
-from made_studies import LR, made
+from made_studies import BATCH, LR, made
+
+SMALL = Space((LR, BATCH))
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +31,7 @@ def project(runs: Path, monkeypatch: pytest.MonkeyPatch, hydra_state: None) -> N
 def facts_of(runs: Path, *losses: list[float], noise: float | None = None) -> Facts:
     """A study with these losses, a stage each; confirmed if the noise is given."""
     names = ("01_coarse", "02_fine", "03_finest")
-    study = made(runs / "s", stages={n: len(v) for n, v in zip(names, losses, strict=False)})
+    study = made(runs / "s", SMALL, {n: len(v) for n, v in zip(names, losses, strict=False)})
     facts = gather(study)
     stages = []
     for stage, values in zip(facts.stages, losses, strict=True):

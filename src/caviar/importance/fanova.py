@@ -87,13 +87,15 @@ class Forest:
         return found / max(1, len(self._trees))
 
     def _main(self, tree: _Tree) -> Array:
-        lengths = self._lengths(tree)
+        parts = [self._segments(tree, j) for j in range(len(self.space))]
+        inside = [self._inside(tree, j, middles) for j, (middles, _) in enumerate(parts)]
+        widths = [w for _, w in parts]
+        lengths = np.column_stack([held @ w for held, w in zip(inside, widths, strict=True)])
         variance = _variance(tree.values, lengths.prod(axis=1))
         shares = np.empty(len(self.space))
-        for j in range(len(self.space)):
-            middles, widths = self._segments(tree, j)
+        for j, held in enumerate(inside):
             weights = tree.values * np.delete(lengths, j, axis=1).prod(axis=1)
-            shares[j] = _variance(weights @ self._inside(tree, j, middles), widths) / variance
+            shares[j] = _variance(weights @ held, widths[j]) / variance
         return shares
 
     def _pair(self, tree: _Tree, one: int, other: int) -> float:
@@ -129,9 +131,10 @@ class Forest:
     def _inside(self, tree: _Tree, j: int, points: Array) -> Array:
         """Whether each leaf holds each point of an axis, shape (leaves, points)."""
         columns = self.columns[j]
-        shown = np.zeros((len(points), len(self.space)))
-        shown[:, j] = points
-        inputs = features(self.space, shown)[:, columns]  # (points, columns)
+        inputs = points[:, None]  # (points, columns)
+        if columns.stop - columns.start > 1:
+            count = columns.stop - columns.start
+            inputs = np.equal.outer(np.floor(points * count), np.arange(count)).astype(float)
         above = inputs[None] > tree.low[:, None, columns]
         above |= tree.low[:, None, columns] == self.ends[0, columns]  # ends belong to the box
         return (above & (inputs[None] <= tree.high[:, None, columns])).all(axis=2).astype(float)

@@ -6,6 +6,7 @@ only. A content security policy forbids the page to fetch anything.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -63,6 +64,7 @@ def page_text(study: str, metric: str, sections: Sequence[Section]) -> str:
     )
 
 
+@functools.cache
 def _vega() -> str:
     """Vega, Vega-Lite and vega-embed as one script."""
     import vl_convert
