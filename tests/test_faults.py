@@ -146,7 +146,7 @@ def test_workers_outlive_their_driver_until_their_trial_is_written(
     assert metrics(runs) == undisturbed
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM])  # SIGINT: test_process.py
 def test_an_interrupt_checkpoints_and_leaves(
     start: Start, runs: Path, number: signal.Signals, undisturbed: list[list[dict[str, str]]]
 ) -> None:
