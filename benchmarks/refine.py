@@ -19,7 +19,7 @@ import functools
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
 import numpy as np
 import optuna
@@ -124,10 +124,15 @@ def learn(data: Task, asked: Iterable[Sequence[Job]], known: dict[Job, float]) -
     known.update(zip(new, train(data, new), strict=True))
 
 
-def scores(name: str, seeds: Sequence[int]) -> np.ndarray:
-    """Mean capped loss over fresh seeds, shape (seeds, arms). All searches go in lockstep."""
+def scores(
+    name: str, seeds: Sequence[int], arms: Mapping[str, Callable[[int], Arm]] = ARMS
+) -> tuple[np.ndarray, int]:
+    """Mean capped loss over fresh seeds, shape (seeds, arms), and how many trainings it took.
+
+    All searches go in lockstep, so that their trials fill a stack.
+    """
     data, known = task(name), dict[Job, float]()
-    searches = {(seed, arm): make(seed) for seed in seeds for arm, make in ARMS.items()}
+    searches = {(seed, arm): make(seed) for seed in seeds for arm, make in arms.items()}
     asked = {key: next(search) for key, search in searches.items()}
     chosen: dict[tuple[int, str], list[Job]] = {}
     while asked:
@@ -141,7 +146,7 @@ def scores(name: str, seeds: Sequence[int]) -> np.ndarray:
                 chosen[key] = [Job(done.value, s) for s in fresh]
     learn(data, chosen.values(), known)
     capped = {key: np.mean([min(known[j], CAP) for j in jobs]) for key, jobs in chosen.items()}
-    return np.array([[capped[seed, arm] for arm in ARMS] for seed in seeds])
+    return np.array([[capped[seed, arm] for arm in arms] for seed in seeds]), len(known)
 
 
 def one_thread() -> None:
@@ -153,7 +158,7 @@ def one_thread() -> None:
 
 
 def job_of_pool(work: tuple[str, list[int]]) -> tuple[str, list[int], np.ndarray]:
-    return *work, scores(*work)
+    return *work, scores(*work)[0]
 
 
 def table(results: dict[str, np.ndarray]) -> str:

@@ -31,9 +31,9 @@ from refine import (
     coarse_to_fine,
     confirm,
     draw,
-    learn,
+    scores,
 )
-from small_mlp import CAP, TASKS, Job, task
+from small_mlp import CAP, TASKS
 
 
 def random_search(budget: int, confirmed: bool, seed: int) -> Arm:
@@ -57,29 +57,10 @@ ARMS: dict[str, Callable[[int], Arm]] = {
 }
 
 
-def scores(work: tuple[str, list[int]]) -> tuple[np.ndarray, int]:
-    """Mean capped loss of what each search chose, shape (seeds, arms), and how many trainings.
-
-    The searches go in lockstep, so that their trials fill a stack; those with the same seed share
-    their first trials, and their differences are paired.
-    """
-    name, seeds = work
-    data, known = task(name), dict[Job, float]()
-    searches = {(seed, arm): make(seed) for seed in seeds for arm, make in ARMS.items()}
-    asked = {key: next(search) for key, search in searches.items()}
-    chosen: dict[tuple[int, str], list[Job]] = {}
-    while asked:
-        learn(data, asked.values(), known)
-        for key, jobs in list(asked.items()):
-            try:
-                asked[key] = searches[key].send([known[job] for job in jobs])
-            except StopIteration as done:
-                del asked[key]
-                fresh = [trial_seed(key[0], "score", i) for i in range(FRESH)]
-                chosen[key] = [Job(done.value, s) for s in fresh]
-    learn(data, chosen.values(), known)
-    means = {k: np.mean([min(known[j], CAP) for j in jobs]) for k, jobs in chosen.items()}
-    return np.array([[means[seed, arm] for arm in ARMS] for seed in seeds]), len(known)
+def scored(work: tuple[str, list[int]]) -> tuple[np.ndarray, int]:
+    """What each search of a part chose, shape (seeds, arms), and how many trainings; those with
+    the same seed share their first trials, and their differences are paired."""
+    return scores(*work, ARMS)
 
 
 def run(lab: Lab) -> Section:
@@ -87,7 +68,7 @@ def run(lab: Lab) -> Section:
     chunk = min(CHUNK, max(1, count // 2))
     seeds = [trial_seed(lab.seed, "rounds", i) for i in range(count)]
     works = [(name, seeds[i : i + chunk]) for name in TASKS for i in range(0, count, chunk)]
-    parts = lab.map(scores, works, "rounds")
+    parts = lab.map(scored, works, "rounds")
     lab.trainings += sum(number for _, number in parts)
     score = {
         name: np.concatenate([s for (s, _), w in zip(parts, works, strict=True) if w[0] == name])

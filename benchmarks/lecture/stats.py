@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln
+
+from caviar.expected import best_of_weights
 
 Array = NDArray[np.float64]
 RESAMPLES = 1000
@@ -64,27 +65,10 @@ def share(hits: int, of: int) -> Estimate:
     return Estimate(p, middle - half, middle + half)
 
 
-def best_weights(size: int, n: int) -> Array:
-    """Weight of the i-th smallest of `size` trials in the expected best of n of them, (size,).
-
-    Drawn without replacement, so without bias (Tang et al. 2020, "Showing your work doesn't always
-    work"): C(size - i, n - 1) / C(size, n).
-    """
-    rest = size - np.arange(1, size + 1)  # trials worse than the i-th
-    possible = rest >= n - 1
-    log = np.full(size, -np.inf)
-    log[possible] = _log_choose(rest[possible], n - 1) - _log_choose(np.array([size]), n)
-    return np.exp(log)
-
-
-def _log_choose(n: NDArray[np.int64], k: int) -> Array:
-    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-
-
 def expected_best(losses: ArrayLike, n: int) -> float:
     """Expected smallest of n of these losses."""
     x = np.sort(np.asarray(losses, dtype=np.float64))
-    return float(best_weights(len(x), n) @ x)
+    return float(best_of_weights(len(x), n) @ x)
 
 
 def best_of(
@@ -93,7 +77,7 @@ def best_of(
     """Expected best of n trials for each n, shape (numbers,), and its resamples over the pool of
     trials, shape (RESAMPLES, numbers)."""
     x = np.asarray(losses, dtype=np.float64)
-    weights = np.stack([best_weights(len(x), n) for n in numbers], axis=1)  # (size, numbers)
+    weights = np.stack([best_of_weights(len(x), n) for n in numbers], axis=1)  # (size, numbers)
     drawn = np.sort(x[rng.integers(len(x), size=(RESAMPLES, len(x)))], axis=1)
     return np.sort(x) @ weights, drawn @ weights
 

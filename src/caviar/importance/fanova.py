@@ -8,8 +8,8 @@
 Hutter, Hoos & Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance" (ICML
 2014). A tree is constant on boxes, so a mean over some axes is a sum over its leaves of value
 times volume: a matrix product. Optuna's evaluator gives the same shares from the same forest (a
-test holds them against one another); it has neither interactions nor maps, and takes thirty times
-as long, which a bootstrap feels.
+test holds them against one another); it has neither interactions nor maps, and takes longer,
+which a bootstrap feels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caviar.refine.surrogate import features
-from caviar.space import Axis, Choice, Space
+from caviar.space import Choice, Space
 
 Array = NDArray[np.float64]
 
@@ -80,17 +80,14 @@ class Forest:
         """
         found = np.zeros((len(up), len(across)))
         for tree in self._trees:
-            lengths = self._lengths(tree)
+            lengths = self._cut(tree)[2]
             weights = tree.values * np.delete(lengths, [one, other], axis=1).prod(axis=1)
             inside = self._inside(tree, other, up), self._inside(tree, one, across)
             found += (inside[0] * weights[:, None]).T @ inside[1]
         return found / max(1, len(self._trees))
 
     def _main(self, tree: _Tree) -> Array:
-        parts = [self._segments(tree, j) for j in range(len(self.space))]
-        inside = [self._inside(tree, j, middles) for j, (middles, _) in enumerate(parts)]
-        widths = [w for _, w in parts]
-        lengths = np.column_stack([held @ w for held, w in zip(inside, widths, strict=True)])
+        inside, widths, lengths = self._cut(tree)
         variance = _variance(tree.values, lengths.prod(axis=1))
         shares = np.empty(len(self.space))
         for j, held in enumerate(inside):
@@ -99,30 +96,30 @@ class Forest:
         return shares
 
     def _pair(self, tree: _Tree, one: int, other: int) -> float:
-        lengths = self._lengths(tree)
-        (across, wide), (up, tall) = self._segments(tree, one), self._segments(tree, other)
+        inside, widths, lengths = self._cut(tree)
+        wide, tall = widths[one], widths[other]
         weights = tree.values * np.delete(lengths, [one, other], axis=1).prod(axis=1)
-        both = (self._inside(tree, one, across) * weights[:, None]).T
-        both = both @ self._inside(tree, other, up)  # (across, up)
+        both = (inside[one] * weights[:, None]).T @ inside[other]  # (across, up)
         alone = (both @ tall)[:, None] + (wide @ both)[None, :] - wide @ both @ tall
         area = np.outer(wide, tall)
         return _variance((both - alone).ravel(), area.ravel()) / _variance(
             tree.values, lengths.prod(axis=1)
         )
 
-    def _lengths(self, tree: _Tree) -> Array:
-        """Share of each axis that each leaf takes, shape (leaves, axes)."""
-        found = np.empty((len(tree.values), len(self.space)))
-        for j in range(len(self.space)):
-            middles, widths = self._segments(tree, j)
-            found[:, j] = self._inside(tree, j, middles) @ widths
-        return found
+    def _cut(self, tree: _Tree) -> tuple[list[Array], list[Array], Array]:
+        """By axis, which leaf holds which of the pieces that the tree cuts it into, (leaves,
+        pieces), and their widths, (pieces,); and each leaf's share of each axis, (leaves, axes)."""
+        parts = [self._segments(tree, j) for j in range(len(self.space))]
+        inside = [self._inside(tree, j, middles) for j, (middles, _) in enumerate(parts)]
+        widths = [w for _, w in parts]
+        lengths = np.column_stack([held @ w for held, w in zip(inside, widths, strict=True)])
+        return inside, widths, lengths
 
     def _segments(self, tree: _Tree, j: int) -> tuple[Array, Array]:
         """The pieces that a tree cuts an axis into: a point in each, and their shares of it."""
-        axis, columns = self.space.axes[j], self.columns[j]
-        if _one_hot(axis):
-            count = columns.stop - columns.start
+        columns = self.columns[j]
+        count = columns.stop - columns.start
+        if count > 1:
             return (np.arange(count) + 0.5) / count, np.full(count, 1 / count)
         cuts = np.unique([*tree.low[:, columns.start], *tree.high[:, columns.start]])
         widths = np.diff(cuts)
@@ -131,9 +128,9 @@ class Forest:
     def _inside(self, tree: _Tree, j: int, points: Array) -> Array:
         """Whether each leaf holds each point of an axis, shape (leaves, points)."""
         columns = self.columns[j]
+        count = columns.stop - columns.start
         inputs = points[:, None]  # (points, columns)
-        if columns.stop - columns.start > 1:
-            count = columns.stop - columns.start
+        if count > 1:
             inputs = np.equal.outer(np.floor(points * count), np.arange(count)).astype(float)
         above = inputs[None] > tree.low[:, None, columns]
         above |= tree.low[:, None, columns] == self.ends[0, columns]  # ends belong to the box
@@ -141,17 +138,14 @@ class Forest:
 
 
 def _columns(space: Space) -> list[slice]:
-    """Where each axis lies among a model's inputs."""
+    """Where each axis lies among a model's inputs: an unordered choice has a column a value."""
     found, start = [], 0
     for axis in space:
-        count = len(axis.scale.values) if _one_hot(axis) else 1  # type: ignore[union-attr]
+        scale = axis.scale
+        count = len(scale.values) if isinstance(scale, Choice) and not scale.ordered else 1
         found.append(slice(start, start + count))
         start += count
     return found
-
-
-def _one_hot(axis: Axis) -> bool:
-    return isinstance(axis.scale, Choice) and not axis.scale.ordered
 
 
 def _leaves(tree: Any, ends: Array) -> _Tree:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections import defaultdict
+from typing import Any
 
 from caviar.charts import Chart, layers, metric_channel, table
 from caviar.charts.parts import Spec
@@ -41,9 +42,7 @@ def budget_section(facts: Facts) -> Section:
 
 
 def _expected(facts: Facts) -> Chart | None:
-    columns: dict[str, list[object]] = {
-        k: [] for k in ("stage", "n", "best", "biased", "low", "high")
-    }
+    columns: dict[str, list[Any]] = {k: [] for k in ("stage", "n", "best", "biased", "low", "high")}
     sign = 1 if facts.mode == "min" else -1
     for stage in facts.stages:
         if not any(map(math.isfinite, stage.losses)):
@@ -65,7 +64,7 @@ def _expected(facts: Facts) -> Chart | None:
         "axis": {"tickCount": 6, "labelExpr": "format(datum.value, '~g')", "grid": False},
     }
     values = [v for k in ("best", "low", "high", "biased") for v in columns[k]]
-    up = metric_channel("best", f"expected best {facts.metric}", values, facts.mode, clamp=False)  # type: ignore[arg-type]
+    up = metric_channel("best", f"expected best {facts.metric}", values, facts.mode, clamp=False)
     colour = by_stage(facts)["color"]
     tooltip = [
         {"field": "stage", "type": "nominal"},
@@ -103,9 +102,9 @@ def _expected(facts: Facts) -> Chart | None:
 def _spent(facts: Facts) -> dict[tuple[str, str], float]:
     """Seconds by stage and status; those of running trials so far."""
     now = time.time()
-    found: Counter[tuple[str, str]] = Counter()
+    found: defaultdict[tuple[str, str], float] = defaultdict(float)
     for trial in facts.everything:
-        found[trial.stage, trial.status] += _of(trial, now)  # type: ignore[assignment]
+        found[trial.stage, trial.status] += _of(trial, now)
     return dict(found)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from caviar.errors import UserError
 from caviar.ledger import Trial
+from caviar.result import DIVERGED
 from caviar.search.settings import CONFIRM, TEST, VERDICT
 from caviar.search.study import Study
 from caviar.search.verdict import Verdict, read_verdict
@@ -92,7 +93,7 @@ class Facts:
     def value(self, trial: Trial) -> float | None:
         """The best value of a trial that has one and did not diverge or fail."""
         result = trial.result
-        known = result is not None and not result.failed and result.status != "diverged"
+        known = result is not None and not result.failed and result.status != DIVERGED
         return result.best if known and result else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from caviar.ledger import Trial
@@ -48,7 +47,6 @@ def _row(facts: Facts, trial: Trial, overrides: list[str]) -> dict[str, Any]:
         "seconds": round(result.seconds, 2) if result else None,
         "note": trial.note or str(trial.claim.get("label", "")),
         "error": (result.error or "") if result else "",
-        "epochs": sum(map(math.isfinite, trial.curve.values())),
         "command": command_line(facts.study.trial_overrides(trial.planned, overrides)) * known,
         "folder": str(folder.relative_to(facts.study.folder)),
         "there": folder.is_dir(),
