@@ -19,10 +19,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from caviar.base.result import PRUNED
+from caviar.config.overrides import point_overrides
 from caviar.ledger import Ledger
-from caviar.overrides import point_overrides
-from caviar.result import PRUNED
-from caviar.view import best_trials
+from caviar.screen.view import best_trials
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = [sys.executable, str(ROOT / "train.py")]

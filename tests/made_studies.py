@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from optuna.trial import TrialState, create_trial
 
-from caviar.compose import composed
+from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Result
+from caviar.config.compose import composed
 from caviar.ledger import Planned
 from caviar.ledger.trials import distribution
-from caviar.result import COMPLETE, DIVERGED, PRUNED, Result
 from caviar.search.settings import SearchSettings, StageSettings
 from caviar.search.stages import plan
 from caviar.search.study import Study
@@ -54,8 +54,8 @@ def made(
     for stage, count in (stages or {"01_coarse": 12}).items():
         sweep = SweepFile(folder.name, stage, space, count, study.metric, mode)
         sweep = replace(sweep, reasons=reasons or {})
-        facts = {"sweep": sweep.text(), "overrides": [], "shared": []}
-        study.ledger.begin(stage, facts, mode)
+        spec = {"sweep": sweep.text(), "overrides": [], "shared": []}
+        study.ledger.begin(stage, spec, mode)
         planned = plan(sweep, study.settings)
         for number, loss in enumerate(_bowl(space, [p.point for p in planned])):
             value = loss if mode == "min" else 1 - loss

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from caviar.base.result import Result
+from caviar.config.overrides import command_line
 from caviar.ledger import Ledger
-from caviar.overrides import command_line
-from caviar.result import Result
 from caviar.search.settings import SearchSettings
 from caviar.search.stages import plan
 from caviar.space import Axis, Integer, Log, OneMinusLog, Space
@@ -51,8 +51,8 @@ def study(runs: Path) -> Ledger:
     """Study `s` with one finished stage, whose losses a formula made."""
     sweep = SweepFile("s", "01_coarse", SPACE, 20, "val/loss", "min")
     ledger = Ledger.open(str(runs / "s/study.journal"), "s")
-    facts = {"sweep": sweep.text(), "overrides": [], "shared": [], "seed": 0, "sampler": "random"}
-    ledger.begin("01_coarse", facts, "min")
+    spec = {"sweep": sweep.text(), "overrides": [], "shared": [], "seed": 0, "sampler": "random"}
+    ledger.begin("01_coarse", spec, "min")
     trials = plan(sweep, SearchSettings())
     ledger.extend("01_coarse", trials, SPACE)
     for number, planned in enumerate(trials):
@@ -206,8 +206,8 @@ def test_losses_of_other_overrides_are_not_pooled(
 ) -> None:
     """A stage of fewer epochs says little about one of more."""
     longer = SweepFile("s", "02_fine", SPACE, 6, "val/loss", "min", ("trainer.max_epochs=9",))
-    facts = {"sweep": longer.text(), "overrides": list(longer.overrides), "shared": []}
-    study.begin("02_fine", facts, "min")
+    spec = {"sweep": longer.text(), "overrides": list(longer.overrides), "shared": []}
+    study.begin("02_fine", spec, "min")
     study.extend("02_fine", plan(longer, SearchSettings()), SPACE)
     for number in range(6):
         study.claim("02_fine", number)

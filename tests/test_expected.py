@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caviar.expected import expected_best
+from caviar.refine.expected import expected_best
 
 losses = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=5)
 

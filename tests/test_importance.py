@@ -14,11 +14,17 @@ from optuna.distributions import FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 from optuna.trial import create_trial
 
-from caviar.importance import Importance, measure, prepared, sentences
-from caviar.importance.fanova import DEPTH, TREES, Forest
-from caviar.importance.ped import BEST, ped_shares
-from caviar.importance.verdict import trials_to_rank
 from caviar.refine import TooFewTrials
+from caviar.refine.fanova import DEPTH, TREES, Forest
+from caviar.refine.importance import (
+    BEST,
+    Importance,
+    measure,
+    ped_shares,
+    prepared,
+    sentences,
+    trials_to_rank,
+)
 from caviar.space import Axis, Choice, Integer, Linear, Log, OneMinusLog, Space
 
 LR, BETA, WIDTH = (

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from caviar.errors import UserError
+from caviar.base.errors import UserError
+from caviar.base.result import DIVERGED, EXCEPTION, KILLED, PRUNED, TIMEOUT, Result
 from caviar.ledger import Ledger, Planned
 from caviar.ledger.ledger import UNSEEN
-from caviar.result import DIVERGED, EXCEPTION, KILLED, PRUNED, TIMEOUT, Result
 from caviar.space import Axis, Choice, Log, Space
 
 SPACE = Space((Axis("optimizer.lr", Log(1e-4, 1.0)), Axis("act", Choice(("relu", None, 3)))))

@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from caviar.overrides import (
+from caviar.config.overrides import (
     command_line,
     joined,
     keys_outside,
@@ -16,7 +16,7 @@ from caviar.overrides import (
     restore_one_minus,
     rewrite_one_minus,
 )
-from caviar.resolvers import register
+from caviar.config.resolvers import register
 
 PARSER = OverridesParser.create()
 bounded = settings(max_examples=200, deadline=None)

@@ -20,8 +20,7 @@ import pytest
 import yaml
 
 from caviar.panda.inbox import is_running
-from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, SET, Event, Journal
-from caviar.panda.lineage import Lineage
+from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, SET, Event, Journal, Lineage
 from caviar.panda.record import rows
 from caviar.training.checkpoints import read_checkpoint
 from conftest import ROOT, Process, Start

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from caviar.errors import UserError
+from caviar.base.errors import UserError
 from caviar.panda.inbox import INBOX, Inbox, is_running, running
 from caviar.panda.journal import (
     BACK,
@@ -24,10 +24,11 @@ from caviar.panda.journal import (
     START,
     Event,
     Journal,
+    Lineage,
+    back_event,
     event,
     sentence,
 )
-from caviar.panda.lineage import Lineage, back_event
 from caviar.panda.record import append_row, keep_until, rows
 
 KINDS = (START, DAY, SET, BACK, NOTE, "resume", "stop", "diverged", "finish")

@@ -7,23 +7,16 @@ from typing import Any
 
 import pytest
 
-from caviar.errors import UserError
-from caviar.panda.journal import (
-    BACK,
-    DAY,
-    SET,
-    Event,
-    event,
-)
-from caviar.panda.keeper import Action, decide
+from caviar.base.errors import UserError
+from caviar.panda.journal import BACK, DAY, SET, Event, event
+from caviar.panda.keeper import Action, Day, Rules, decide
 from caviar.panda.levers import read_changes, settable
-from caviar.panda.plot import plot
-from caviar.panda.settings import Day, Rules
+from caviar.panda.screen import plot
 from caviar.space import Axis, Choice, Log, OneMinusLog, Space
 
 CONFIG: dict[str, Any] = {
     "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.01, "momentum": 0.9, "nesterov": False},
-    "scheduler": {"_target_": "caviar.training.schedulers.inverse_time", "rate": 0.05},
+    "scheduler": {"_target_": "caviar.training.optim.inverse_time", "rate": 0.05},
     "model": {"_target_": "caviar.training.models.MLP", "width": 64, "dropout": 0.0},
     "data": {"batch_size": 32, "name": "digits"},
     "trainer": {"max_epochs": 20, "gradient_clip_val": None, "accelerator": "cpu"},

@@ -16,7 +16,7 @@ from hydra.test_utils.launcher_common_tests import (
     LauncherTestSuite,
 )
 
-from caviar.errors import UserError
+from caviar.base.errors import UserError
 from caviar.pool import machine
 from caviar.pool.settings import PoolSettings
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from caviar.base.result import KILLED, Result
 from caviar.ledger import Ledger, Planned, Trial
-from caviar.result import KILLED, Result
 from caviar.space import Axis, Log, Space
 from conftest import Start
 from postgres import Server, programs

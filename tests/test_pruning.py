@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from caviar.ledger import Ledger, Planned
-from caviar.pruning import make_pruner
 from caviar.search.settings import PRUNERS
+from caviar.search.trial import make_pruner
 from caviar.space import Axis, Log, Space
 from conftest import FAST, Main
 
@@ -32,7 +32,7 @@ def curves(path: Path, mode: str = "min") -> Ledger:
 def test_a_good_trial_stays(tmp_path: Path, name: str) -> None:
     pruner = make_pruner(name, EPOCHS)
     assert pruner is not None
-    assert not curves(tmp_path).hopeless("01", 0, pruner)
+    assert not curves(tmp_path).should_prune("01", 0, pruner)
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
@@ -41,7 +41,7 @@ def test_asha_gives_the_worst_up(tmp_path: Path, mode: str) -> None:
     ledger, pruner = curves(tmp_path, mode), make_pruner("asha", EPOCHS)
     assert pruner is not None
     order = range(9) if mode == "min" else range(8, -1, -1)
-    decided = [ledger.hopeless("01", number, pruner) for number in order]
+    decided = [ledger.should_prune("01", number, pruner) for number in order]
     assert not decided[0]
     assert all(decided[5:])
 
@@ -61,7 +61,7 @@ def test_no_trial_is_judged_before_an_eighth_of_its_epochs(tmp_path: Path) -> No
             ledger.claim("01", number)
             for epoch in range(4):
                 ledger.report("01", number, epoch, float(number))
-            assert not ledger.hopeless("01", number, pruner)
+            assert not ledger.should_prune("01", number, pruner)
 
 
 @pytest.mark.slow

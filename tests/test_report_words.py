@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from caviar.charts.parts import metric_domain
-from caviar.report.facts import Facts, gather
+from caviar.base.result import COMPLETE, DIVERGED, Result
 from caviar.report.importance import importance_section
+from caviar.report.marks import metric_domain
+from caviar.report.snapshot import Snapshot, gather
 from caviar.report.stages import stages_section
-from caviar.report.verdict import verdict_section
-from caviar.report.worth import worth_sentence
-from caviar.result import COMPLETE, DIVERGED, Result
+from caviar.report.verdict import verdict_section, worth_sentence
 from caviar.search.verdict import Setting, Verdict
 from caviar.space import Space
 from conftest import ROOT
@@ -28,13 +27,13 @@ def project(runs: Path, monkeypatch: pytest.MonkeyPatch, hydra_state: None) -> N
     monkeypatch.chdir(ROOT)
 
 
-def facts_of(runs: Path, *losses: list[float], noise: float | None = None) -> Facts:
+def snapshot_of(runs: Path, *losses: list[float], noise: float | None = None) -> Snapshot:
     """A study with these losses, a stage each; confirmed if the noise is given."""
     names = ("01_coarse", "02_fine", "03_finest")
     study = made(runs / "s", SMALL, {n: len(v) for n, v in zip(names, losses, strict=False)})
-    facts = gather(study)
+    snapshot = gather(study)
     stages = []
-    for stage, values in zip(facts.stages, losses, strict=True):
+    for stage, values in zip(snapshot.stages, losses, strict=True):
         trials = [
             replace(t, status=status, result=Result(status, best=v, seconds=1.0))
             for t, v in zip(stage.trials, values, strict=True)
@@ -43,52 +42,52 @@ def facts_of(runs: Path, *losses: list[float], noise: float | None = None) -> Fa
         stages.append(replace(stage, trials=trials))
     default = Setting("default", {}, [0.5, 0.6], [0, 1])
     verdict = Verdict("val/loss", "min", noise or 0.0, default, default, [], 9)
-    return replace(facts, stages=stages, verdict=None if noise is None else verdict)
+    return replace(snapshot, stages=stages, verdict=None if noise is None else verdict)
 
 
 WIDE = [0.1 * k for k in range(1, 11)]
 
 
 def test_a_stage_that_found_worse_is_not_called_better(runs: Path) -> None:
-    said = worth_sentence(facts_of(runs, WIDE, [x + 1 for x in WIDE], noise=0.01))
+    said = worth_sentence(snapshot_of(runs, WIDE, [x + 1 for x in WIDE], noise=0.01))
     assert "1 (100.0 σ) worse than 01_coarse; another stage (10 trials, 10 s of training)" in said
     assert said.endswith("is hardly worth it.")
 
 
 def test_a_clear_gain_is_worth_another_stage(runs: Path) -> None:
-    said = worth_sentence(facts_of(runs, [x + 1 for x in WIDE], WIDE, noise=0.01))
+    said = worth_sentence(snapshot_of(runs, [x + 1 for x in WIDE], WIDE, noise=0.01))
     assert "1 (100.0 σ) better than 01_coarse" in said
     assert said.endswith("may well be worth it.")
 
 
 def test_a_gain_inside_of_the_noise_is_not(runs: Path) -> None:
-    said = worth_sentence(facts_of(runs, [x + 0.001 for x in WIDE], WIDE, noise=0.1))
+    said = worth_sentence(snapshot_of(runs, [x + 0.001 for x in WIDE], WIDE, noise=0.1))
     assert said.endswith("is not worth it: that is less than seeds alone make.")
 
 
 def test_without_a_confirmation_the_noise_is_to_be_measured(runs: Path) -> None:
-    assert "which confirm measures" in worth_sentence(facts_of(runs, WIDE))
+    assert "which confirm measures" in worth_sentence(snapshot_of(runs, WIDE))
 
 
 def test_where_no_noise_could_be_measured_nothing_is_promised(runs: Path) -> None:
-    said = worth_sentence(facts_of(runs, WIDE, noise=math.nan))
+    said = worth_sentence(snapshot_of(runs, WIDE, noise=math.nan))
     assert "cannot be told, as the noise is not known" in said
 
 
 @pytest.mark.parametrize("losses", [[0.5] * 10, [0.3] + [math.inf] * 9, [math.inf] * 10])
 def test_no_gain_is_made_of_rounding_or_of_one_loss(runs: Path, losses: list[float]) -> None:
-    said = worth_sentence(facts_of(runs, losses, noise=0.0))
+    said = worth_sentence(snapshot_of(runs, losses, noise=0.0))
     assert "nothing better" in said or "Too few trials" in said
     assert "e-1" not in said
 
 
 def test_the_best_is_of_stages_that_trained_alike(runs: Path) -> None:
-    facts = facts_of(runs, WIDE, [x + 1 for x in WIDE])
-    coarse, fine = facts.stages
+    snapshot = snapshot_of(runs, WIDE, [x + 1 for x in WIDE])
+    coarse, fine = snapshot.stages
     longer = replace(fine, sweep=replace(fine.sweep, overrides=("trainer.max_epochs=2",)))
-    assert facts.best is not None
-    assert facts.best.stage == "01_coarse"
-    other = replace(facts, stages=[coarse, longer])
+    assert snapshot.best is not None
+    assert snapshot.best.stage == "01_coarse"
+    other = replace(snapshot, stages=[coarse, longer])
     assert other.best is not None
     assert other.best.stage == "02_fine"
 

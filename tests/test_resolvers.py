@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
-from caviar.resolvers import register
+from caviar.config.resolvers import register
 from caviar.space import Axis, Choice, Integer, Linear, Log, LogInteger, OneMinusLog, Space
 
 register()

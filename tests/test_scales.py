@@ -17,7 +17,7 @@ from caviar.space import (
     ScaleError,
     scale_from_dict,
 )
-from caviar.space.continuous import round_significant
+from caviar.space.scales import round_significant
 
 EVEN = (np.arange(100_000) + 0.5) / 100_000  # every part of the unit interval equally often
 bounded = settings(max_examples=100, deadline=None)

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from caviar.errors import Terminated
-from caviar.signals import tidy_sigterm, uninterrupted
+from caviar.base.errors import Terminated
+from caviar.base.signals import tidy_sigterm, uninterrupted
 
 
 @pytest.mark.parametrize(

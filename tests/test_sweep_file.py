@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caviar.errors import UserError
+from caviar.base.errors import UserError
 from caviar.space import Axis, Choice, Integer, Linear, Log, LogInteger, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
 from test_scales import any_scale

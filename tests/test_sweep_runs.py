@@ -135,8 +135,8 @@ def test_a_later_stage_keeps_what_the_study_shares(
     overrides = ("logger=none", "trainer.max_epochs=1")
     replace(first, stage="02_fine", overrides=overrides).write(runs / "s/02_fine.yaml")
     assert main("-m", "search.study=s", "search.stage=02_fine", own) == 0
-    facts = Ledger.open(str(runs / "s/study.journal"), "s").facts("02_fine")
-    assert (facts["seed"], facts["sampler"]) == (4, "sobol")
+    spec = Ledger.open(str(runs / "s/study.journal"), "s").spec("02_fine")
+    assert (spec["seed"], spec["sampler"]) == (4, "sobol")
     capsys.readouterr()
     confirm = ["-m", "search.action=confirm", "search.study=s", "search.dry_run=true"]
     assert main(*confirm) == 0

@@ -13,8 +13,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from caviar import resolvers
-from caviar.errors import UserError
+from caviar.base.errors import UserError
+from caviar.config import resolvers
 from caviar.training.data import EpochSampler, SklearnData
 from caviar.training.optim import build_optimizer, build_scheduler
 from conftest import FAST, ROOT, Main
@@ -38,8 +38,7 @@ def result(runs: Path, number: int) -> dict[str, object]:
 
 def test_what_an_epoch_logged_after_its_checkpoint_is_not_lost(main: Main, runs: Path) -> None:
     """A process may be killed between the two; and between the validation and the training row."""
-    from caviar.training.checkpoints import read_checkpoint
-    from caviar.training.logs import rows_before
+    from caviar.training.checkpoints import read_checkpoint, rows_before
 
     assert main("trainer.max_epochs=2") == 0
     folder = runs / "train/0"

@@ -8,16 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from caviar.errors import UserError
-from caviar.ledger.registered import (
-    write_registered,
-)
-from caviar.overrides import point_overrides
+from caviar.base.errors import UserError
+from caviar.config.overrides import point_overrides
 from caviar.space import Axis, Choice, Space
 from caviar.space.sweep_file import SweepFile
-from caviar.sweeps.child import POINT_FILE, complete_overrides, refuse_undeclared, started_by_agent
-from caviar.sweeps.child import RUN as RUN_ID
-from caviar.sweeps.child import SWEEP as SWEEP_ID
+from caviar.wandb.child import POINT_FILE, complete_overrides, refuse_undeclared, started_by_agent
+from caviar.wandb.child import RUN as RUN_ID
+from caviar.wandb.child import SWEEP as SWEEP_ID
+from caviar.wandb.ledger import write_registered
 from wandb_study import POINT, SPACE, record_of
 
 

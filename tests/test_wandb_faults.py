@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from caviar.result import MARKER
+from caviar.base.result import MARKER
 from conftest import Start
 from wandb_standin import Service
 from wandb_study import (
@@ -180,7 +180,9 @@ def test_a_sweep_may_set_only_what_the_space_declares(
     (path_of_log,) = (runs / "s/01_coarse").glob("agent-*.log")
     log = path_of_log.read_text()
     assert f"sweep {path.rpartition('/')[2]} sets model._target_, which the file" in log
-    assert "caviar.errors" not in log  # one clear message; the client has tracebacks of its own
+    assert (
+        "caviar.base.errors" not in log
+    )  # one clear message; the client has tracebacks of its own
     refused = [run for run in service.runs_of(path) if "model._target_" in run.config]
     assert len(refused) == 3
     assert not any((runs / "s/01_coarse" / run.name).exists() for run in refused)

@@ -12,19 +12,14 @@ import numpy as np
 import pytest
 import yaml
 
-from caviar.errors import UserError
-from caviar.ledger.registered import (
-    RECORD,
-    find_registered,
-    read_registered,
-    write_registered,
-)
+from caviar.base.errors import UserError
+from caviar.base.result import MARKER, RESULT
 from caviar.ledger.trials import Trial
-from caviar.ledger.wandb_runs import WandbRun, trials_of
-from caviar.result import MARKER, RESULT
 from caviar.space import Axis, Choice, LogInteger, Space
 from caviar.space.sweep_file import SweepFile
-from caviar.sweeps.compare import refuse_changed_sweep
+from caviar.wandb.ledger import RECORD, find_registered, read_registered, write_registered
+from caviar.wandb.register import refuse_changed_sweep
+from caviar.wandb.runs import WandbRun, trials_of
 from conftest import ROOT
 from wandb_standin.law import draw
 from wandb_study import POINT, SPACE, SWEEP, record_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from caviar.result import MARKER, RESULT
+from caviar.base.result import MARKER, RESULT
 from caviar.space.sweep_file import SweepFile
 from conftest import ROOT, Start
 from wandb_standin import Run, Service

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from caviar.ledger import Ledger, Trial
-from caviar.ledger.registered import Registered, digest
-from caviar.result import RESULT
+from caviar.base.result import RESULT
+from caviar.ledger import Trial
 from caviar.space import Axis, Choice, Integer, Log, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
+from caviar.wandb.ledger import Registered, SweepLedger, digest
 from conftest import Process, Start
 from wandb_standin import Run
 
@@ -60,7 +60,7 @@ def agents(start: Start, *options: str) -> Process:
 
 
 def trials(runs: Path, stage: str = "01_coarse") -> list[Trial]:
-    return Ledger.open(str(runs / "s/sweeps.json"), "s").trials(stage)
+    return SweepLedger(runs / "s", "s").trials(stage)
 
 
 def told(run: Run) -> dict[str, object]:
@@ -98,7 +98,7 @@ def child_of(process: Process, *words: str) -> int:
     return found[0]
 
 
-def record_of(**facts: Any) -> Registered:
+def record_of(**worker: Any) -> Registered:
     """The first stage of study `s`, as it is remembered."""
-    facts = {"sweep": SWEEP.text(), **facts}
-    return Registered("01_coarse", "me", "p", "abc", digest(facts["sweep"]), "2026-01-01", facts)
+    spec = {"sweep": SWEEP.text(), **worker}
+    return Registered("01_coarse", "me", "p", "abc", digest(spec["sweep"]), "2026-01-01", spec)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import lfilter
 
-from caviar.charts import Chart, table
+from caviar.report.marks import Chart, table
 from lecture import stats
 from lecture.evidence import Claim, Finding, Section, Table, above, near, together
 from lecture.lab import Lab

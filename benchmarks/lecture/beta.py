@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from caviar.charts import Chart, axis_channel, table
+from caviar.report.marks import Chart, axis_channel, table
 from caviar.space import Axis, Linear, Log, OneMinusLog, Space
 from caviar.space.sampling import trial_seed
 from lecture import found, stats

@@ -12,7 +12,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from caviar.charts import Chart
+from caviar.report.marks import Chart
 from lecture.stats import Estimate
 
 

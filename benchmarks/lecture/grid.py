@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from caviar.charts import Chart, axis_channel, table
+from caviar.report.marks import Chart, axis_channel, table
 from caviar.space import Axis, Log, Space
 from lecture import matching
 from lecture.evidence import Claim, Finding, Section, Table, Verdict, near, together

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caviar.charts import Chart
+from caviar.report.marks import Chart
 from caviar.space import Space
 from caviar.space.sampling import trial_seed
 from lecture import stats

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from caviar.importance import Importance, measure
+from caviar.refine.importance import Importance, measure
 from caviar.space import Space
 from lecture import stats
 from lecture.lab import Lab

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from caviar.charts import write_png
-from caviar.files import replaced
+from caviar.base.files import replaced
+from caviar.report.png import write_png
 from lecture.evidence import Claim, Section, Table
 
 COMMAND = "python benchmarks/lecture/main.py"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from caviar.charts import Chart, axis_channel, metric_channel, table
+from caviar.report.marks import Chart, axis_channel, metric_channel, table
 from caviar.space import Axis, Linear, Log, Space
 from caviar.space.sampling import trial_seed
 from lecture import found, stats

@@ -17,7 +17,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from caviar.compose import composed
+from caviar.config.compose import composed
 from caviar.ledger import Ledger, Trial
 from caviar.space import Space
 from lecture.lab import EVERY, Lab

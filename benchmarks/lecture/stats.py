@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from caviar.expected import best_of_weights
+from caviar.refine.expected import best_of_weights
 
 Array = NDArray[np.float64]
 RESAMPLES = 1000

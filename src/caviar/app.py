@@ -16,28 +16,28 @@ from hydra import main as hydra_main
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from caviar import project, resolvers
-from caviar.errors import UserError
-from caviar.messages import SLIPS, clear_errors
-from caviar.overrides import rewrite_one_minus
-from caviar.signals import tidy_sigterm
-from caviar.sweeps.child import SWEEP, complete_overrides, started_by_agent
-from caviar.wandb_run import told_to_wandb
+from caviar import rooms
+from caviar.base import project
+from caviar.base.environment import ROOT, is_first_rank
+from caviar.base.signals import tidy_sigterm
+from caviar.config import resolvers
+from caviar.config.messages import SLIPS, clear_errors
+from caviar.config.overrides import rewrite_one_minus
 
 _slips: list[Exception] = []
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run as `train.py ARGUMENTS`; the process's own by default."""
-    by_agent = started_by_agent()
-    telling = told_to_wandb() if by_agent else nullcontext()
+    sweep_run = rooms.sweep_run()
+    telling = sweep_run.told_to_wandb() if sweep_run else nullcontext()
     with clear_errors(), telling, tidy_sigterm():
         resolvers.register()  # launchers hand them on to their workers, with Hydra's state
         root = project.root()
-        os.environ["CAVIAR_ROOT"] = str(root)
+        os.environ[ROOT] = str(root)
         given = sys.argv[1:] if arguments is None else arguments
-        if by_agent:
-            given = complete_overrides(given)
+        if sweep_run:
+            given = sweep_run.complete_overrides(given)
         # Lightning starts the other ranks of a distributed run from sys.argv.
         sys.argv = [str(root / "train.py"), *rewrite_one_minus(given)]
         _slips.clear()
@@ -50,14 +50,15 @@ def task(config: DictConfig) -> float | None:
     """What Hydra runs: a trial of a study, a model that is looked after, or a single run."""
     output = Path(HydraConfig.get().runtime.output_dir)
     if config.trial.number is not None:
-        from caviar.trial import run_trial
+        from caviar.search.trial import run_trial
 
-        return run_trial(config, output)
+        rooms.attach_ledgers()  # a process of its own, which has passed through no command line
+        return run_trial(config, output, rooms.run_ended)
     try:
         if config.panda.run:
-            from caviar.panda.drive import drive
+            from caviar.panda.run import drive
 
-            return drive(config, output)
+            return drive(config, output, rooms.run_ended)
         return single_run(config, output)
     except SLIPS as slip:  # Hydra would print all overrides in front of our message
         _slips.append(slip)
@@ -66,16 +67,13 @@ def task(config: DictConfig) -> float | None:
 
 def single_run(config: DictConfig, output: Path) -> float | None:
     """Train one model, and say what came out; the best value."""
+    from caviar.screen.view import print_result, shown_path
     from caviar.training import train
-    from caviar.view import print_result, shown_path
 
-    if os.environ.get(SWEEP) and (config.test or not config.fit or config.ckpt_path is not None):
-        raise UserError(
-            f"test={config.test} fit={config.fit} ckpt_path={config.ckpt_path}: a run of a sweep "
-            "is trained from its own start, and the test set is locked; confirm opens it once"
-        )
+    if sweep_run := rooms.sweep_run():
+        sweep_run.refuse_test(config)
     try:
-        result = train(config, output)
+        result = train(config, output, ended=rooms.run_ended)
     except KeyboardInterrupt as interrupt:
         last = output / "checkpoints" / "last.ckpt"
         if not last.exists():
@@ -83,6 +81,6 @@ def single_run(config: DictConfig, output: Path) -> float | None:
         raise type(interrupt)(
             f"the epochs so far are kept; go on with ckpt_path={shown_path(last)}"
         ) from None
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if is_first_rank():
         print_result(result, config.metric.name, output)
     return result.best

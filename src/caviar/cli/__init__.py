@@ -9,9 +9,9 @@ and answer at once.
 
 from __future__ import annotations
 
-from caviar.cli import panda, report, search, sweeps  # noqa: F401  their verbs join the command
+from caviar.cli import panda, report, search, status, wandb  # noqa: F401  their verbs join the command
 from caviar.cli.common import app
-from caviar.messages import clear_errors
+from caviar.config.messages import clear_errors
 
 __all__ = ["app", "main"]
 

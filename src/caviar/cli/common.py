@@ -32,12 +32,14 @@ def study_of(overrides: list[str] | None, ledger_needed: bool = True) -> Study:
     Raises:
         UserError: its ledger is needed, and there is none.
     """
-    from caviar.compose import composed
-    from caviar.search import name_study
+    from caviar import rooms
+    from caviar.config.compose import composed
+    from caviar.search.run import name_study
     from caviar.search.settings import SearchSettings, storage_of, study_folder
     from caviar.search.stages import search_overrides, space_overrides
     from caviar.search.study import Study
 
+    rooms.attach_ledgers()
     config, _ = composed(overrides or [])
     name_study(config, overrides or [])
     study = Study(
@@ -62,8 +64,8 @@ def write_file(path: Path, text: str, force: bool) -> None:
     Raises:
         UserError: it exists and differs, and nobody said --force.
     """
-    from caviar.errors import UserError
-    from caviar.view import shown_path
+    from caviar.base.errors import UserError
+    from caviar.screen.view import shown_path
 
     if path.exists() and path.read_text(encoding="utf-8") != text and not force:
         raise UserError(f"{shown_path(path)} exists and differs; write --force to replace it")

@@ -32,8 +32,11 @@ PATIENCE = 120.0  # seconds for the run to answer: one step, and what else it is
 @panda.command(epilog='Example: caviar panda start search.study=mine panda.day="2 epochs"')
 def start(overrides: Overrides = None, force: Force = False) -> None:
     """Begin a run, or go on with one that was stopped; takes changes then."""
+    from caviar import rooms
     from caviar.app import main as train_py
     from caviar.panda.begin import start_overrides
+
+    rooms.attach_ledgers()  # to know the study of a search when it sees one
 
     train_py(start_overrides(overrides or [], force))
 
@@ -41,9 +44,8 @@ def start(overrides: Overrides = None, force: Force = False) -> None:
 @panda.command("set", epilog='Example: caviar panda set optimizer.lr=*1.5 --why "flat since day 2"')
 def set_(changes: Changes = None, why: Why = "", force: Force = False) -> None:
     """Change values of the run while it trains: lr, momentum, dropout, batch size, …"""
-    from caviar.panda.begin import find_folder
-    from caviar.panda.requests import nudge
-    from caviar.view import console
+    from caviar.panda.begin import find_folder, nudge
+    from caviar.screen.view import console
 
     folder, changed = find_folder(changes or [])
     for line in nudge(folder, changed, " ".join(why.split()), force, PATIENCE):
@@ -58,9 +60,8 @@ def back(
     force: Force = False,
 ) -> None:
     """Go on from an earlier day, with the values in force, as a new branch."""
-    from caviar.panda.begin import find_folder
-    from caviar.panda.requests import go_back
-    from caviar.view import console
+    from caviar.panda.begin import find_folder, go_back
+    from caviar.screen.view import console
 
     folder, changed = find_folder(changes or [])
     console.print(go_back(folder, to, changed, " ".join(why.split()), force, PATIENCE))
@@ -76,9 +77,8 @@ def fork(
 ) -> None:
     """Run a copy beside it, from a day's checkpoint."""
     from caviar.app import main as train_py
-    from caviar.panda.begin import find_folder, start_overrides
-    from caviar.panda.fork import make_fork
-    from caviar.view import console, shown_path
+    from caviar.panda.begin import find_folder, make_fork, start_overrides
+    from caviar.screen.view import console, shown_path
 
     folder, changed = find_folder(changes or [])
     made = make_fork(folder, name, day, changed, " ".join(why.split()), force)
@@ -89,9 +89,8 @@ def fork(
 @panda.command(epilog="Example: caviar panda stop")
 def stop(changes: Changes = None) -> None:
     """Let the run write a checkpoint and leave; start goes on with it."""
-    from caviar.panda.begin import find_folder
-    from caviar.panda.requests import stop_run
-    from caviar.view import console
+    from caviar.panda.begin import find_folder, stop_run
+    from caviar.screen.view import console
 
     folder, _ = find_folder(changes or [])
     console.print(stop_run(folder, PATIENCE))
@@ -114,8 +113,8 @@ def picture(
 ) -> None:
     """Draw the curve over the days, its nudges and its branches, as PNG."""
     from caviar.panda.begin import find_folder
-    from caviar.panda.picture import draw
-    from caviar.view import console, shown_path
+    from caviar.report.panda import draw
+    from caviar.screen.view import console, shown_path
 
     folder, _ = find_folder(changes or [])
     console.print(str(shown_path(draw(folder, output or folder / "panda.png"))))

@@ -40,13 +40,16 @@ def refine(
     ] = False,
 ) -> None:
     """Compute the next stage's ranges from all finished trials, and write its sweep file."""
-    from caviar.errors import UserError
-    from caviar.ledger.registered import read_registered
-    from caviar.overrides import joined
+    from caviar.base.errors import UserError
+    from caviar.config.overrides import joined
+    from caviar.screen.view import console, shown_path, stage_command
     from caviar.search.loop import print_refinement, refuse_when_confirmed
-    from caviar.search.refining import refined_sweep, refuse_too_early
-    from caviar.search.stages import inherit_sampling, shared_overrides
-    from caviar.view import console, shown_path, stage_command
+    from caviar.search.stages import (
+        inherit_sampling,
+        refined_sweep,
+        refuse_too_early,
+        shared_overrides,
+    )
 
     study = study_of(overrides)
     inherit_sampling(study, overrides or [])
@@ -75,7 +78,7 @@ def refine(
     console.print(f"sweep file: {shown_path(path)}")
     there = f"caviar sweep search.study={study.name}"
     here = stage_command(study.name, path)
-    console.print(f"next: {there if read_registered(study.folder) else here}")
+    console.print(f"next: {there if study.ledger.elsewhere else here}")
 
 
 @app.command(epilog="Example: caviar status search.study=mine --watch")
@@ -84,12 +87,11 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Redraw it until Ctrl-C.")] = False,
 ) -> None:
     """How far a study is: who trains what, the best so far. Without one named, all studies."""
-    from caviar import project
-    from caviar.errors import SearchFailed, UserError
-    from caviar.ledger import Ledger, exists
-    from caviar.search.settings import known_storage
-    from caviar.search.status import print_status, watch_status
-    from caviar.view import console, shown_path
+    from caviar.base import project
+    from caviar.base.errors import SearchFailed, UserError
+    from caviar.cli.status import print_status, watch_status
+    from caviar.ledger import Ledger, exists, known_storage
+    from caviar.screen.view import console, shown_path
 
     if overrides or watch:
         study = study_of(overrides)

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from optuna.storages import RDBStorage
 
-from caviar.files import locked
+from caviar.base.files import locked
 
 MISSED_BEATS = 6  # and a worker is taken for dead
 

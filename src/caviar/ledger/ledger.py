@@ -25,12 +25,10 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
+from caviar.base.result import DIVERGED, PRUNED, TRANSIENT, Result
 from caviar.ledger.claims import Claims
-from caviar.ledger.database import patient
-from caviar.ledger.registered import RECORD
-from caviar.ledger.storages import HEARTBEAT, open_storage
+from caviar.ledger.storages import HEARTBEAT, KINDS, open_storage, patient
 from caviar.ledger.trials import Planned, Trial, distribution, from_optuna
-from caviar.result import DIVERGED, PRUNED, TRANSIENT, Result
 from caviar.space import Space
 
 SEPARATOR = "/"  # between study and stage in an Optuna study's name
@@ -42,6 +40,9 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class Ledger:
     """The trials of one study, in all its stages."""
 
+    elsewhere = False
+    """Whether another service gives out the trials of its search stages."""
+
     def __init__(self, storage: BaseStorage, study: str, claims: Claims) -> None:
         self._storage, self.study, self._claims = storage, study, claims
         self._ids: dict[str, int] = {}
@@ -49,16 +50,14 @@ class Ledger:
 
     @classmethod
     def open(cls, storage: str, study: str, heartbeat: int = HEARTBEAT) -> Ledger:
-        """From a path of a journal file, made if missing, the URL of a database, or a study's
-        record of W&B sweeps.
+        """From a path of a journal file, made if missing, the URL of a database, or a file of a
+        kind that somebody registered.
 
         Raises:
             UserError: the file or the database cannot be opened.
         """
-        if Path(storage).name == RECORD:
-            from caviar.ledger.sweeps import SweepLedger
-
-            return SweepLedger(Path(storage).parent, study)
+        if kind := KINDS.get(Path(storage).name):
+            return kind(Path(storage).parent, study)
         opened, claims = open_storage(storage, study, heartbeat)
         return cls(opened, study, claims)
 
@@ -73,19 +72,20 @@ class Ledger:
         return [s.study_name.removeprefix(prefix) for s in studies]
 
     @patient
-    def begin(self, stage: str, facts: Mapping[str, Any], mode: str) -> dict[str, Any]:
+    def begin(self, stage: str, spec: Mapping[str, Any], mode: str) -> dict[str, Any]:
         """Make the stage if it is new; what was written down when it was made."""
         with self._claims.exclusive():
             if stage not in self.stages():
                 direction = StudyDirection.MINIMIZE if mode == "min" else StudyDirection.MAXIMIZE
                 self._storage.create_new_study([direction], self._name(stage))
             known = self._storage.get_study_user_attrs(self._id(stage))
+            # "facts" is the attribute's name on disk, which earlier versions wrote.
             if "facts" not in known:  # new, or its maker died before it wrote them
-                self._storage.set_study_user_attr(self._id(stage), "facts", dict(facts))
-        return self.facts(stage)
+                self._storage.set_study_user_attr(self._id(stage), "facts", dict(spec))
+        return self.spec(stage)
 
     @patient
-    def facts(self, stage: str) -> dict[str, Any]:
+    def spec(self, stage: str) -> dict[str, Any]:
         """What was written down when the stage was made: its overrides, seed, metric."""
         return self._storage.get_study_user_attrs(self._id(stage)).get("facts", {})
 
@@ -93,7 +93,7 @@ class Ledger:
         """Where a stage runs, if that is not here."""
         return ""
 
-    def look_again(self) -> None:
+    def refresh(self) -> None:
         """Forget what was read from afar."""
 
     @property
@@ -141,18 +141,18 @@ class Ledger:
         dead = self._claims.abandoned(study_id, running) if running else set()
         return [t.number for t in trials if t.state == TrialState.WAITING or t._trial_id in dead]
 
-    def claim(self, stage: str, number: int, **facts: Any) -> bool:
+    def claim(self, stage: str, number: int, **worker: Any) -> bool:
         """Make a waiting trial, or one whose worker died, this process's own; False if a living
         process has it, or it is finished.
 
         Arguments:
             stage: of the study.
             number: of the trial.
-            facts: what a reader may want to know of the worker: its slot, the epochs to train.
+            worker: what a reader may want to know of the worker: its slot, the epochs to train.
         """
         host, pid = socket.gethostname(), os.getpid()
         return self._claim(
-            stage, number, {"token": uuid.uuid4().hex, "host": host, "pid": pid, **facts}
+            stage, number, {"token": uuid.uuid4().hex, "host": host, "pid": pid, **worker}
         )
 
     @patient
@@ -195,7 +195,7 @@ class Ledger:
             self._storage.set_trial_intermediate_value(trial_id, epoch, value)
 
     @patient
-    def hopeless(self, stage: str, number: int, pruner: optuna.pruners.BasePruner) -> bool:
+    def should_prune(self, stage: str, number: int, pruner: optuna.pruners.BasePruner) -> bool:
         """Whether a running trial should be given up, judged by the curves of all others."""
         study = optuna.load_study(
             study_name=self._name(stage), storage=self._storage, pruner=pruner

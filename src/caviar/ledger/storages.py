@@ -1,20 +1,67 @@
 """Where a ledger may be kept: a journal file, SQLite, or PostgreSQL."""
 
+# MERGED ledger.database """The ledger in PostgreSQL, which workers on several machines share.
+#
+# A database may be restarted, or out of reach for a while. A trial that took hours must not be lost
+# to that, so every operation of the ledger is tried again for some minutes; each may be repeated
+# without harm.
+# """
+#
+# MERGED ledger.journal """The ledger's default file: Optuna's journal, made safe against kills and full disks.
+#
+# Two differences to Optuna's own backend. The lock is `flock`, which the kernel releases when its
+# holder dies (Optuna's lock files make others wait 30 s). And a line that was torn, by a kill or a
+# full disk, is cut off before the next one is written, so the file stays readable.
+# """
+#
+
 from __future__ import annotations
 
+import functools
+import json
+import time
 import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
 
-from caviar.errors import UserError
-from caviar.ledger.claims import Claims, FileClaims, Heartbeats
-from caviar.ledger.database import connect, is_server
-from caviar.ledger.journal import Journal
+from caviar.base.errors import UserError
+from caviar.base.files import append_synced
+from caviar.ledger.claims import MISSED_BEATS, Claims, FileClaims, Heartbeats
+
+if TYPE_CHECKING:
+    from caviar.ledger.ledger import Ledger
 
 JOURNAL = "study.journal"  # the ledger's default file, in the study's folder
+POINTER = "storage"  # a file in the study's folder that names the ledger, where it is elsewhere
 HEARTBEAT = 10  # seconds between two signs of life of a trial, in a database
+
+
+# Ledgers that are no Optuna storage, by their file's name in a study's folder: how one is opened.
+KINDS: dict[str, Callable[[Path, str], Ledger]] = {}
+
+
+def register(name: str, kind: Callable[[Path, str], Ledger]) -> None:
+    """Make a kind of ledger known, so that nobody here need know of it.
+
+    Arguments:
+        name: of a file in the study's folder; its presence says that the study is of this kind.
+        kind: called with that folder and the study's name.
+    """
+    KINDS[name] = kind
+
+
+def known_storage(folder: Path) -> str | None:
+    """Where the ledger of the study in `folder` is; None if there is none."""
+    if (folder / POINTER).is_file():
+        return (folder / POINTER).read_text(encoding="utf-8").strip()
+    # A registered kind first: such a study may keep its confirmation in a journal beside it.
+    return next((str(folder / n) for n in (*KINDS, JOURNAL) if (folder / n).exists()), None)
 
 
 def open_storage(storage: str, study: str, heartbeat: int) -> tuple[BaseStorage, Claims]:
@@ -61,3 +108,81 @@ def _without_password(storage: str) -> str:
     scheme, separator, rest = storage.partition("://")
     credentials, at, host = rest.rpartition("@")
     return f"{scheme}{separator}{credentials.split(':')[0]}{at}{host}" if at else storage
+
+
+PATIENCE = 300.0  # seconds for which an unreachable database is asked again
+SCHEME = "postgresql://"
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def is_server(storage: str) -> bool:
+    """Whether a ledger's name is that of a database server, not of a file."""
+    return storage.startswith("postgresql")
+
+
+def connect(storage: str, heartbeat: int) -> RDBStorage:
+    """An Optuna storage in a PostgreSQL database, its tables made if missing."""
+    if find_spec("psycopg") is None:
+        raise UserError("PostgreSQL needs a driver: pip install 'caviar[postgres]'")
+    from sqlalchemy import NullPool, create_engine, text
+
+    url = storage.replace(SCHEME, "postgresql+psycopg://", 1)
+    # Two processes that make the tables at once would fail.
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection, warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        connection.execute(text("SELECT pg_advisory_xact_lock(0)"))
+        return RDBStorage(
+            url,
+            # Hundreds of workers, each with some connections kept open, are more than a server
+            # takes; and a kept one is dead after a restart.
+            engine_kwargs={"poolclass": NullPool},
+            heartbeat_interval=heartbeat,
+            grace_period=MISSED_BEATS * heartbeat,
+        )
+
+
+def patient(operation: Callable[P, R]) -> Callable[P, R]:
+    """Try again while a database cannot be reached; for operations that may be repeated."""
+
+    @functools.wraps(operation)
+    def tried(*args: P.args, **kwargs: P.kwargs) -> R:
+        until = time.monotonic() + PATIENCE
+        pause = 0.2
+        while True:
+            try:
+                return operation(*args, **kwargs)
+            except Exception as error:
+                if not _unreachable(error) or time.monotonic() > until:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+    return tried
+
+
+def _unreachable(error: BaseException) -> bool:
+    """Whether an error is a lost connection; without importing SQLAlchemy for a file."""
+    cause: BaseException | None = error
+    while cause is not None:
+        kinds: list[Any] = [k.__name__ for k in type(cause).__mro__]
+        if type(cause).__module__.startswith(("sqlalchemy", "psycopg")) and (
+            "OperationalError" in kinds or "InterfaceError" in kinds
+        ):
+            return True
+        cause = cause.__cause__
+    return False
+
+
+class Journal(JournalFileBackend):
+    """One JSON object a line, appended under a lock and synced to disk."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        append_synced(self._path, lines.encode())

@@ -15,7 +15,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from caviar.result import EXCEPTION, Result
+from caviar.base.result import EXCEPTION, Result
 from caviar.space import Axis, Choice, Integer, Log, LogInteger
 
 WAITING, RUNNING = "waiting", "running"

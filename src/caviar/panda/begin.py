@@ -1,21 +1,40 @@
 """Which run a command is about, and how it is begun or gone on with. No torch."""
 
+# MERGED panda.requests """What other terminals ask of a run: changes, a rollback, its end."""
+#
+# MERGED panda.fork """A copy of a run that goes on beside it: `caviar panda fork`."""
+#
+
 from __future__ import annotations
 
+import re
+import shutil
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from caviar import project
-from caviar.errors import UserError
-from caviar.ledger import JOURNAL, RECORD
-from caviar.overrides import joined, override_key, override_value
-from caviar.panda.inbox import is_running
-from caviar.panda.journal import EVENTS, NOTE, SET, Event, Journal, event
+from caviar.base import project
+from caviar.base.errors import UserError
+from caviar.config.overrides import joined, override_key, override_value
+from caviar.ledger import known_storage
+from caviar.panda.inbox import Inbox, is_running, not_running, running
+from caviar.panda.journal import (
+    EVENTS,
+    NOTE,
+    SET,
+    START,
+    Event,
+    Journal,
+    Lineage,
+    back_event,
+    checkpoint_of,
+    event,
+    shown,
+)
 from caviar.panda.levers import Change, read_changes, settable
-from caviar.panda.lineage import Lineage
 from caviar.space import Space
 
 STUDY = "search.study"
@@ -57,7 +76,7 @@ def start_overrides(overrides: Sequence[str], force: bool = False) -> list[str]:
     named = [o.partition("=")[2] for o in overrides if override_key(o) == STUDY]
     name = named[-1] if named else _default_name(overrides)
     folder = project.runs() / name
-    if any((folder / file).exists() for file in (JOURNAL, RECORD)):
+    if known_storage(folder) is not None:
         raise UserError(
             f"{name} is the study of a search; write another name: {STUDY}={name}_panda"
         )
@@ -148,7 +167,133 @@ def refuse_short(changes: Sequence[Change], days: Sequence[Event]) -> None:
 
 
 def _default_name(overrides: Sequence[str]) -> str:
-    from caviar.compose import composed
+    from caviar.config.compose import composed
 
     config, _ = composed(overrides)
     return f"{config.name}_panda"
+
+
+def nudge(
+    folder: Path, overrides: Sequence[str], why: str, force: bool, patience: float
+) -> list[str]:
+    """Change values of the run; a line for each that is in force.
+
+    Raises:
+        UserError: a change that cannot be, or no run that could take it.
+    """
+    if not is_running(folder):
+        raise UserError(not_running(folder))
+    checked_changes(folder, overrides, force)
+    # The run reads them once more: another nudge may come before this one.
+    asked = {"set": list(overrides), "force": force, "why": why}
+    answer = Inbox(folder).ask(asked, patience)
+    if "error" in answer:
+        raise UserError(f"the run refused: {answer['error']}")
+    changes = [Change(key, old, new) for key, (old, new) in answer["changes"].items()]
+    place = f"step {answer['step']}, epoch {answer['epoch']}"
+    lines = [
+        f"{c.key} {shown(c.old)} → {shown(c.new)}, in force {c.when} of {place}" for c in changes
+    ]
+    if any(c.key.startswith(("optimizer.lr", "scheduler.")) for c in changes):
+        lines.append(f"the next step has lr {answer['lr']:.6g}")
+    return lines
+
+
+def go_back(
+    folder: Path, to: str, overrides: Sequence[str], why: str, force: bool, patience: float
+) -> str:
+    """Go on from an earlier day; of a run that is stopped, when it is started again.
+
+    Raises:
+        UserError: there is no such day, or a change that cannot be.
+    """
+    day = day_number(to)
+    journal = Journal(folder)
+    lineage = Lineage.of(journal.events())
+    path = checkpoint_of(folder, lineage, day)
+    if path is not None and not path.is_file():
+        raise UserError(f"the checkpoint of day {day} is gone: {path}")
+    changes = checked_changes(folder, overrides, force) if overrides else []
+    refuse_short(changes, [e for e in lineage.days() if e.day <= day])
+    if is_running(folder):
+        wanted = {c.key: c.new for c in changes}
+        answer = Inbox(folder).ask({"back": day, "changes": wanted, "why": why}, patience)
+        if "error" in answer:
+            raise UserError(f"the run refused: {answer['error']}")
+        return f"back to day {day}; the run goes on from there as a new branch"
+    with running(folder):
+        told = {c.key: [c.old, c.new] for c in changes}
+        left = lineage.events[-1].step
+        journal.write(back_event(lineage.events, day, left, told, why))
+    return f"back to day {day}; go on: caviar panda start search.study={folder.name}"
+
+
+def stop_run(folder: Path, patience: float) -> str:
+    """Let the run leave.
+
+    Raises:
+        UserError: none is there.
+    """
+    answer = Inbox(folder).ask({"stop": True}, patience)
+    return f"stopped at step {answer['step']}; go on: caviar panda start search.study={folder.name}"
+
+
+def day_number(text: str) -> int:
+    """Of `day3` or `3`.
+
+    Raises:
+        UserError: it is no day.
+    """
+    match = re.fullmatch(r"(?:day\s*)?(\d+)", text.strip())
+    if match is None:
+        raise UserError(f"{text} is no day; write day3, or 3; day0 is the beginning")
+    return int(match[1])
+
+
+ORIGIN = Path("checkpoints") / "origin.ckpt"  # what a fork begins from
+
+
+def make_fork(
+    folder: Path, name: str, day: str | None, overrides: Sequence[str], why: str, force: bool
+) -> Path:
+    """Make the copy's folder, with a day's checkpoint and a journal that says where it is from.
+
+    Arguments:
+        folder: of the run.
+        name: of the copy.
+        day: to begin from; the latest by default.
+        overrides: changes of the copy.
+        why: for its journal.
+        force: also outside of the declared space.
+
+    Raises:
+        UserError: the name is taken, there is no such day, or a change cannot be.
+    """
+    made = project.runs() / name
+    if made.exists():
+        raise UserError(f"{name} is there already; write another name")
+    lineage = Lineage.of(Journal(folder).events())
+    days = lineage.days()
+    if not days:
+        raise UserError(f"{folder.name} has no day behind it yet; wait for the end of the first")
+    ended = lineage.day(day_number(day)) if day is not None else days[-1]
+    changes = checked_changes(folder, overrides, force) if overrides else []
+    told = {key: [value, value] for key, value in lineage.values.items()}
+    told |= {change.key: [change.old, change.new] for change in changes}
+    source = checkpoint_of(folder, lineage, ended.day)
+    if source is None:
+        raise UserError("day 0 has no checkpoint; a run from there is one of its own: panda start")
+    (made / ORIGIN).parent.mkdir(parents=True)
+    shutil.copyfile(source, made / ORIGIN)
+    shutil.copyfile(folder / CONFIG, made / CONFIG)
+    facts = {
+        "overrides": lineage.overrides,
+        "wandb": uuid.uuid4().hex[:8],
+        "forked": f"{folder.name}, branch {ended.branch}, day {ended.day}",
+        "checkpoint": str(ORIGIN),
+    }
+    reason = f"a copy of {facts['forked']}" + (f"; {why}" if why else "")
+    Journal(made).write(
+        event(START, 0, ended.day, ended.step, changes=told, why=reason, facts=facts)
+    )
+    return made

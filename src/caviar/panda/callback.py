@@ -19,18 +19,22 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from caviar.errors import UserError
-from caviar.panda.actions import Actions, Rollback
-from caviar.panda.apply import apply_values, current_lr, datamodule_of, renew_loader
+from caviar.base.errors import UserError
+from caviar.panda.actions import (
+    Actions,
+    Rollback,
+    apply_values,
+    current_lr,
+    datamodule_of,
+    renew_loader,
+)
 from caviar.panda.inbox import INBOX, Inbox, Request
-from caviar.panda.journal import BACK, DAY, NOTE, RESUME, SET, shown
-from caviar.panda.keeper import Action, decide
+from caviar.panda.journal import BACK, DAY, NOTE, RESUME, SET, Lineage, day_checkpoint, shown
+from caviar.panda.keeper import Action, Day, PandaSettings, decide
 from caviar.panda.levers import read_changes, settable
-from caviar.panda.lineage import Lineage, day_checkpoint
-from caviar.panda.settings import Day, PandaSettings
 from caviar.space import Space
 from caviar.training.callbacks import BestMetric
-from caviar.training.interrupt import between_steps, epoch_is_over
+from caviar.training.resume import between_steps, epoch_is_over
 
 STATE = "panda"  # in a checkpoint: branch, day, values in force
 AGAIN = 1.0  # seconds between looks into the inbox, whatever its date says

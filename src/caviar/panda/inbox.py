@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from caviar.errors import UserError
-from caviar.files import replaced
+from caviar.base.errors import UserError
+from caviar.base.files import replaced
 
 INBOX, OUTBOX, LOCK = "inbox", "outbox", "run.lock"
 POLL = 0.05  # seconds between looks for an answer

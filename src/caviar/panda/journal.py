@@ -5,19 +5,24 @@ that a full disk or a kill has torn is cut off before the next one is written, a
 it is ever touched.
 """
 
+# MERGED panda.lineage """Branches and days, read from the journal: where the model is, and how it came there."""
+#
+
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from caviar.files import append_synced, replaced
-from caviar.result import finite
+from caviar.base.errors import UserError
+from caviar.base.files import append_synced, replaced
+from caviar.base.result import finite
+from caviar.config.overrides import joined
 
 EVENTS, READABLE = "journal.jsonl", "journal.md"  # in the study's folder
 
@@ -137,3 +142,142 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if math.isfinite(value) else str(value)
     return str(value)
+
+
+LAST = Path("checkpoints") / "last.ckpt"  # of the latest epoch, or the latest stop
+
+
+@dataclass
+class Lineage:
+    """What the journal adds up to."""
+
+    events: Sequence[Event]
+    overrides: list[str] = field(default_factory=list)
+    """What the user began with."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """Values in force that a nudge has set, by config key."""
+    branch: int = 0
+    origins: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Branch → the branch and day that it began from."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Of the start: the W&B run's id, where it was forked from."""
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> Lineage:
+        """Add up the events."""
+        found = cls(events)
+        for e in events:
+            if e.kind == START:
+                found.overrides = list(e.facts.get("overrides", []))
+                found.facts = dict(e.facts)
+            if e.kind == BACK:
+                found.branch = e.branch
+                found.origins[e.branch] = (e.facts["from"], e.facts["to"])
+            if e.kind == NOTE and "overrides" in e.facts:
+                found.overrides = list(joined(found.overrides, e.facts["overrides"]))
+            if e.kind in (SET, BACK, START):
+                found.values |= {key: new for key, (_, new) in e.changes.items()}
+        return found
+
+    @property
+    def state(self) -> str:
+        """What the last event left: `finished`, `diverged`, or `begun`."""
+        ends = {FINISH: "finished", DIVERGED: "diverged"}
+        kinds = [e.kind for e in self.events if e.kind != "note"]
+        return ends.get(kinds[-1], "begun") if kinds else "begun"
+
+    def days(self, branch: int | None = None) -> list[Event]:
+        """The ends of days that lead to a branch's present, its ancestors' before it."""
+        branch = self.branch if branch is None else branch
+        before: list[Event] = []
+        if branch in self.origins:
+            origin, day = self.origins[branch]
+            before = [e for e in self.days(origin) if e.day <= day]
+        own = [e for e in self.events if e.kind == DAY and e.branch == branch]
+        return [*before, *own]
+
+    @property
+    def first(self) -> Event:
+        """The beginning: day 0, or the day that a fork was made from."""
+        return self.events[0]
+
+    def day(self, number: int) -> Event:
+        """The end of a day on the way to the present, or the beginning.
+
+        Raises:
+            UserError: there was none.
+        """
+        found = [e for e in (self.first, *self.days()) if e.day == number]
+        if not found:
+            last = max((e.day for e in self.days()), default=self.first.day)
+            raise UserError(
+                f"day {number}: this branch has days {self.first.day} to {last}; write one of "
+                f"them, such as --to day{max(self.first.day, last - 1)}"
+            )
+        return found[-1]
+
+
+def back_event(
+    events: Sequence[Event],
+    to: int,
+    left: int,
+    changes: Mapping[str, list[Any]],
+    why: str,
+    by: str = "user",
+) -> Event:
+    """Going back, as a new branch.
+
+    Arguments:
+        events: the whole journal.
+        to: the day; 0 for the first weights.
+        left: the step that the old branch had come to.
+        changes: config key → [old, new].
+        why: for the journal.
+        by: `user` or `keeper`.
+    """
+    lineage = Lineage.of(events)
+    branch = 1 + max(e.branch for e in events)
+    step = lineage.day(to).step
+    facts = {"from": lineage.branch, "to": to, "left": left}
+    return event(BACK, branch, to, step, changes=changes, why=why, by=by, facts=facts)
+
+
+def day_checkpoint(folder: Path, branch: int, day: int) -> Path:
+    """Where the checkpoint of a day's end is kept."""
+    return folder / "checkpoints" / f"branch{branch}" / f"day{day:04d}.ckpt"
+
+
+def origin_checkpoint(folder: Path, lineage: Lineage) -> Path | None:
+    """What the present branch began from; None for the model's first weights.
+
+    Raises:
+        UserError: the checkpoint is gone.
+    """
+    day = lineage.origins.get(lineage.branch, (0, lineage.first.day))[1]
+    path = checkpoint_of(folder, lineage, day)
+    if path is not None and not path.is_file():
+        raise UserError(f"the checkpoint {path} is gone; go back to another day")
+    return path
+
+
+def checkpoint_of(folder: Path, lineage: Lineage, day: int) -> Path | None:
+    """The checkpoint of a day on the way to the present; None for the model's first weights.
+
+    Raises:
+        UserError: there was no such day.
+    """
+    ended = lineage.day(day)
+    if ended.kind == START:
+        forked = lineage.facts.get("checkpoint")
+        return None if forked is None else folder / forked
+    return day_checkpoint(folder, ended.branch, day)
+
+
+def values_before(config: Mapping[str, Any], values: Mapping[str, Any], key: str) -> Any:
+    """A key's value in force."""
+    if key in values:
+        return values[key]
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node

@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from caviar.errors import UserError
-from caviar.panda.lineage import values_before
+from caviar.base.errors import UserError
+from caviar.panda.journal import values_before
 from caviar.space import Choice, OneMinusLog, Space
-from caviar.space.continuous import Linear, one_minus
+from caviar.space.scales import Linear, one_minus
 
 STEP, EPOCH = "within one step", "at the next epoch"
 # Ranges of values that mean something, both ends allowed unless said otherwise.

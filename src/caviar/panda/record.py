@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from caviar.files import append_synced, replaced
+from caviar.base.files import append_synced, replaced
+from caviar.panda.journal import Lineage
 
 RECORD = "metrics.jsonl"  # in the study's folder
 
@@ -53,6 +54,23 @@ def curve(found: Sequence[Row], metric: str, branch: int) -> tuple[list[int], li
     """Steps and values of one metric in one branch."""
     points = [row for row in found if row["branch"] == branch and metric in row]
     return [row["step"] for row in points], [row[metric] for row in points]
+
+
+def branch_line(
+    found: Sequence[dict[str, Any]], lineage: Lineage, metric: str, branch: int
+) -> list[tuple[float, float]]:
+    """A branch's finite values by step, from the point of its parent's that it began at."""
+    steps, values = curve(found, metric, branch)
+    own: list[tuple[float, float]] = [
+        (s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v)
+    ]
+    if branch not in lineage.origins:
+        return own
+    origin, day = lineage.origins[branch]
+    ends = [e.step for e in lineage.days(origin) if e.day == day]
+    until = ends[-1] if ends else 0
+    before = [p for p in branch_line(found, lineage, metric, origin) if p[0] < until]
+    return [*before[-1:], *own]
 
 
 def _line(row: Mapping[str, Any]) -> str:

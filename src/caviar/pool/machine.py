@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from caviar.errors import UserError
+from caviar.base.errors import UserError
 
 CGROUP = Path("/sys/fs/cgroup/cpu.max")
 

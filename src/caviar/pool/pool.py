@@ -18,11 +18,11 @@ from typing import Any
 import cloudpickle
 from hydra.core.utils import JobReturn, JobStatus
 
-from caviar.errors import ProcessDied, SearchFailed, TryAgain
+from caviar.base.errors import ProcessDied, SearchFailed, TryAgain
+from caviar.base.result import KILLED
 from caviar.pool.machine import Slot
 from caviar.pool.process import Fault, Job, Running, start_server
 from caviar.pool.worker import Launched
-from caviar.result import KILLED
 
 GRACE = 8.0  # seconds that interrupted jobs have for a checkpoint
 SETTLE = 0.2  # seconds for the jobs that just began, before the next get ready beside them

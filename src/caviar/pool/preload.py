@@ -11,23 +11,24 @@ import importlib
 import os
 import signal
 
-NAMES = "CAVIAR_PRELOAD"  # modules, separated by spaces, in the environment
+from caviar.base.environment import PRELOAD
 
 
 def _compose() -> None:
     from hydra import compose, initialize_config_dir
 
-    from caviar import project, resolvers
+    from caviar.base import project
+    from caviar.config import resolvers
 
     resolvers.register()
     with initialize_config_dir(str(project.root() / "conf"), version_base="1.3"):
         compose("train", ["seed=1", "trial.number=0", "threads=1"])
 
 
-if NAMES in os.environ:
+if PRELOAD in os.environ:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-    for _name in os.environ[NAMES].split():
+    for _name in os.environ[PRELOAD].split():
         with contextlib.suppress(Exception):  # a trial will say what is wrong with it
             importlib.import_module(_name)
     with contextlib.suppress(Exception):  # an application without this project's conf/

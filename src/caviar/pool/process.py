@@ -18,13 +18,12 @@ from typing import Any
 
 import cloudpickle
 
+from caviar.base.environment import PORT, PRELOAD, RETRIES, SLOT, one_thread
+from caviar.base.result import EXCEPTION, KILLED, TIMEOUT
 from caviar.pool.machine import Slot
-from caviar.pool.preload import NAMES
-from caviar.pool.worker import PORT, RETRIES, SLOT, work
-from caviar.result import EXCEPTION, KILLED, TIMEOUT
+from caviar.pool.worker import work
 
 LOST = 255  # the exit code that multiprocessing gives where nobody could tell it
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Running:
         if self.timeout is not None:
             self.deadline = time.monotonic() + self.timeout
         environment = {SLOT: str(slot.number), RETRIES: str(retries), PORT: str(slot.port)}
-        environment |= _threads()
+        environment |= one_thread()
         if slot.gpus is not None:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)
         with suppress(OSError):  # it has died already, which its end will tell
@@ -125,11 +124,6 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _threads() -> dict[str, str]:
-    """One thread for NumPy and its kind, unless the user said otherwise."""
-    return {name: os.environ.get(name, "1") for name in THREADS}
-
-
 def start_server(preload: Sequence[str]) -> None:
     """Start the server that forks the workers, if it does not run yet."""
     before: Mapping[str, str] = dict(os.environ)
@@ -139,8 +133,8 @@ def start_server(preload: Sequence[str]) -> None:
     # server not before `caviar.pool.preload` ignores it.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        os.environ.update(_threads())  # taken over by children: one, for small matrices
-        os.environ[NAMES] = " ".join(preload)
+        os.environ.update(one_thread())  # taken over by children: one, for small matrices
+        os.environ[PRELOAD] = " ".join(preload)
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from caviar.errors import UserError
+from caviar.base.errors import UserError
 
 
 @dataclass
@@ -24,7 +24,7 @@ class PoolSettings:
     max_failures: int = 3
     """Stop when the first so many trials all fail with the same error; 0 never stops."""
     preload: list[str] = field(
-        default_factory=lambda: ["caviar.training.run", "caviar.trial", "sklearn.datasets"]
+        default_factory=lambda: ["caviar.training.run", "caviar.search.trial", "sklearn.datasets"]
     )
     """Modules that every trial imports; your own, if importing it takes long."""
 

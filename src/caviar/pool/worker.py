@@ -23,19 +23,9 @@ from typing import Any, NoReturn
 
 import cloudpickle
 
+from caviar.base.environment import PORT, several_devices, without_ranks
+
 OUTPUT = "output.txt"  # what a job prints, in its folder
-# Of another distributed run, which this process may be part of.
-RANKS = (
-    "LOCAL_RANK",
-    "NODE_RANK",
-    "GROUP_RANK",
-    "RANK",
-    "WORLD_SIZE",
-    "MASTER_ADDR",
-    "MASTER_PORT",
-)
-# What a job should know, in its environment: its slot, forgiven faults, and a port of its own.
-SLOT, RETRIES, PORT = "CAVIAR_SLOT", "CAVIAR_RETRIES", "CAVIAR_PORT"
 
 
 @dataclass
@@ -118,7 +108,7 @@ def _run(launched: Launched, config: Any, environment: Mapping[str, str]) -> Any
     from hydra.core.utils import run_job
     from omegaconf import OmegaConf
 
-    from caviar.signals import tidy_sigterm
+    from caviar.base.signals import tidy_sigterm
 
     os.environ.update(environment)
     HydraConfig.instance().set_config(config)
@@ -137,30 +127,19 @@ def _run(launched: Launched, config: Any, environment: Mapping[str, str]) -> Any
         )
 
 
-def several_devices(config: Any) -> bool:
-    """Whether a config's trainer uses more than one process."""
-    trainer = config.get("trainer")
-    if trainer is None:
-        return False
-    devices, strategy = str(trainer.get("devices", 1)), str(trainer.get("strategy", "auto"))
-    if devices == "auto" and trainer.get("accelerator") == "cpu":
-        devices = "1"
-    return devices not in ("0", "1") or strategy.startswith(("ddp", "fsdp", "deepspeed"))
-
-
 def _become_single_run(config: Any, folder: Path) -> NoReturn:
     """Turn into an ordinary `python train.py …`, the same process with another program.
 
     Lightning starts the other ranks by repeating the command line, and inside of a sweep that
     would be the whole sweep.
     """
-    from caviar import project
-    from caviar.overrides import override_value
+    from caviar.base import project
+    from caviar.config.overrides import override_value
 
     place = override_value(str(folder))
     single = ["hydra.mode=RUN", f"hydra.run.dir={place}"]
     command = [sys.executable, str(project.root() / "train.py")]
-    environment = {k: v for k, v in os.environ.items() if k not in RANKS}
+    environment = without_ranks()
     environment["MASTER_PORT"] = os.environ[PORT]
     os.execve(sys.executable, [*command, *config.hydra.overrides.task, *single], environment)
 

@@ -1,6 +1,6 @@
 """Refine: from finished trials to the next stage's ranges. NumPy and scikit-learn, no torch."""
 
-from caviar.refine.candidates import candidates
 from caviar.refine.ranges import METHODS, Refinement, TooFewTrials, refine
+from caviar.refine.surrogate import candidates
 
 __all__ = ["METHODS", "Refinement", "TooFewTrials", "candidates", "refine"]

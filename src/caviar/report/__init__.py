@@ -1,8 +1,8 @@
 """The report of a study: `runs/<study>/report.html` and its pictures as PNG.
 
-facts.py       the study, read once
+snapshot.py       the study, read once
 section.py     what a page is made of
-verdict.py … trials.py    one section each, from the facts
+verdict.py … trials.py    one section each, from the snapshot
 panda.py       the sections of one model that is looked after
 page.py        sections into one self-contained file
 """
@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from caviar.charts import Drawing
 from caviar.panda.journal import EVENTS
-from caviar.report.section import Section
+from caviar.report.page import Section
+from caviar.report.png import Drawing
 from caviar.search.study import Study
 
 PAGE = "report.html"  # in the study's folder
@@ -31,13 +31,13 @@ def write_report(study: Study) -> list[Path]:
     from caviar.report.budget import budget_section
     from caviar.report.confirm import confirm_section
     from caviar.report.curves import curves_section
-    from caviar.report.facts import gather
     from caviar.report.importance import importance_section
+    from caviar.report.snapshot import gather
     from caviar.report.stages import stages_section
     from caviar.report.trials import trials_section
     from caviar.report.verdict import verdict_section
 
-    facts = gather(study)
+    snapshot = gather(study)
     makers = (
         verdict_section,
         stages_section,
@@ -48,7 +48,7 @@ def write_report(study: Study) -> list[Path]:
         confirm_section,
         trials_section,
     )
-    return _write(study.folder, facts.metric, (make(facts) for make in makers))
+    return _write(study.folder, snapshot.metric, (make(snapshot) for make in makers))
 
 
 def write_panda_report(folder: Path) -> list[Path]:

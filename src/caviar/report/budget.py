@@ -7,23 +7,21 @@ import time
 from collections import defaultdict
 from typing import Any
 
-from caviar.charts import Chart, layers, metric_channel, table
-from caviar.charts.parts import Spec
-from caviar.expected import BAND, expected_best
 from caviar.ledger import Trial
-from caviar.report.facts import Facts
-from caviar.report.points import by_stage
-from caviar.report.section import Section, Table
-from caviar.view import counts, duration
+from caviar.refine.expected import BAND, expected_best
+from caviar.report.marks import Chart, Spec, by_stage, layers, metric_channel, table
+from caviar.report.page import Section, Table
+from caviar.report.snapshot import Snapshot
+from caviar.screen.view import counts, duration
 
 ROW = 36
 
 
-def budget_section(facts: Facts) -> Section:
+def budget_section(snapshot: Snapshot) -> Section:
     """Expected best against trials, within each stage; seconds by stage and status."""
     words = []
     charts = []
-    curve = _expected(facts)
+    curve = _expected(snapshot)
     if curve is not None:
         charts.append(curve)
         low, high = (f"{q:.0%}" for q in BAND)
@@ -34,17 +32,17 @@ def budget_section(facts: Facts) -> Section:
             "worst."
         )
     else:
-        words.append(f"No trial has come to a value of {facts.metric} yet.")
-    seconds = _seconds(facts)
+        words.append(f"No trial has come to a value of {snapshot.metric} yet.")
+    seconds = _seconds(snapshot)
     if seconds is not None:
         charts.append(seconds)
-    return Section("budget", "Budget", words, charts, [_table(facts)], aside=True)
+    return Section("budget", "Budget", words, charts, [_table(snapshot)], aside=True)
 
 
-def _expected(facts: Facts) -> Chart | None:
+def _expected(snapshot: Snapshot) -> Chart | None:
     columns: dict[str, list[Any]] = {k: [] for k in ("stage", "n", "best", "biased", "low", "high")}
-    sign = 1 if facts.mode == "min" else -1
-    for stage in facts.stages:
+    sign = 1 if snapshot.mode == "min" else -1
+    for stage in snapshot.stages:
         if not any(map(math.isfinite, stage.losses)):
             continue
         found = expected_best(stage.losses)
@@ -64,8 +62,10 @@ def _expected(facts: Facts) -> Chart | None:
         "axis": {"tickCount": 6, "labelExpr": "format(datum.value, '~g')", "grid": False},
     }
     values = [v for k in ("best", "low", "high", "biased") for v in columns[k]]
-    up = metric_channel("best", f"expected best {facts.metric}", values, facts.mode, clamp=False)
-    colour = by_stage(facts)["color"]
+    up = metric_channel(
+        "best", f"expected best {snapshot.metric}", values, snapshot.mode, clamp=False
+    )
+    colour = by_stage(snapshot)["color"]
     tooltip = [
         {"field": "stage", "type": "nominal"},
         {"field": "n", "type": "quantitative", "title": "trials"},
@@ -99,11 +99,11 @@ def _expected(facts: Facts) -> Chart | None:
     )
 
 
-def _spent(facts: Facts) -> dict[tuple[str, str], float]:
+def _spent(snapshot: Snapshot) -> dict[tuple[str, str], float]:
     """Seconds by stage and status; those of running trials so far."""
     now = time.time()
     found: defaultdict[tuple[str, str], float] = defaultdict(float)
-    for trial in facts.everything:
+    for trial in snapshot.everything:
         found[trial.stage, trial.status] += _of(trial, now)
     return dict(found)
 
@@ -114,8 +114,8 @@ def _of(trial: Trial, now: float) -> float:
     return trial.seconds_running(now) if trial.running else 0.0
 
 
-def _seconds(facts: Facts) -> Chart | None:
-    spent = {key: seconds for key, seconds in _spent(facts).items() if seconds > 0}
+def _seconds(snapshot: Snapshot) -> Chart | None:
+    spent = {key: seconds for key, seconds in _spent(snapshot).items() if seconds > 0}
     if not spent:
         return None
     stages = list(dict.fromkeys(stage for stage, _ in spent))
@@ -146,13 +146,13 @@ def _seconds(facts: Facts) -> Chart | None:
     )
 
 
-def _table(facts: Facts) -> Table:
+def _table(snapshot: Snapshot) -> Table:
     rows = []
-    spent = _spent(facts)
-    for stage in dict.fromkeys(t.stage for t in facts.everything):
-        trials = [t for t in facts.everything if t.stage == stage]
+    spent = _spent(snapshot)
+    for stage in dict.fromkeys(t.stage for t in snapshot.everything):
+        trials = [t for t in snapshot.everything if t.stage == stage]
         seconds = sum(s for (name, _), s in spent.items() if name == stage)
         rows.append([stage, str(len(trials)), counts(trials), duration(seconds)])
     whole = duration(sum(spent.values()))
-    rows.append(["all", str(len(facts.everything)), counts(facts.everything), whole])
+    rows.append(["all", str(len(snapshot.everything)), counts(snapshot.everything), whole])
     return Table(["stage", "trials", "became", "training"], rows)

@@ -5,35 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from caviar.charts import Chart, layers, metric_channel, table
-from caviar.charts.parts import Spec
+from caviar.base.result import finite
 from caviar.ledger import Trial
-from caviar.report.facts import Facts
-from caviar.report.section import Section, Table
-from caviar.result import finite
+from caviar.report.marks import Chart, Spec, layers, metric_channel, table
+from caviar.report.page import Section, Table
+from caviar.report.snapshot import Snapshot
+from caviar.screen.view import plural, setting_text
 from caviar.search.verdict import DEFAULT, Setting, Verdict
-from caviar.view import plural, setting_text
 
 ROW = 40
 
 
-def confirm_section(facts: Facts) -> Section:
+def confirm_section(snapshot: Snapshot) -> Section:
     """Each confirmed setting's seeds, their mean ± s.e.; the test set's values."""
     title = "Confirmation with fresh seeds"
-    verdict = facts.verdict
+    verdict = snapshot.verdict
     if verdict is None:
         words = [
             "Not confirmed yet. The best of many trials flatters itself: caviar confirm "
-            f"search.study={facts.study.name} trains the default and the most promising settings "
+            f"search.study={snapshot.study.name} trains the default and the most promising settings "
             "with fresh seeds, and then opens the test set, once."
         ]
-        if facts.confirmed:
-            done = sum(t.finished for t in facts.confirmed)
-            words = [f"{done} of {plural(len(facts.confirmed), 'training')} have finished."]
+        if snapshot.confirmed:
+            done = sum(t.finished for t in snapshot.confirmed)
+            words = [f"{done} of {plural(len(snapshot.confirmed), 'training')} have finished."]
         return Section("confirm", title, words)
     settings = _named(verdict)
     words = [verdict.sentence(), *_tested(verdict)]
-    chart = _chart(facts, settings)
+    chart = _chart(snapshot, settings)
     return Section("confirm", title, words, [chart] if chart else [], [_table(verdict, settings)])
 
 
@@ -68,8 +67,8 @@ def _mean(values: Sequence[float]) -> str:
     return f"{setting.mean:.4g}{error}"
 
 
-def _chart(facts: Facts, settings: Sequence[tuple[str, Setting]]) -> Chart | None:
-    seeds = _seeds(facts.confirmed)
+def _chart(snapshot: Snapshot, settings: Sequence[tuple[str, Setting]]) -> Chart | None:
+    seeds = _seeds(snapshot.confirmed)
     rows = [
         (label, seeds.get(number, ""), value, f"{value:.4g}")
         for label, setting in settings
@@ -84,7 +83,7 @@ def _chart(facts: Facts, settings: Sequence[tuple[str, Setting]]) -> Chart | Non
     spread = [(m, e if math.isfinite(e) else 0.0) for _, m, e in means]
     ends = [m - e for m, e in spread] + [m + e for m, e in spread]
     values = [r[2] for r in rows] + ends
-    across = metric_channel("value", facts.metric, values, "max")  # linear: means and errors
+    across = metric_channel("value", snapshot.metric, values, "max")  # linear: means and errors
     up: Spec = {
         "field": "setting",
         "type": "nominal",
@@ -117,7 +116,7 @@ def _chart(facts: Facts, settings: Sequence[tuple[str, Setting]]) -> Chart | Non
             "tooltip": [
                 {"field": "setting", "type": "nominal"},
                 {"field": "seed", "type": "nominal"},
-                {"field": "shown", "type": "nominal", "title": facts.metric},
+                {"field": "shown", "type": "nominal", "title": snapshot.metric},
             ],
         },
     }

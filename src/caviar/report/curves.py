@@ -5,33 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from caviar.charts import Chart, layers, metric_channel, table
-from caviar.charts.parts import Spec, metric_domain
+from caviar.base.result import COMPLETE, PRUNED
 from caviar.ledger import Trial
-from caviar.report.facts import Facts
-from caviar.report.points import CROSS, DIMMED, LEGEND, ZOOM, by_stage
-from caviar.report.section import Section
-from caviar.result import COMPLETE, PRUNED
-from caviar.view import plural
+from caviar.report.marks import (
+    CROSS,
+    DIMMED,
+    LEGEND,
+    ZOOM,
+    Chart,
+    Spec,
+    by_stage,
+    layers,
+    metric_channel,
+    metric_domain,
+    table,
+)
+from caviar.report.page import Section
+from caviar.report.snapshot import Snapshot
+from caviar.screen.view import plural
 
 POINTS = 20_000  # in the picture, at most; longer curves are thinned out alike
 DASHES = {"pruned": [6, 3], "diverged or failed": [2, 2]}
 NAMES = {"pruned": "dashed", "diverged or failed": "dotted, with a cross where it ended"}
 
 
-def curves_section(facts: Facts) -> Section:
+def curves_section(snapshot: Snapshot) -> Section:
     """All learning curves in one picture."""
     title = "Learning curves"
-    drawn = [t for t in facts.trials if any(map(math.isfinite, t.curve.values()))]
+    drawn = [t for t in snapshot.trials if any(map(math.isfinite, t.curve.values()))]
     if not drawn:
         return Section("curves", title, ["No trial has finished an epoch yet."])
-    words = [f"{plural(len(drawn), 'trial')}: {facts.metric} after each epoch."]
+    words = [f"{plural(len(drawn), 'trial')}: {snapshot.metric} after each epoch."]
     fates = {fate(t) for t in drawn}
     words += [f"{name.capitalize()}: {how}." for name, how in NAMES.items() if name in fates]
     step = math.ceil(sum(len(t.curve) for t in drawn) / POINTS)
     if step > 1:
         words.append(f"One in {step} epochs are drawn, the first and the last of each always.")
-    return Section("curves", title, words, [_chart(facts, drawn, step)])
+    return Section("curves", title, words, [_chart(snapshot, drawn, step)])
 
 
 def fate(trial: Trial) -> str:
@@ -42,10 +52,10 @@ def fate(trial: Trial) -> str:
     return "trained to its end" if whole else "diverged or failed"
 
 
-def _chart(facts: Facts, trials: Sequence[Trial], step: int) -> Chart:
+def _chart(snapshot: Snapshot, trials: Sequence[Trial], step: int) -> Chart:
     shown = [(t, _thinned(t, step)) for t in trials]
     values = [v for _, points in shown for _, v in points]
-    domain = metric_domain(values, facts.mode)
+    domain = metric_domain(values, snapshot.mode)
     assert domain is not None
     (low, high), _ = domain
     rows = [
@@ -62,10 +72,10 @@ def _chart(facts: Facts, trials: Sequence[Trial], step: int) -> Chart:
         "axis": {"tickMinStep": 1, "format": "d", "grid": False},
         "scale": {"nice": False, "zero": False},
     }
-    up = metric_channel("height", facts.metric, values, facts.mode, clamp=False)
+    up = metric_channel("height", snapshot.metric, values, snapshot.mode, clamp=False)
     tooltip = [{"field": n, "type": "nominal"} for n in ("trial", "fate")]
     tooltip.append(
-        {"field": "height", "type": "quantitative", "title": facts.metric} | {"format": ".4~g"}
+        {"field": "height", "type": "quantitative", "title": snapshot.metric} | {"format": ".4~g"}
     )
     lines: Spec = {
         "data": table(columns),
@@ -81,7 +91,7 @@ def _chart(facts: Facts, trials: Sequence[Trial], step: int) -> Chart:
             "x": across,
             "y": up,
             "detail": {"field": "trial"},
-            "color": by_stage(facts)["color"],
+            "color": by_stage(snapshot)["color"],
             # Solid lines get no pattern at all: to draw one takes twice as long.
             "strokeDash": {
                 "condition": [
@@ -113,10 +123,10 @@ def _chart(facts: Facts, trials: Sequence[Trial], step: int) -> Chart:
                 "data": table({k: list(v) for k, v in named.items()}),
                 "mark": {"type": "point", "shape": CROSS, "size": 40, "strokeWidth": 1.5}
                 | {"clip": True},
-                "encoding": {"x": across, "y": up, "color": by_stage(facts)["color"]},
+                "encoding": {"x": across, "y": up, "color": by_stage(snapshot)["color"]},
             }
         )
-    best = [points for t, points in shown if t is facts.best]
+    best = [points for t, points in shown if t is snapshot.best]
     if best:
         parts.append(
             {
@@ -132,7 +142,9 @@ def _chart(facts: Facts, trials: Sequence[Trial], step: int) -> Chart:
             }
         )
     which = (
-        f"; black or white: the best, {facts.best.stage}/{facts.best.number}" if facts.best else ""
+        f"; black or white: the best, {snapshot.best.stage}/{snapshot.best.number}"
+        if snapshot.best
+        else ""
     )
     return Chart("curves", f"All trials{which}", layers(*parts, height=380))
 

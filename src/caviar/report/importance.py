@@ -8,34 +8,32 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import ndtr
 
-from caviar.charts import Chart, axis_channel, layers, table
-from caviar.charts.parts import Spec, place
-from caviar.importance import Importance, measure, prepared, sentences
-from caviar.importance.fanova import Forest
 from caviar.refine import TooFewTrials
+from caviar.refine.fanova import Forest
+from caviar.refine.importance import Importance, measure, prepared, sentences
 from caviar.refine.surrogate import TOP
-from caviar.report.facts import Facts
-from caviar.report.points import TOOLTIP, words_of
-from caviar.report.section import Section, Table
-from caviar.search.refining import latest_learned, learned
+from caviar.report.marks import TOOLTIP, Chart, Spec, axis_channel, layers, place, table, words_of
+from caviar.report.page import Section, Table
+from caviar.report.snapshot import Snapshot
+from caviar.screen.view import plural
+from caviar.search.stages import latest_stage_with, pooled_trials
 from caviar.space import Axis, Choice
-from caviar.view import plural
 
 FANOVA, PED = "fANOVA", "PED-ANOVA"
 CELLS = 24  # of the map, each way
 ROW = 34
 
 
-def importance_section(facts: Facts) -> Section:
+def importance_section(snapshot: Snapshot) -> Section:
     """Shares with intervals, sentences, and the map of the two strongest axes."""
     title = "Importance: what mattered"
-    study = facts.study
-    overrides = study.ledger.facts(latest_learned(study, TOP))["overrides"]
-    _, _, pooled = learned(study, overrides)
-    losses = [t.result.loss(facts.mode) for t in pooled if t.result]
+    study = snapshot.study
+    overrides = study.ledger.spec(latest_stage_with(study, TOP))["overrides"]
+    _, _, pooled = pooled_trials(study, overrides)
+    losses = [t.result.loss(snapshot.mode) for t in pooled if t.result]
     try:
-        found = measure(facts.space, [t.point for t in pooled], losses)
-        units, scores = prepared(facts.space, [t.point for t in pooled], losses)
+        found = measure(snapshot.space, [t.point for t in pooled], losses)
+        units, scores = prepared(snapshot.space, [t.point for t in pooled], losses)
     except TooFewTrials as error:
         return Section("importance", title, [f"Nothing can be said yet: {error}."])
     left = max(0.0, 1 - sum(i.share for i in found))
@@ -48,14 +46,14 @@ def importance_section(facts: Facts) -> Section:
     ]
     charts = [_bars(found)]
     if len(found) > 1:
-        forest = Forest(facts.space, units, scores, seed=0)
-        one, other = (facts.space.axes.index(i.axis) for i in found[:2])
+        forest = Forest(snapshot.space, units, scores, seed=0)
+        one, other = (snapshot.space.axes.index(i.axis) for i in found[:2])
         share = forest.interaction(one, other)
         words.append(
             f"{found[0].axis.key} and {found[1].axis.key} together explain {share:.0%} beyond what "
             "each does by itself: the map below."
         )
-        charts.append(_map(facts, forest, one, other, np.array(losses)))
+        charts.append(_map(snapshot, forest, one, other, np.array(losses)))
     return Section("importance", title, words, charts, [_numbers(found)], aside=True)
 
 
@@ -115,15 +113,15 @@ def _bars(found: Sequence[Importance]) -> Chart:
     )
 
 
-def _map(facts: Facts, forest: Forest, one: int, other: int, losses: np.ndarray) -> Chart:
+def _map(snapshot: Snapshot, forest: Forest, one: int, other: int, losses: np.ndarray) -> Chart:
     """What the forest expects over the plane of two axes, the others averaged out."""
-    across, up = facts.space.axes[one], facts.space.axes[other]
+    across, up = snapshot.space.axes[one], snapshot.space.axes[other]
     x, y = _cells(forest, across, one), _cells(forest, up, other)
     middles = [(np.array(c[:-1]) + np.array(c[1:])) / 2 for c in (x, y)]
     expected = forest.surface(one, other, *middles)  # normal scores, (up, across)
     known = np.sort(np.where(np.isfinite(losses), losses, losses[np.isfinite(losses)].max()))
     values = np.quantile(known, ndtr(expected))  # the loss of that rank
-    if facts.mode == "max":
+    if snapshot.mode == "max":
         values = -values
     left, right = _places(across, x)
     low, high = _places(up, y)
@@ -133,7 +131,7 @@ def _map(facts: Facts, forest: Forest, one: int, other: int, losses: np.ndarray)
             corner = (left[column], right[column], low[row], high[row], float(value))
             for name, number in zip(columns, corner, strict=True):
                 columns[name].append(number)
-    trials = [t for t in facts.trials if facts.value(t) is not None]
+    trials = [t for t in snapshot.trials if snapshot.value(t) is not None]
     px = [place(across, t.point.get(across.name), t.number) for t in trials]
     py = [place(up, t.point.get(up.name), t.number + 1) for t in trials]
     ends = [(min(left), max(right)), (min(low), max(high))]
@@ -145,8 +143,8 @@ def _map(facts: Facts, forest: Forest, one: int, other: int, losses: np.ndarray)
     colour: Spec = {
         "field": "expected",
         "type": "quantitative",
-        "scale": {"scheme": "viridis", "reverse": facts.mode == "min"},  # bright is better
-        "legend": {"type": "gradient", "title": f"expected {facts.metric}"},
+        "scale": {"scheme": "viridis", "reverse": snapshot.mode == "min"},  # bright is better
+        "legend": {"type": "gradient", "title": f"expected {snapshot.metric}"},
     }
     cells = {
         "data": table(columns),
@@ -160,7 +158,7 @@ def _map(facts: Facts, forest: Forest, one: int, other: int, losses: np.ndarray)
         },
     }
     points = {
-        "data": table({**words_of(facts, trials), "px": px, "py": py}),
+        "data": table({**words_of(snapshot, trials), "px": px, "py": py}),
         "mark": {"type": "point", "size": 18, "filled": True, "color": "white", "stroke": "black"}
         | {"strokeWidth": 0.7, "clip": True},
         "encoding": {

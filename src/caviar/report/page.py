@@ -4,17 +4,21 @@ Text is escaped by Jinja2, and so is the JSON that the script reads; the script 
 only. A content security policy forbids the page to fetch anything.
 """
 
+# MERGED report.section """What a page is made of."""
+#
+
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from caviar.charts.theme import theme
-from caviar.files import replaced
-from caviar.report.section import Section
+from caviar.base.files import replaced
+from caviar.report.marks import Chart
+from caviar.report.png import theme
 
 HERE = Path(__file__).parent
 
@@ -70,3 +74,26 @@ def _vega() -> str:
     import vl_convert
 
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text; the first column names them."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of the page: words, then pictures, then tables."""
+
+    name: str
+    title: str
+    words: Sequence[str] = ()
+    charts: Sequence[Chart] = ()
+    tables: Sequence[Table] = ()
+    aside: bool = False
+    """Its pictures are small and many: they stand side by side."""
+    rows: Sequence[dict[str, object]] = field(default=())
+    """Of the table of all trials, which is the page's own."""

@@ -1,18 +1,23 @@
 """The page of one model that is looked after: its curve with every nudge, and its journal."""
 
+# MERGED panda.picture """The curve over the days, its nudges as marks, and its branches: `caviar panda picture`."""
+#
+
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from caviar.panda.begin import read_config
 from caviar.panda.inbox import is_running
-from caviar.panda.journal import DAY, Journal, sentence
-from caviar.panda.lineage import Lineage
-from caviar.panda.picture import curve_chart, nudges_in
-from caviar.panda.record import curve, rows
-from caviar.report.section import Section, Table
-from caviar.view import plural
+from caviar.panda.journal import BACK, DAY, DIVERGED, SET, Event, Journal, Lineage, sentence, shown
+from caviar.panda.record import branch_line, curve, rows
+from caviar.report.marks import Chart, Spec, layers, metric_channel, metric_domain, table
+from caviar.report.page import Section, Table
+from caviar.report.png import write_png
+from caviar.screen.view import plural
 
 
 def panda_sections(folder: Path) -> list[Section]:
@@ -62,4 +67,178 @@ def panda_sections(folder: Path) -> list[Section]:
         Section("verdict", "Verdict", verdict),
         curves,
         Section("journal", "Journal", tables=[journal, days_table]),
+    ]
+
+
+LABELS = 16  # nudges that the legend has room for
+DAYS = 12  # numbers above the picture
+WIDTH = 760  # of the PNG
+
+Line = list[tuple[float, float]]  # step and value
+Ends = tuple[float, float]  # of the picture, up and down
+
+
+def draw(folder: Path, path: Path) -> Path:
+    """Draw the picture as PNG; its path."""
+    return write_png(curve_chart(folder), path, WIDTH)
+
+
+def curve_chart(folder: Path) -> Chart:
+    """The picture of the panda in a folder."""
+    config, events, found = read_config(folder), Journal(folder).events(), rows(folder)
+    metric, lineage = config["metric"]["name"], Lineage.of(events)
+    lines = {b: branch_line(found, lineage, metric, b) for b in range(lineage.branch + 1)}
+    # A branch is more than the point where it began.
+    lines = {b: line for b, line in lines.items() if len(line) > (b in lineage.origins)}
+    values = [v for line in lines.values() for _, v in line]
+    up = metric_channel("value", metric, values, config["metric"]["mode"], clamp=False)
+    domain = metric_domain(values, config["metric"]["mode"])
+    ends = (domain[0][0], domain[0][1]) if domain else (-math.inf, math.inf)
+    names = {b: _name(b, lineage) for b in lines}
+    across: Spec = {
+        "field": "step",
+        "type": "quantitative",
+        "title": "step",
+        "scale": {"nice": False},
+        "axis": {"grid": False, "tickMinStep": 1},
+    }
+    colour: Spec = {"field": "branch", "type": "nominal", "scale": {"domain": [*names.values()]}}
+    colour["legend"] = {"columns": 1, "labelLimit": 300}
+    branches = _branches(
+        lines, names, lineage.branch, {"x": across, "y": up, "color": colour}, ends
+    )
+    parts = [
+        *_days(lineage, across),
+        branches,
+        *_nudges(events, lines, names, {"x": across, "y": up}, ends),
+        *_divergences(events, across),
+    ]
+    zoom: Spec = {"name": "zoom", "bind": "scales"}
+    zoom["select"] = {"type": "interval", "encodings": ["x"], "zoom": "wheel![event.shiftKey]"}
+    branches["params"] = [zoom]
+    title = f"{folder.name}: one model, looked after"
+    return Chart("panda", title, layers(*parts, height=340))
+
+
+def _name(branch: int, lineage: Lineage) -> str:
+    if branch not in lineage.origins:
+        return f"branch {branch}"
+    origin, day = lineage.origins[branch]
+    return f"branch {branch}, from day {day}" + (f" of {origin}" if origin else "")
+
+
+def _branches(
+    lines: dict[int, Line], names: dict[int, str], now: int, encoding: Spec, ends: Ends
+) -> Spec:
+    """A line for each branch, the present one thicker."""
+    points = [(names[b], b == now, s, _cut(v, ends)) for b, line in lines.items() for s, v in line]
+    columns = zip(*points, strict=True) if points else ([], [], [], [])
+    named = zip(("branch", "now", "step", "value"), columns, strict=True)
+    width = {"condition": {"test": "datum.now == 'True'", "value": 2.4}, "value": 1.3}
+    tooltip = [{"field": "branch", "type": "nominal"}, {"field": "step", "type": "quantitative"}]
+    tooltip.append({"field": "value", "type": "quantitative", "format": ".4~g"})
+    return {
+        "data": table({name: list(map(_plain, values)) for name, values in named}),
+        "mark": {"type": "line", "clip": True, "point": {"size": 14}},
+        "encoding": {**encoding, "strokeWidth": width, "tooltip": tooltip},
+    }
+
+
+def _cut(value: float, ends: Ends) -> float:
+    """Into the picture: a branch that diverged passes all bounds."""
+    return min(max(value, ends[0]), ends[1])
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, bool) else value
+
+
+def _nudges(
+    events: Sequence[Event], lines: dict[int, Line], names: dict[int, str], place: Spec, ends: Ends
+) -> list[Spec]:
+    """A triangle at each nudge, numbered; what it changed is in the legend and under a pointer."""
+    found = [(e, _words(e)) for e in nudges_in(events)]
+    marks = []
+    for number, (nudge, words) in enumerate(found, start=1):
+        line = lines.get(nudge.branch, [])
+        before = [p for p in line if p[0] <= nudge.step] or line[:1]
+        if not before:
+            continue
+        # Several at one place stand above one another.
+        above = sum(e.step == nudge.step for e, _ in found[: number - 1])
+        label = f"{number}: {words}" if number <= LABELS else "…"
+        height = _cut(before[-1][1], ends)
+        marks.append((nudge.step, height, str(number), label, sentence(nudge), -16 - 13 * above))
+    if not marks:
+        return []
+    columns = ("step", "value", "number", "label", "said", "above")
+    data = table(dict(zip(columns, map(list, zip(*marks, strict=True)), strict=True)))
+    labels = list(dict.fromkeys(mark[3] for mark in marks))
+    legend = {"orient": "bottom", "columns": 1, "symbolType": "triangle-up", "labelLimit": 340}
+    same = {"domain": labels, "range": ["transparent"]}
+    triangles: Spec = {
+        "data": data,
+        "mark": {
+            "type": "point",
+            "shape": "triangle-up",
+            "size": 110,
+            "stroke": {"expr": "ink"},
+            "opacity": 1,
+        },
+        "encoding": {
+            **place,
+            "fill": {"field": "label", "type": "nominal", "scale": same, "legend": legend},
+            "tooltip": [{"field": "said", "type": "nominal", "title": "nudge"}],
+        },
+    }
+    numbers: Spec = {
+        "data": data,
+        "mark": {"type": "text", "fontWeight": "bold", "dy": {"expr": "datum.above"}},
+        "encoding": {**place, "text": {"field": "number", "type": "nominal"}},
+    }
+    return [triangles, numbers]
+
+
+def _divergences(events: Sequence[Event], across: Spec) -> list[Spec]:
+    steps = [e.step for e in events if e.kind == DIVERGED]
+    if not steps:
+        return []
+    said = [sentence(e) for e in events if e.kind == DIVERGED]
+    tooltip = [{"field": "said", "type": "nominal", "title": "diverged"}]
+    return [
+        {
+            "data": table({"step": steps, "said": said}),
+            "mark": {"type": "rule", "strokeDash": [2, 3], "color": {"expr": "ink"}},
+            "encoding": {"x": across, "tooltip": tooltip},
+        }
+    ]
+
+
+def nudges_in(events: Sequence[Event]) -> list[Event]:
+    """What changed the model: going back with other values is one, a longer run is none."""
+    return [e for e in events if e.kind in (SET, BACK) and _words(e)]
+
+
+def _words(nudge: Event) -> str:
+    """What a nudge changed; a longer run is no change of the model."""
+    changed = {k: new for k, (old, new) in nudge.changes.items() if old != new}
+    changed.pop("trainer.max_epochs", None)
+    return ", ".join(f"{key.rpartition('.')[2]} {shown(new)}" for key, new in changed.items())
+
+
+def _days(lineage: Lineage, across: Spec) -> list[Spec]:
+    """A thin line at the end of each day that led to the present, and its number above."""
+    days = lineage.days()
+    if not days:
+        return []
+    every = -(-len(days) // DAYS)
+    named = days[every - 1 :: every]
+    rule = {"type": "rule", "color": {"expr": "faint"}, "opacity": 0.35, "strokeWidth": 0.8}
+    text = {"type": "text", "y": -7, "fontSize": 10, "color": {"expr": "faint"}}
+    numbers = table({"step": [d.step for d in named], "day": [f"day {d.day}" for d in named]})
+    encoding = {"x": across, "text": {"field": "day", "type": "nominal"}}
+    steps = table({"step": [d.step for d in days]})
+    return [
+        {"data": steps, "mark": {**rule, "clip": True}, "encoding": {"x": across}},
+        {"data": numbers, "mark": text, "encoding": encoding},
     ]

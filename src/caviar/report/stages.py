@@ -4,51 +4,61 @@ from __future__ import annotations
 
 import json
 
-from caviar.charts import Chart, axis_channel, layers, table
-from caviar.charts.parts import GOLDEN, Spec, place, range_ends
-from caviar.report.facts import Facts, axis_in
-from caviar.report.points import TOOLTIP, by_stage, words_of
-from caviar.report.section import Section, Table
+from caviar.report.marks import (
+    GOLDEN,
+    TOOLTIP,
+    Chart,
+    Spec,
+    axis_channel,
+    by_stage,
+    layers,
+    place,
+    range_ends,
+    table,
+    words_of,
+)
+from caviar.report.page import Section, Table
+from caviar.report.snapshot import Snapshot, axis_in
+from caviar.screen.view import plural
 from caviar.space import Axis
-from caviar.view import plural
 
 ALARM = "boundary alarm"
 ROW = 46  # height of a stage, in a picture
 
 
-def stages_section(facts: Facts) -> Section:
+def stages_section(snapshot: Snapshot) -> Section:
     """All stages, axis by axis."""
-    refined = len(facts.stages) > 1 and all(s.reasons for s in facts.stages[1:])
+    refined = len(snapshot.stages) > 1 and all(s.reasons for s in snapshot.stages[1:])
     words = [
         f"{s.name}: {plural(len(s.trials), 'trial')}"
         + ("" if s.begun else ", not begun; its ranges are those that refine has written")
-        for s in facts.stages
+        for s in snapshot.stages
     ]
     alarms = [
         f"{ALARM.capitalize()}: {axis.key} in {stage.name}: {reason.removeprefix(ALARM + ' ')}."
-        for stage in facts.stages
-        for axis in facts.space
+        for stage in snapshot.stages
+        for axis in snapshot.space
         for reason in stage.reasons.get(axis.name, ())
         if reason.startswith(ALARM)
     ]
     if refined and not alarms:
         alarms = ["No boundary alarm: the best trials leaned on no wall of the first stage."]
-    charts = [_narrowing(facts, axis) for axis in facts.space]
+    charts = [_narrowing(snapshot, axis) for axis in snapshot.space]
     return Section(
         "stages",
         "Stages: how the ranges narrowed",
         [f"{'; '.join(words)}.", *alarms],
         charts,
-        [_ranges(facts)],
+        [_ranges(snapshot)],
         aside=True,
     )
 
 
-def _narrowing(facts: Facts, axis: Axis) -> Chart:
-    trials = [t for t in facts.trials if axis.name in t.point]
+def _narrowing(snapshot: Snapshot, axis: Axis) -> Chart:
+    trials = [t for t in snapshot.trials if axis.name in t.point]
     places = [place(axis, t.point[axis.name], t.number) for t in trials]
-    ends = [range_ends(axis_in(s, axis), axis) for s in facts.stages]
-    names = [s.name for s in facts.stages]
+    ends = [range_ends(axis_in(s, axis), axis) for s in snapshot.stages]
+    names = [s.name for s in snapshot.stages]
     across = axis_channel(axis, "place", places, ends)
     # Rows from the top down, by their numbers: boxes and spread points share one scale.
     row = {name: i for i, name in enumerate(names)}
@@ -60,7 +70,7 @@ def _narrowing(facts: Facts, axis: Axis) -> Chart:
         "scale": {"domain": [len(names) - 0.5, -0.5], "nice": False, "zero": False},
         "axis": {**ticks, "grid": False, "ticks": False, "domain": False},
     }
-    colour = by_stage(facts, legend=None)["color"]
+    colour = by_stage(snapshot, legend=None)["color"]
     boxes: Spec = {
         "data": table(
             {
@@ -84,11 +94,11 @@ def _narrowing(facts: Facts, axis: Axis) -> Chart:
     # Spread over the row's height, so that no trial hides another.
     rows = [row[t.stage] + 0.62 * ((t.number * GOLDEN) % 1 - 0.5) for t in trials]
     points: Spec = {
-        "data": table({**words_of(facts, trials), "place": places, "row": rows}),
+        "data": table({**words_of(snapshot, trials), "place": places, "row": rows}),
         "mark": {"type": "point", "filled": True, "size": 26, "opacity": 1, "fillOpacity": 0.75},
-        "encoding": {"x": across, "y": up, **by_stage(facts, legend=None), "tooltip": TOOLTIP},
+        "encoding": {"x": across, "y": up, **by_stage(snapshot, legend=None), "tooltip": TOOLTIP},
     }
-    best = [i for i, t in enumerate(trials) if t is facts.best]
+    best = [i for i, t in enumerate(trials) if t is snapshot.best]
     ring: Spec = {
         "data": table({"place": [places[i] for i in best], "row": [rows[i] for i in best]}),
         "mark": {"type": "point", "size": 160, "strokeWidth": 2, "color": {"expr": "ink"}},
@@ -102,11 +112,11 @@ def _narrowing(facts: Facts, axis: Axis) -> Chart:
     )
 
 
-def _ranges(facts: Facts) -> Table:
+def _ranges(snapshot: Snapshot) -> Table:
     """Each axis in each stage, and why."""
     rows = []
-    for axis in facts.space:
-        for stage in facts.stages:
+    for axis in snapshot.space:
+        for stage in snapshot.stages:
             found = axis_in(stage, axis)
             why = "; ".join(stage.reasons.get(axis.name, ()))
             drawn = sum(axis.name in t.point for t in stage.trials)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from caviar.base.result import finite
+from caviar.config.overrides import command_line
 from caviar.ledger import Trial
-from caviar.overrides import command_line
-from caviar.report.facts import Facts, folder_of
-from caviar.report.section import Section
-from caviar.result import finite
+from caviar.report.page import Section
+from caviar.report.snapshot import Snapshot, folder_of
+from caviar.screen.view import plural, setting_columns
 from caviar.search.settings import CONFIRM, TEST
-from caviar.view import plural, setting_columns
 
 
-def trials_section(facts: Facts) -> Section:
+def trials_section(snapshot: Snapshot) -> Section:
     """All trials, those of the confirmation and the tests among them."""
-    trials = facts.everything
+    trials = snapshot.everything
     if not trials:
         return Section("trials", "All trials", ["There is none yet."])
     stages = dict.fromkeys(t.stage for t in trials)
-    overrides = {s: facts.study.ledger.facts(s)["overrides"] for s in stages}
+    overrides = {s: snapshot.study.ledger.spec(s)["overrides"] for s in stages}
     head, settings = setting_columns([t.point for t in trials])
     rows = []
     for trial, setting in zip(trials, settings, strict=True):
-        row = _row(facts, trial, overrides[trial.stage])
+        row = _row(snapshot, trial, overrides[trial.stage])
         rows.append(row | {"setting": dict(zip(head, setting, strict=True))})
     words = [
         f"{plural(len(rows), 'trial')}. Click a column's head to sort by it; a row opens to the "
@@ -32,12 +32,12 @@ def trials_section(facts: Facts) -> Section:
     return Section("trials", "All trials", words, rows=rows)
 
 
-def _row(facts: Facts, trial: Trial, overrides: list[str]) -> dict[str, Any]:
+def _row(snapshot: Snapshot, trial: Trial, overrides: list[str]) -> dict[str, Any]:
     result = trial.result
-    folder = folder_of(facts, trial)
-    value = facts.value(trial)
+    folder = folder_of(snapshot, trial)
+    value = snapshot.value(trial)
     # A W&B run to come has no setting yet, and one with a damaged config lacks some of it.
-    known = trial.stage in (CONFIRM, TEST) or {*facts.space.names} <= {*trial.point}
+    known = trial.stage in (CONFIRM, TEST) or {*snapshot.space.names} <= {*trial.point}
     return {
         "stage": trial.stage,
         "number": trial.number,
@@ -47,8 +47,8 @@ def _row(facts: Facts, trial: Trial, overrides: list[str]) -> dict[str, Any]:
         "seconds": round(result.seconds, 2) if result else None,
         "note": trial.note or str(trial.claim.get("label", "")),
         "error": (result.error or "") if result else "",
-        "command": command_line(facts.study.trial_overrides(trial.planned, overrides)) * known,
-        "folder": str(folder.relative_to(facts.study.folder)),
+        "command": command_line(snapshot.study.trial_overrides(trial.planned, overrides)) * known,
+        "folder": str(folder.relative_to(snapshot.study.folder)),
         "there": folder.is_dir(),
-        "best": trial is facts.best,
+        "best": trial is snapshot.best,
     }

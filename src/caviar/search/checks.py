@@ -12,11 +12,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from caviar.errors import UserError
-from caviar.messages import SLIPS, message
-from caviar.overrides import override_key
-from caviar.pool.worker import several_devices
-from caviar.rules import check_root
+from caviar.base.environment import several_devices
+from caviar.base.errors import UserError
+from caviar.config.compose import check_root
+from caviar.config.messages import SLIPS, message
+from caviar.config.overrides import override_key
 from caviar.space import Space, SpaceError, lint
 from caviar.space.sweep_file import SweepFile
 

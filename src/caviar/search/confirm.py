@@ -5,33 +5,42 @@ the luck. So the default setting is run with several seeds for the noise floor Ï
 with fresh seeds, and what is reported is their mean Â± s.e., never the search's own best value.
 """
 
+# MERGED search.winner """The winner as files: its best checkpoint, and an experiment that trains it again."""
+#
+
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from caviar.errors import SearchFailed, UserError
+from caviar.base import project
+from caviar.base.errors import SearchFailed, UserError
+from caviar.base.files import replaced
+from caviar.base.result import COMPLETE, test_metric
 from caviar.ledger import Planned, Trial
 from caviar.refine import candidates
-from caviar.result import COMPLETE, test_metric
-from caviar.search.refining import LOWER, learned
 from caviar.search.settings import CONFIRM, TEST
-from caviar.search.stages import shared_overrides
+from caviar.search.stages import LOWER, pooled_trials, shared_overrides
 from caviar.search.study import Study
 from caviar.search.verdict import DEFAULT, Setting, Verdict, deviation
-from caviar.space import Space
+from caviar.space import OneMinusLog, Space
 from caviar.space.sampling import trial_seed
+from caviar.space.scales import one_minus
 
 
 def confirm(study: Study) -> Verdict:
     """Run the confirmation and open the test set, or continue doing so."""
-    facts = confirm_facts(study)
-    overrides, chosen = facts["overrides"], facts["settings"]
-    study.begin(CONFIRM, facts)
+    spec = confirm_spec(study)
+    overrides, chosen = spec["overrides"], spec["settings"]
+    study.begin(CONFIRM, spec)
     # Candidates may lie outside of the coarse walls, so they are shown as points only.
     trials = study.run(CONFIRM, _plan(study, chosen), Space(()))
     settings = _settings(study, chosen, trials)
@@ -61,12 +70,12 @@ def confirm(study: Study) -> Verdict:
 
 def print_plan(study: Study) -> None:
     """A dry run: the commands of the trainings to come."""
-    facts = confirm_facts(study)
-    overrides, chosen = facts["overrides"], facts["settings"]
+    spec = confirm_spec(study)
+    overrides, chosen = spec["overrides"], spec["settings"]
     study.print_commands(_plan(study, chosen), overrides)
 
 
-def confirm_facts(study: Study) -> dict[str, Any]:
+def confirm_spec(study: Study) -> dict[str, Any]:
     """What is confirmed and how: the overrides of every run, and the settings, default first.
 
     The overrides are the study's own, without what a stage trained with for itself (fewer epochs,
@@ -74,19 +83,19 @@ def confirm_facts(study: Study) -> dict[str, Any]:
     large one, so they are confirmed at target size. The settings are decided once; a study that
     goes on keeps them.
     """
-    facts = {
+    spec = {
         "overrides": list(shared_overrides(study)),
         "seed": study.settings.seed,
         "confirm": asdict(study.settings.confirm),
     }
     if CONFIRM in study.stages():
-        return facts | {"settings": study.ledger.facts(CONFIRM)["settings"]}
-    return facts | {"settings": _settings_to_confirm(study)}
+        return spec | {"settings": study.ledger.spec(CONFIRM)["settings"]}
+    return spec | {"settings": _settings_to_confirm(study)}
 
 
 def _settings_to_confirm(study: Study) -> list[dict[str, Any]]:
     parent = study.search_stages()[-1]
-    coarse, _, pooled = learned(study, study.ledger.facts(parent)["overrides"])
+    coarse, _, pooled = pooled_trials(study, study.ledger.spec(parent)["overrides"])
     points = [t.point for t in pooled]
     losses = [t.result.loss(study.mode) for t in pooled if t.result]
     best = candidates(coarse, points, losses, study.settings.confirm.top, study.settings.refine)
@@ -175,3 +184,93 @@ def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Se
         assert trial.result is not None
         for name, value in sorted(trial.result.metrics.items()):  # nothing else was measured
             setting.test.setdefault(name, []).append(math.nan if value is None else value)
+
+
+Left = tuple[Path, str]  # a file, and what it is
+Confirmed = Callable[[Study], list[Left]]
+
+
+def write_winner(study: Study, verdict: Verdict) -> list[Left]:
+    """Write `best.ckpt` and `conf/experiment/<study>_winner.yaml` into the study's folder."""
+    left = []
+    confirmed = study.ledger.trials(CONFIRM)
+    results = [confirmed[n].result for n in verdict.winner.trials]
+    kept = [r for r in results if r and r.checkpoint and r.best is not None]
+    if kept:
+        best = min(kept, key=lambda r: r.loss(study.mode))
+        assert best.checkpoint is not None
+        target = study.folder / "best.ckpt"
+        whose = "default setting" if verdict.winner.note == DEFAULT else "winner"
+        what = f"the {whose}'s best checkpoint, seed {best.seed}"
+        if Path(best.checkpoint).exists():
+            with replaced(target) as partial:
+                shutil.copyfile(best.checkpoint, partial)
+        else:  # confirmed by a worker with a disk of its own
+            where = confirmed[verdict.winner.trials[results.index(best)]].host
+            target, what = Path(best.checkpoint), f"{what}, on {where}"
+        left.append((target, what))
+    overrides = study.ledger.spec(CONFIRM)["overrides"]
+    path = study.folder / "conf" / "experiment" / f"{study.name}_winner.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    base = _experiment(study, overrides)
+    with replaced(path) as partial:
+        partial.write_text(winner_text(study.name, base, verdict, overrides), encoding="utf-8")
+    left.append((path, f"python train.py experiment={study.name}_winner"))
+    return left
+
+
+def _experiment(study: Study, overrides: Sequence[str]) -> str | None:
+    """The experiment that the search was about, be it by default or by an override."""
+    assert study.compose is not None
+    choice = OmegaConf.select(study.compose(overrides), "hydra.runtime.choices.experiment")
+    return None if choice is None else str(choice)
+
+
+def winner_text(study: str, base: str | None, verdict: Verdict, overrides: Sequence[str]) -> str:
+    """An experiment file: the `base` experiment, the overrides of the search, and the winning
+    values on top."""
+    groups, values, lost = _split(overrides)
+    groups.pop("experiment", None)
+    defaults: list[Any] = [base] if base is not None else []
+    defaults += [{f"override /{group}": choice} for group, choice in groups.items()]
+    defaults.append("_self_")
+    for name, value in verdict.winner.point.items():
+        if name.startswith(OneMinusLog.prefix):
+            name, value = name.removeprefix(OneMinusLog.prefix), one_minus(value)
+        _put(values, name, value)
+    lines = [
+        "# @package _global_",
+        f"# Winner of study {study}: python train.py experiment={study}_winner",
+        f"# {verdict.sentence()}",
+        *(f"# The search also had {override}; write it on the command line." for override in lost),
+    ]
+    # A name of its own: a search around the winner is another study.
+    values["name"] = f"{study}_winner"
+    body = yaml.safe_dump({"defaults": defaults, **values}, sort_keys=False)
+    return "\n".join(lines) + "\n" + body
+
+
+def _split(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Config groups, values, and what a file cannot say (deletions, Hydra's own)."""
+    groups: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    lost: list[str] = []
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group
+        if override.is_delete() or key.startswith("hydra"):
+            lost.append(str(override.input_line))
+        elif (project.root() / "conf" / key).is_dir():
+            groups[key] = override.value()
+        elif key.startswith(OneMinusLog.prefix):
+            natural = one_minus(float(str(override.value())))
+            _put(values, key.removeprefix(OneMinusLog.prefix), natural)
+        else:
+            _put(values, key, override.value())
+    return groups, values, lost
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        tree = tree.setdefault(part, {})
+    tree[last] = value

@@ -8,26 +8,24 @@ from pathlib import Path
 
 from rich.table import Table
 
-from caviar.errors import UserError
+from caviar.base.errors import UserError
+from caviar.config.overrides import joined
 from caviar.ledger import Trial
-from caviar.overrides import joined
 from caviar.refine import Refinement
-from caviar.search.confirm import confirm, confirm_facts, print_plan
-from caviar.search.refining import refined_sweep
-from caviar.search.settings import CONFIRM, TEST, VERDICT
-from caviar.search.stages import run_stage, stage_facts
-from caviar.search.study import Study
-from caviar.search.verdict import DEFAULT, Setting, Verdict, read_verdict, write_verdict
-from caviar.space.sweep_file import SweepFile
-from caviar.view import (
+from caviar.screen.view import (
     console,
     plain_table,
-    plural,
     print_stage,
     setting_columns,
     shown_path,
     stage_command,
 )
+from caviar.search.confirm import Confirmed, confirm, confirm_spec, print_plan
+from caviar.search.settings import CONFIRM, TEST, VERDICT
+from caviar.search.stages import refined_sweep, run_stage, stage_spec
+from caviar.search.study import Study
+from caviar.search.verdict import DEFAULT, Setting, Verdict, read_verdict, write_verdict
+from caviar.space.sweep_file import SweepFile
 
 
 def stage(study: Study, sweep: SweepFile) -> None:
@@ -47,11 +45,11 @@ def stage(study: Study, sweep: SweepFile) -> None:
         console.print(f"next: caviar confirm{named}")
 
 
-def search(study: Study, coarse: SweepFile) -> None:
+def search(study: Study, coarse: SweepFile, confirmed: Confirmed | None = None) -> None:
     """All stages, then confirm; continues where it was, and says so when it is complete."""
     # Where no stage will be compared on its way: another question is not to be answered.
     if study.complete or CONFIRM in study.stages():
-        study.compare(coarse.stage, stage_facts(study, coarse))
+        study.compare(coarse.stage, stage_spec(study, coarse))
     if study.complete:
         print_verdict(read_verdict(study.folder / VERDICT), study)
         console.print(
@@ -69,13 +67,13 @@ def search(study: Study, coarse: SweepFile) -> None:
                 sweep = next_sweep(study, name, declared.num_trials, overrides)
             _run_and_print(study, sweep)
             console.print()
-        _finish(study)
+        _finish(study, confirmed)
 
 
-def confirm_only(study: Study) -> None:
+def confirm_only(study: Study, confirmed: Confirmed | None = None) -> None:
     """Confirm what was searched so far."""
     if study.complete or study.settings.dry_run:  # nothing will be begun, which compares
-        study.compare(CONFIRM, confirm_facts(study))
+        study.compare(CONFIRM, confirm_spec(study))
     if study.complete:
         print_verdict(read_verdict(study.folder / VERDICT), study)
         console.print(f"study {study.name} was confirmed before, and its test set opened; once")
@@ -84,7 +82,7 @@ def confirm_only(study: Study) -> None:
         print_plan(study)
         return
     with _saying_how_to_continue(study):
-        _finish(study)
+        _finish(study, confirmed)
 
 
 def _run_and_print(study: Study, sweep: SweepFile) -> None:
@@ -140,9 +138,8 @@ def print_verdict(verdict: Verdict, study: Study) -> None:
     console.print(verdict.sentence(), style="bold")
 
 
-def _finish(study: Study) -> None:
-    from caviar.report import write_report
-    from caviar.search.winner import write_winner
+def _finish(study: Study, confirmed: Confirmed | None) -> None:
+    from caviar.search.confirm import write_winner
 
     verdict = confirm(study)
     console.print()
@@ -150,13 +147,10 @@ def _finish(study: Study) -> None:
     write_verdict(verdict, study.folder / VERDICT)  # it says that the study is complete
     print_verdict(verdict, study)
     try:
-        page, *pictures = write_report(study)
+        left += confirmed(study) if confirmed is not None else []
     except Exception as error:  # whatever it is, the search has its result
         again = f"caviar report search.study={study.name}"
         console.print(f"the report could not be written: {error}; again: {again}")
-    else:
-        left.append((page, "open it in a browser: what mattered, and whether to believe the gain"))
-        left.append((pictures[0].parent, f"its {plural(len(pictures), 'picture')} as PNG"))
     console.print(f"in {shown_path(study.folder)}:")
     for path, what in left:
         console.print(f"  {_below(path, study.folder)}: {what}")

@@ -10,9 +10,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from caviar.errors import UserError
-from caviar.ledger import HEARTBEAT, JOURNAL, RECORD, Ledger
-from caviar.ledger.database import patient
+from caviar.base.errors import UserError
+from caviar.ledger import HEARTBEAT, JOURNAL, Ledger, known_storage
+from caviar.ledger.storages import patient
 from caviar.refine import METHODS
 from caviar.space.sampling import SAMPLERS
 
@@ -21,7 +21,6 @@ PRUNERS = ("none", "asha", "median", "hyperband")
 CONFIRM, TEST = "confirm", "test"  # the ledger's stages after the last search stage
 DEFAULT_TRIALS = 30
 VERDICT = "verdict.json"  # in the study's folder; its presence says that the study is complete
-POINTER = "storage"  # names the ledger, where it is elsewhere
 
 
 @dataclass
@@ -159,13 +158,6 @@ def open_ledger(config: DictConfig) -> Ledger:
     """The ledger of a trial's study; waits for a database that is out of reach."""
     storage, study = storage_of(config), str(config.search.study)
     return patient(Ledger.open)(storage, study, config.search.heartbeat)
-
-
-def known_storage(folder: Path) -> str | None:
-    """Where the ledger of the study in `folder` is; None if there is none."""
-    if (folder / POINTER).is_file():
-        return (folder / POINTER).read_text(encoding="utf-8").strip()
-    return next((str(folder / n) for n in (RECORD, JOURNAL) if (folder / n).exists()), None)
 
 
 def _absolute(storage: str) -> str:

@@ -1,20 +1,27 @@
 """Stages of random search: their sweep files, and running them."""
 
+# MERGED search.refining """The next stage's sweep file, from all trials so far: `caviar refine`."""
+#
+
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from caviar.errors import UserError
-from caviar.ledger import Planned, Trial
-from caviar.overrides import (
+from caviar.base.errors import UserError
+from caviar.config.overrides import (
     joined,
     keys_outside,
     override_key,
+    point_overrides,
     restore_one_minus,
 )
+from caviar.ledger import Planned, Trial
+from caviar.refine import Refinement, TooFewTrials, refine
+from caviar.screen.view import counts
 from caviar.search.settings import SearchSettings
 from caviar.search.study import Study
 from caviar.space import Choice, Log, LogInteger, Space
@@ -63,12 +70,12 @@ def stage_file(study: Study) -> Path | None:
     return path
 
 
-def stage_facts(study: Study, sweep: SweepFile) -> dict[str, Any]:
+def stage_spec(study: Study, sweep: SweepFile) -> dict[str, Any]:
     """What the ledger keeps of a stage, and what must be the same when it is run again."""
     declared = study.settings.stage_names().get(sweep.stage)
     own = declared.overrides if declared else []
     before = study.stages_before(sweep.stage)
-    kept = study.ledger.facts(before[-1])["shared"] if before else sweep.overrides
+    kept = study.ledger.spec(before[-1])["shared"] if before else sweep.overrides
     return {
         "sweep": sweep.text(),
         "overrides": list(sweep.overrides),
@@ -83,8 +90,8 @@ def stage_facts(study: Study, sweep: SweepFile) -> dict[str, Any]:
 def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
     """Write the stage's sweep file, run its trials that are not finished, return them all."""
     check_follows(study, sweep)
-    facts = stage_facts(study, sweep)
-    study.compare(sweep.stage, facts)
+    spec = stage_spec(study, sweep)
+    study.compare(sweep.stage, spec)
     path = study.sweep_path(sweep.stage)
     written = SweepFile.read(path) if path.exists() else None
     changed = written is not None and not written.same_trials(sweep)
@@ -94,7 +101,7 @@ def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
             f"{path} was edited, and says other than what is asked; run it under another name with "
             f"search.study=ANOTHER_NAME search.sweep={path}, or remove it, and it is written again"
         )
-    study.begin(sweep.stage, facts)
+    study.begin(sweep.stage, spec)
     if changed or written is None or written.num_trials != sweep.num_trials:
         sweep.write(path)
     return study.run(sweep.stage, plan(sweep, study.settings), sweep.space)
@@ -152,17 +159,17 @@ def plan(sweep: SweepFile, settings: SearchSettings) -> list[Planned]:
 def shared_overrides(study: Study) -> tuple[str, ...]:
     """What the latest stage fixed for all of its study, then the command line's."""
     parent = study.search_stages()[-1]
-    return joined(study.ledger.facts(parent)["shared"], study.overrides)
+    return joined(study.ledger.spec(parent)["shared"], study.overrides)
 
 
 def inherit_sampling(study: Study, arguments: Sequence[str]) -> None:
     """Go on with the study's seed, sampler and pruner, unless the command line names others."""
     named = {override_key(a) for a in arguments}
-    facts = study.ledger.facts(study.search_stages()[0])
+    spec = study.ledger.spec(study.search_stages()[0])
     kept = {
-        name: facts[name]
+        name: spec[name]
         for name in ("seed", "sampler", "pruner")
-        if name in facts and f"search.{name}" not in named
+        if name in spec and f"search.{name}" not in named
     }
     study.settings = replace(study.settings, **kept)
 
@@ -181,3 +188,106 @@ def sweep_with_overrides(path: Path, overrides: Sequence[str]) -> SweepFile:
     """A sweep file, with the command line's overrides after its own."""
     sweep = SweepFile.read(path)
     return replace(sweep, overrides=joined(sweep.overrides, overrides))
+
+
+LOWER = (
+    "search lower learning rates under another name: search.study=ANOTHER_NAME "
+    "space.optimizer.lr='${log:1e-6,1e-2}'"
+)
+
+
+def pooled_trials(study: Study, overrides: Sequence[str]) -> tuple[Space, Space, list[Trial]]:
+    """The coarse space, the latest space, and the finished trials that may be pooled.
+
+    Failed trials say nothing of their setting. Stages trained under other overrides, such as
+    fewer epochs, are left out, because their losses do not compare.
+    """
+    ledger, stages = study.ledger, study.search_stages()
+    sweeps = [study.begun_sweep(s) for s in stages]
+    pooled = [
+        trial
+        for stage, sweep in zip(stages, sweeps, strict=True)
+        if sorted(sweep.overrides) == sorted(overrides)
+        for trial in ledger.trials(stage)
+        if trial.result is not None and not math.isnan(trial.result.loss(study.mode))
+    ]
+    return sweeps[0].space, sweeps[-1].space, pooled
+
+
+def latest_stage_with(study: Study, fewest: int) -> str:
+    """The latest stage with `fewest` results or more; just the latest if there is none."""
+    stages = study.search_stages()
+    for stage in reversed(stages):
+        losses = [t.result.loss(study.mode) for t in study.ledger.trials(stage) if t.result]
+        if sum(not math.isnan(loss) for loss in losses) >= fewest:
+            return stage
+    return stages[-1]
+
+
+def refined_sweep(
+    study: Study, stage: str, trials: int, overrides: Sequence[str]
+) -> tuple[SweepFile, Refinement]:
+    """The next stage, computed from all finished trials.
+
+    Raises:
+        UserError: too few trials have finished.
+    """
+    parent = study.search_stages()[-1]
+    coarse, space, pooled = pooled_trials(study, study.ledger.spec(parent)["overrides"])
+    losses = [t.result.loss(study.mode) for t in pooled if t.result]
+    try:
+        found = refine(
+            coarse,
+            space,
+            [t.point for t in pooled],
+            losses,
+            method=study.settings.refine,
+            freeze=study.settings.freeze,
+            seed=study.settings.seed,
+        )
+    except TooFewTrials as error:
+        diverged = bool(losses) and all(map(math.isinf, losses))
+        more = f"run more of stage {parent} first, with a larger num_trials"
+        mend = LOWER if diverged else more
+        raise UserError(f"study {study.name}: {error}; {mend}") from None
+    notes = [
+        f"Refined ({study.settings.refine}) from {parent}: {len(pooled)} trials of all stages, "
+        f"{sum(map(math.isinf, losses))} diverged.",
+        "Top five:",
+        *(f"  {_one(pooled[i], study.metric)}" for i in found.top),
+    ]
+    sweep = SweepFile(
+        study=study.name,
+        stage=stage,
+        space=found.space,
+        num_trials=trials,
+        metric=study.metric,
+        mode=study.mode,
+        overrides=tuple(overrides),
+        declares=study.begun_sweep(study.search_stages()[0]).declares,
+        notes=tuple(notes),
+        reasons=found.reasons,
+    )
+    return sweep, found
+
+
+def refuse_too_early(study: Study) -> None:
+    """A region read from the first trials of a stage is not the stage's.
+
+    Raises:
+        UserError: less than half of the latest stage has finished.
+    """
+    stage = study.search_stages()[-1]
+    trials = study.ledger.trials(stage)
+    finished = sum(t.finished for t in trials)
+    if 2 * finished < len(trials):
+        raise UserError(
+            f"{finished} of {len(trials)} trials of {stage} have finished ({counts(trials)}); "
+            f"wait for the others (caviar status search.study={study.name}), or write --early"
+        )
+
+
+def _one(trial: Trial, metric: str) -> str:
+    assert trial.result is not None
+    where = f"{trial.stage}/{trial.number}"
+    return f"{metric} {trial.result.best:.4g}  {where}  {' '.join(point_overrides(trial.point))}"

@@ -13,20 +13,21 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from caviar.errors import ProcessDied, SearchFailed, UserError
-from caviar.ledger import Ledger, Planned, Trial, exists
-from caviar.live import PERIOD, StageView
-from caviar.overrides import (
+from caviar.base.errors import ProcessDied, SearchFailed, UserError
+from caviar.config.overrides import (
     command_line,
     joined,
     override_value,
     point_overrides,
     rewrite_one_minus,
 )
-from caviar.search.settings import CONFIRM, POINTER, TEST, VERDICT, SearchSettings
+from caviar.ledger import Ledger, Planned, Trial, exists
+from caviar.ledger.storages import POINTER
+from caviar.screen.live import PERIOD, StageView
+from caviar.screen.view import console, shown_path
+from caviar.search.settings import CONFIRM, TEST, VERDICT, SearchSettings
 from caviar.space import Space
 from caviar.space.sweep_file import SweepFile
-from caviar.view import console, shown_path
 
 Launch = Callable[[Sequence[Sequence[str]], int], Any]
 
@@ -98,7 +99,7 @@ class Study:
 
     def begun_sweep(self, stage: str) -> SweepFile:
         """The sweep file of a stage as it was begun."""
-        return SweepFile.parse(self.ledger.facts(stage)["sweep"], self.sweep_path(stage))
+        return SweepFile.parse(self.ledger.spec(stage)["sweep"], self.sweep_path(stage))
 
     def tiers(self) -> dict[str, int]:
         """The lecture's tier of each hyperparameter that the study's space declares; none where
@@ -111,15 +112,15 @@ class Study:
             return {}
         return dict((config.get("space") or {}).get("tiers") or {})
 
-    def begin(self, stage: str, facts: Mapping[str, Any]) -> None:
-        """Make the stage in the ledger, or check that it was begun with the same facts.
+    def begin(self, stage: str, spec: Mapping[str, Any]) -> None:
+        """Make the stage in the ledger, or check that it was begun with the same spec.
 
         Raises:
             UserError: it was begun with others, which must not be mixed.
         """
         self.point_to_ledger()
-        self.ledger.begin(stage, facts, self.mode)
-        self.compare(stage, facts)
+        self.ledger.begin(stage, spec, self.mode)
+        self.compare(stage, spec)
 
     def point_to_ledger(self) -> None:
         """Remember where the ledger is, where it is not in the study's folder."""
@@ -127,21 +128,21 @@ class Study:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / POINTER).write_text(f"{self.storage}\n", encoding="utf-8")
 
-    def compare(self, stage: str, facts: Mapping[str, Any]) -> None:
-        """Check that a stage, if there is one, was begun with these facts.
+    def compare(self, stage: str, spec: Mapping[str, Any]) -> None:
+        """Check that a stage, if there is one, was begun with these spec.
 
         Raises:
             UserError: with the difference.
         """
         if stage not in self.stages():
             return
-        old = self.ledger.facts(stage)
-        for name, value in facts.items():
+        old = self.ledger.spec(stage)
+        for name, value in spec.items():
             before = old.get(name)
             if name == "overrides" and before is not None:
                 before, value = sorted(before), sorted(value)  # their order says nothing
             # `shared` says which of the overrides are whose; that makes no other trial. An older
-            # study does not know all the facts of today.
+            # study does not know all the spec of today.
             if before == value or name == "shared" or name not in old:
                 continue
             if name == "sweep" and before is not None:
@@ -263,14 +264,14 @@ class Study:
             print(command_line(self.trial_overrides(planned, stage_overrides)))
 
     def _job(self, stage: str, trial: Trial) -> list[str]:
-        facts = self.ledger.facts(stage)
+        spec = self.ledger.spec(stage)
         place = {"trial.stage": stage, "trial.number": trial.number, "search.study": self.name}
         if self.settings.storage:
             place["search.storage"] = self.storage
             place["search.heartbeat"] = self.settings.heartbeat
-        if facts.get("pruner", "none") != "none":
-            place["search.pruner"] = facts["pruner"]
-        overrides = rewrite_one_minus(self.trial_overrides(trial.planned, facts["overrides"]))
+        if spec.get("pruner", "none") != "none":
+            place["search.pruner"] = spec["pruner"]
+        overrides = rewrite_one_minus(self.trial_overrides(trial.planned, spec["overrides"]))
         return [*overrides, *(f"{key}={override_value(value)}" for key, value in place.items())]
 
 

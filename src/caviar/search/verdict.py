@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from caviar.files import replaced
-from caviar.result import finite
+from caviar.base.files import replaced
+from caviar.base.result import finite
 
 DEFAULT = "default"
 CLEAR = 2.0  # standard errors of the difference, from which a gain is more than noise

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from caviar.space.axes import Axis, Space
-from caviar.space.continuous import Linear, Log
-from caviar.space.discrete import Choice, Integer
+from caviar.space.scales import Choice, Integer, Linear, Log
+from caviar.space.space import Axis, Space
 
 BETAS = ("momentum", "beta1", "beta2")  # of exponentially weighted averages
 THREE_DECADES = 999.999  # 1e-2 / 1e-5 is 999.9999999999999

@@ -20,12 +20,20 @@ from typing import Any
 
 import yaml
 
-from caviar.errors import UserError
-from caviar.files import replaced
-from caviar.space.axes import Axis, Space
-from caviar.space.continuous import Linear, Log, OneMinusLog, ScaleError, number
-from caviar.space.discrete import Choice, Integer, LogInteger
-from caviar.space.scales import Scale
+from caviar.base.errors import UserError
+from caviar.base.files import replaced
+from caviar.space.scales import (
+    Choice,
+    Integer,
+    Linear,
+    Log,
+    LogInteger,
+    OneMinusLog,
+    Scale,
+    ScaleError,
+    number,
+)
+from caviar.space.space import Axis, Space
 
 DISTRIBUTIONS: dict[type[Linear], str] = {
     Log: "log_uniform_values",

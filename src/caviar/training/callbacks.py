@@ -8,7 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from caviar.errors import UserError
+from caviar.base.errors import UserError
 
 Report = Callable[[int, float], bool]
 

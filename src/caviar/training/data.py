@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from caviar.errors import UserError
+from caviar.base.errors import UserError
 
 Batch = tuple[Tensor, Tensor]
 

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor, nn
 
-from caviar.errors import UserError
+from caviar.base.errors import UserError
 from caviar.training.modules import Classifier
 
 

@@ -1,5 +1,8 @@
 """The optimizer and the schedule that the config declares, as plain torch objects."""
 
+# MERGED training.schedulers """Learning-rate schedules that torch does not have."""
+#
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -8,8 +11,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch.nn import Parameter
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
-from caviar.training.build import build
+from caviar.config.compose import build
 
 # Keys that only feed an interpolation: `betas: [${optimizer.beta1}, ${optimizer.beta2}]`.
 FEEDERS = ("beta1", "beta2")
@@ -31,3 +35,8 @@ def build_scheduler(config: DictConfig | None, optimizer: Optimizer) -> Any:
     if config is None or config.get("_target_") is None:
         return None
     return build("scheduler", config, optimizer=optimizer)
+
+
+def inverse_time(optimizer: Optimizer, rate: float) -> LambdaLR:
+    """lr / (1 + rate · epoch), the learning-rate decay of the lecture; rate 0 is constant."""
+    return LambdaLR(optimizer, lambda epoch: 1.0 / (1.0 + rate * epoch))

@@ -1,13 +1,25 @@
 """Train one model from a composed config: `train(cfg)` is what `python train.py` does."""
 
+# MERGED training.quiet """Keep Lightning's advertising and its harmless warnings off the screen; nothing else."""
+#
+# MERGED training.ranks """Why a distributed run failed, where it was another rank's fault.
+#
+# The first rank only sees that its peer is gone ("connection closed"). The other rank's exception,
+# or the signal that killed it, is what a user wants to know.
+# """
+#
+
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +28,22 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from caviar.errors import UserError
-from caviar.faults import failure
-from caviar.result import COMPLETE, DIVERGED, PRUNED, Result, test_metric
-from caviar.rules import check_root
-from caviar.training.build import build
+from caviar.base.environment import is_first_rank
+from caviar.base.errors import RankDied, UserError, failure
+from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Result, test_metric
+from caviar.config.compose import build, check_root
 from caviar.training.callbacks import BestMetric, Report
-from caviar.training.checkpoints import best_checkpoint, check_resume, read_checkpoint
-from caviar.training.interrupt import EpochSeed, StopBetweenSteps
-from caviar.training.logs import put_back, rows_before
+from caviar.training.checkpoints import (
+    best_checkpoint,
+    check_resume,
+    put_back,
+    read_checkpoint,
+    rows_before,
+)
 from caviar.training.modules import Module
-from caviar.training.quiet import quiet
-from caviar.training.ranks import failed_rank
-from caviar.wandb_run import finish_wandb
+from caviar.training.resume import EpochSeed, StopBetweenSteps
 
+Ended = Callable[[Result, Mapping[int, float]], None]
 Extend = Callable[[BestMetric], tuple[list[pl.Callback], list[Any]]]
 
 
@@ -39,6 +53,7 @@ def train(
     report: Report | None = None,
     resume: Path | None = None,
     extend: Extend | None = None,
+    ended: Ended | None = None,
 ) -> Result:
     """Fit, and test if the config says so; write `result.json` into `output`.
 
@@ -48,6 +63,8 @@ def train(
         report: called with (epoch, metric) after every validation; True stops the run.
         resume: a checkpoint of this very run, which was interrupted, to go on from.
         extend: more callbacks and loggers, which may want to know the best metric.
+        ended: called once with the result, also one of a failure, and the learning curve, when
+            everything else is done: for a tracker that must be told how its run ended.
 
     Raises:
         UserError: the config asks for what cannot be.
@@ -93,12 +110,14 @@ def train(
         _fit_and_test(config, trainer, best, model, data, checkpoint, result)
     except BaseException as error:
         cause = failed_rank(trainer, output) if isinstance(error, Exception) else None
-        finish_wandb(failure(cause or error, result.seed), best.curve)
+        if ended is not None:
+            ended(failure(cause or error, result.seed), best.curve)
         if cause is not None:
             raise cause from None
         raise
     result.seconds = round(time.perf_counter() - start, 3)
-    finish_wandb(result, best.curve)
+    if ended is not None:
+        ended(result, best.curve)
     if trainer.is_global_zero:
         result.write(output)
     return result
@@ -149,7 +168,7 @@ def _checkpoint(config: DictConfig) -> str | None:
     checkpoint = read_checkpoint(path)
     if config.fit and not config.trainer.get("fast_dev_run"):
         lines = check_resume(path, checkpoint, config)
-        if os.environ.get("LOCAL_RANK", "0") == "0":
+        if is_first_rank():
             for line in lines:
                 print(f"warning: {line}", file=sys.stderr)
     return str(path)
@@ -197,3 +216,51 @@ def _hyperparameters(config: DictConfig) -> dict[str, Any]:
 
 def _num_params(model: Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+HARMLESS = (
+    ".*does not have many workers.*",  # data in memory needs none
+    ".*The number of training batches .* is smaller than the logging interval.*",
+    ".*Checkpoint directory .* exists and is not empty.*",  # that is what resuming means
+    ".*isinstance\\(treespec, LeafSpec\\).*",  # inside torch
+    ".*Be aware that when using `ckpt_path`, callbacks used to create.*",  # a test needs none
+    ".*The dirpath has changed from.*",  # of `last`, whose score nobody asks for
+    ".*You requested to overfit but enabled train dataloader shuffling.*",
+    ".*You are using `weights_only=.*",
+    ".*The `srun` command is available on your system but is not used.*",
+    ".*Experiment logs directory .* exists and is not empty.*",
+)
+
+
+def quiet() -> None:
+    """Call before building a Trainer."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in HARMLESS:
+        warnings.filterwarnings("ignore", message)
+
+
+PATIENCE = 2.0  # seconds until a rank that failed has ended; it goes before its peers notice
+
+
+def failed_rank(trainer: pl.Trainer, folder: Path) -> Exception | None:
+    """What another rank, started by this process, ended with; None if none failed."""
+    ranks: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
+    until = time.monotonic() + PATIENCE
+    while ranks and time.monotonic() < until:
+        for rank, process in enumerate(ranks, start=1):
+            code = process.poll()
+            if code is not None and code < 0:
+                return RankDied(f"rank {rank} was killed by {signal.Signals(-code).name}")
+            if code:
+                said = _said(folder / f"error_rank_{rank}.txt", code)
+                return RuntimeError(f"rank {rank}: {said}")
+        time.sleep(0.05)  # for several processes at once; Popen.wait is for one
+    return None
+
+
+def _said(path: Path, code: int) -> str:
+    """The last line of what a rank wrote before it left."""
+    if not path.exists():
+        return f"it left with exit code {code}"
+    return path.read_text(encoding="utf-8").splitlines()[-1]

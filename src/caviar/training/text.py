@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from caviar.errors import UserError
+from caviar.base.errors import UserError
 from caviar.training.data import Rows, SplitData
 
 # A symbol is a place in this text; the one behind the last stands for every other character.

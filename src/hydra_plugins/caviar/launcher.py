@@ -40,7 +40,7 @@ class PoolLauncher(Launcher):
         from caviar.pool.pool import Pool
         from caviar.pool.process import Fault
         from caviar.pool.worker import Launched
-        from caviar.trial import record_fault
+        from caviar.search.trial import record_fault
 
         launched = Launched(
             hydra_context=self.hydra_context,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from caviar import project
-from caviar.errors import UserError
+from caviar.base import project
+from caviar.base.errors import UserError
 
 
 class WinnersSearchPath(SearchPathPlugin):

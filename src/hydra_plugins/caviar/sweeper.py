@@ -32,7 +32,10 @@ class CaviarSweeper(Sweeper):
         self.task_function = task_function
 
     def sweep(self, arguments: list[str]) -> Any:
-        from caviar.search import run
+        from caviar import rooms
+        from caviar.search.run import run
+
+        rooms.attach_ledgers()
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -45,4 +48,5 @@ class CaviarSweeper(Sweeper):
         def launch(jobs: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
             return launcher.launch(jobs, initial_job_idx=first)
 
-        return run(self.config, arguments, launch, self.hydra_context.config_loader)
+        loader = self.hydra_context.config_loader
+        return run(self.config, arguments, launch, loader, confirmed=rooms.write_report_of)

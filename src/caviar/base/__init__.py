@@ -1,0 +1,1 @@
+"""What everything stands on: errors, files, signals, the project's folder, the result of a run."""

@@ -1,0 +1,71 @@
+"""The environment of a process: every variable of ours and what it is for, and who is alone.
+
+A variable is named here once. What one process tells another goes through these and nothing else,
+because a trial may be forked, be started anew by Lightning, or run under a W&B agent.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+# Set by a user, or by train.py.
+ROOT = "CAVIAR_ROOT"  # the project's folder, which holds conf/
+RUNS = "CAVIAR_RUNS"  # where everything that training leaves behind goes; default: ROOT/runs
+DATA = "CAVIAR_DATA"  # data sets that live in files; read by conf/train.yaml alone
+
+# Set by the pool, for the processes that it forks.
+PRELOAD = "CAVIAR_PRELOAD"  # modules that the forkserver imports, separated by spaces
+SLOT = "CAVIAR_SLOT"  # the number of the slot that a job runs in
+RETRIES = "CAVIAR_RETRIES"  # how often a transient fault is forgiven
+PORT = "CAVIAR_PORT"  # a port of the slot's own, for the ranks of a distributed job
+
+# Set by a trial's first rank, for the others, which Lightning starts.
+RESUME = "CAVIAR_RESUME"  # the checkpoint that all of them go on from
+
+# torchrun's and Lightning's names for a process's place in a distributed run. A process that is to
+# begin a run of its own must not inherit them from one that it was started by.
+RANKS = (
+    "LOCAL_RANK",
+    "NODE_RANK",
+    "GROUP_RANK",
+    "RANK",
+    "WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def rank() -> int:
+    """This process's place in a distributed run on this machine; 0 in any other."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def is_first_rank() -> bool:
+    """Whether what must happen once for all ranks, such as writing a result, is this one's."""
+    return rank() == 0
+
+
+def without_ranks(*more: str) -> dict[str, str]:
+    """This process's environment for one that begins anew, `more` left out as well."""
+    return {k: v for k, v in os.environ.items() if k not in (*RANKS, *more)}
+
+
+def one_thread() -> dict[str, str]:
+    """One thread for NumPy and its kind, unless the user said otherwise.
+
+    Two workers of two threads on two cores make small fits eight times slower.
+    """
+    return {name: os.environ.get(name, "1") for name in _THREADS}
+
+
+def several_devices(config: Any) -> bool:
+    """Whether a config's trainer uses more than one process."""
+    trainer = config.get("trainer")
+    if trainer is None:
+        return False
+    devices, strategy = str(trainer.get("devices", 1)), str(trainer.get("strategy", "auto"))
+    if devices == "auto" and trainer.get("accelerator") == "cpu":
+        devices = "1"
+    return devices not in ("0", "1") or strategy.startswith(("ddp", "fsdp", "deepspeed"))

@@ -1,0 +1,89 @@
+"""What one training run leaves behind."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from caviar.base.files import replaced
+
+COMPLETE, DIVERGED, PRUNED = "complete", "diverged", "pruned"
+OUT_OF_MEMORY, EXCEPTION, TIMEOUT, KILLED = "out of memory", "exception", "timeout", "killed"
+FAULTS = (OUT_OF_MEMORY, EXCEPTION, TIMEOUT, KILLED)  # they say nothing of the setting
+TRANSIENT = (OUT_OF_MEMORY, KILLED)  # perhaps the machine's fault: worth another try
+
+# In the summary of a W&B run, written last: its status, and the whole result as JSON. A run that
+# lacks them did not come to its end, whatever W&B calls it.
+MARKER, RESULT = "caviar/status", "caviar/result"
+
+
+@dataclass
+class Result:
+    """Outcome of one run; plain data, written as `result.json` and into the ledger."""
+
+    status: str = COMPLETE
+    """`complete`, `diverged` (a metric was NaN or infinite), `pruned` (stopped as hopeless), or
+    one of the faults."""
+    best: float | None = None
+    """Best value of the declared metric over epochs; None before the first validation."""
+    best_epoch: int | None = None
+    """Epoch of the best value, from 0."""
+    last: float | None = None
+    """The metric's last value."""
+    seconds: float = 0.0
+    """Wall time of fitting and testing."""
+    num_params: int = 0
+    """Trainable parameters."""
+    seed: int | None = None
+    """The seed that was used, also where the config said null."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Every metric at the end, `test/…` among them if the test set was opened."""
+    checkpoint: str | None = None
+    """Checkpoint of the best epoch."""
+    error: str | None = None
+    """One line, where the run failed: the exception, or the signal that killed it."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a fault ended it."""
+        return self.status in FAULTS
+
+    def loss(self, mode: str) -> float:
+        """The value to minimise: worst (infinite) for a diverged run, NaN for a failed one."""
+        if self.failed or (self.status != DIVERGED and self.best is None):
+            return math.nan
+        if self.status == DIVERGED or self.best is None:
+            return math.inf
+        return self.best if mode == "min" else -self.best
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values; NaN and infinity become None, which JSON has."""
+        return {key: finite(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Result:
+        """Unknown keys, of a newer version, are ignored."""
+        return cls(**{k: v for k, v in values.items() if k in cls.__dataclass_fields__})
+
+    def write(self, folder: Path) -> None:
+        """Write `result.json`, whole or not at all."""
+        with replaced(folder / "result.json") as partial:
+            partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def test_metric(metric: str) -> str:
+    """The name of a validation metric on the test set: `val/loss` → `test/loss`."""
+    return re.sub(r"^(validation|valid|val)(?=\W|_)", "test", metric)
+
+
+def finite(value: Any) -> Any:
+    """Plain containers with None, which JSON has, for NaN and infinity, which it has not."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

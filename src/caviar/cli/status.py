@@ -1,0 +1,87 @@
+"""How far a study is: `caviar status`. It only reads the ledger, also while the study runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+
+from caviar.base.result import test_metric
+from caviar.ledger import Ledger, Trial
+from caviar.screen.live import PERIOD, stage_screen
+from caviar.screen.view import (
+    best_trials,
+    console,
+    counts,
+    describe,
+    fault_lines,
+    plural,
+    shown_path,
+)
+from caviar.search.settings import TEST, VERDICT
+from caviar.search.verdict import read_verdict
+from caviar.space.sweep_file import SweepFile
+
+
+def print_status(ledger: Ledger, folder: Path) -> None:
+    """A line for each finished stage, the screen of the one that runs, and what is next."""
+    console.print(f"{ledger.study} in {shown_path(folder)}", style="bold")
+    console.print(study_screen(ledger))
+    unfinished = [t for s in ledger.stages() for t in ledger.trials(s) if not t.finished]
+    if (folder / VERDICT).exists():
+        console.print(f"  {read_verdict(folder / VERDICT).sentence()}")
+    elif unfinished:
+        dead = {(s, n) for s in ledger.stages() for n in ledger.claimable(s)}
+        alive = sum(t.running and (t.stage, t.number) not in dead for t in unfinished)
+        going_on = f"{ledger.continued_by} continues it"
+        console.print(
+            f"  {plural(alive, 'trial')} running now"
+            if alive
+            else f"  nothing runs now; {going_on}"
+        )
+    elif TEST not in ledger.stages():
+        named = f"search.study={ledger.study}"
+        console.print(f"  next: caviar refine {named}, or caviar confirm {named}")
+
+
+def watch_status(ledger: Ledger, folder: Path) -> None:
+    """The same, redrawn until the study is complete, or for as long as somebody looks."""
+    with Live(console=console, auto_refresh=False) as live:
+        while not (folder / VERDICT).exists():
+            live.update(study_screen(ledger), refresh=True)
+            time.sleep(PERIOD)
+        live.update(study_screen(ledger), refresh=True)
+    print_status(ledger, folder)
+
+
+def study_screen(ledger: Ledger) -> RenderableType:
+    """All stages: finished ones in a line or two, the others with their workers."""
+    shown: list[RenderableType] = []
+    metric, mode = "", "min"
+    for stage in ledger.stages():
+        trials = ledger.trials(stage)
+        spec = ledger.spec(stage)
+        if "sweep" in spec:
+            sweep = SweepFile.parse(spec["sweep"], Path(stage))
+            metric, mode = sweep.metric, sweep.mode
+        if not all(t.finished for t in trials):
+            name = test_metric(metric) if stage == TEST else metric
+            shown.append(stage_screen(stage, trials, name, mode))
+            shown += _elsewhere(ledger, stage)
+            continue
+        shown.append(f"  {stage}: {plural(len(trials), 'trial')}: {counts(trials)}")
+        shown += _best(trials, metric, mode) if "sweep" in spec else []
+        shown += _elsewhere(ledger, stage)
+        shown += [f"    {line}" for line in fault_lines(trials)]
+    return Group(*shown)
+
+
+def _elsewhere(ledger: Ledger, stage: str) -> list[RenderableType]:
+    note = ledger.note(stage)
+    return [f"    {note}"] if note else []
+
+
+def _best(trials: list[Trial], metric: str, mode: str) -> list[RenderableType]:
+    return [f"    best {describe(best, metric)}" for best in best_trials(trials, mode, 1)]

@@ -1,0 +1,107 @@
+"""The verbs of W&B sweeps: sweep, agent, sync."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caviar.cli.common import Force, Overrides, app, study_of, write_file
+
+
+@app.command(epilog="Example: caviar sweep search.study=mine space=tiers_1_2 --project vision")
+def sweep(
+    overrides: Overrides = None,
+    project: Annotated[
+        str | None, typer.Option(help="Of W&B. Default: WANDB_PROJECT, or the config's name.")
+    ] = None,
+    entity: Annotated[
+        str | None, typer.Option(help="Of W&B. Default: WANDB_ENTITY, or the account's own.")
+    ] = None,
+    sweep_id: Annotated[
+        str | None,
+        typer.Option("--id", help="Record this sweep, ENTITY/PROJECT/ID, instead of making one."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Only write the sweep file there; no W&B.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print it; register nothing.")] = False,
+    force: Force = False,
+) -> None:
+    """Register a stage as a W&B sweep: the next one of the study, or search.sweep=FILE."""
+    from caviar.screen.view import console, shown_path, stage_command
+    from caviar.wandb.register import adopt, asked_sweep, register, waits_for_refine
+
+    study = study_of(overrides, ledger_needed=False)
+    if output is None and sweep_id is None and (last := waits_for_refine(study)) is not None:
+        console.print(
+            f"{last.stage} of study {study.name} is sweep {last.path} already\n"
+            f"next: caviar agent search.study={study.name}, then caviar refine"
+        )
+        return
+    config, asked = asked_sweep(study, overrides or [])
+    if output is not None:
+        write_file(output, asked.text(), force)
+        console.print(f"sweep file: {shown_path(output)}")
+        console.print(f"here: {stage_command(study.name, output)}")
+        console.print(f"W&B:  caviar sweep search.study={study.name} search.sweep={output}")
+        return
+    if dry_run:
+        print(asked.text(), end="")
+        return
+    if sweep_id is not None:
+        registered, new = adopt(study, asked, sweep_id, force), True
+    else:
+        entity = entity or os.environ.get("WANDB_ENTITY")
+        project = project or os.environ.get("WANDB_PROJECT") or str(config.name)
+        registered, new = register(study, asked, entity, project, force)
+    known = "" if new else " already, with this content"
+    console.print(f"{registered.stage} of study {study.name} is sweep {registered.path}{known}")
+    console.print(f"sweep file: {shown_path(study.sweep_path(registered.stage))}")
+    console.print(f"next: caviar agent search.study={study.name}")
+    console.print(f"elsewhere: wandb agent {registered.path}")
+
+
+@app.command(epilog="Example: caviar agent search.study=mine -n 4")
+def agent(
+    overrides: Overrides = None,
+    count: Annotated[
+        int | None, typer.Option("-n", min=1, help="Agents. Default: one per GPU, else per core.")
+    ] = None,
+) -> None:
+    """Run trials of a study's W&B sweep on this machine, until it has no more."""
+    from caviar.base.errors import Terminated
+    from caviar.base.signals import tidy_sigterm
+    from caviar.config.messages import INTERRUPTED, TERMINATED
+    from caviar.screen.view import console, print_stage
+    from caviar.wandb.agents import run_agents
+    from caviar.wandb.register import registered_stage
+
+    study = study_of(overrides, ledger_needed=False)
+    registered = registered_stage(study)
+    study.require()
+    try:
+        with tidy_sigterm():
+            run_agents(study, registered, count)
+    except KeyboardInterrupt as interrupt:
+        console.print("interrupted; the same command goes on with the sweep")
+        terminated = isinstance(interrupt, Terminated)
+        raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
+    trials, sweep = study.ledger.trials(registered.stage), registered.sweep
+    print_stage(trials, sweep.metric, sweep.mode, registered.stage, sweep.overrides)
+    console.print(f"next: caviar refine search.study={study.name}")
+
+
+@app.command(epilog="Example: caviar sync search.study=mine")
+def sync(
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+) -> None:
+    """Upload to W&B what was trained offline: of a study, or of everything in runs/."""
+    from caviar.base import project
+    from caviar.wandb.client import sync as upload
+
+    folder = study_of(overrides, ledger_needed=False).folder if overrides else project.runs()
+    upload(folder, dry_run)

@@ -1,0 +1,131 @@
+"""One message and an exit code for what the user can mend; tracebacks only for our own bugs."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import OmegaConfBaseException
+
+from caviar.base import project
+from caviar.base.errors import SearchFailed, Terminated, UserError
+
+USER_ERROR, FAILURE, INTERRUPTED, BROKEN_PIPE, TERMINATED = 2, 1, 130, 141, 143  # exit codes
+
+# A disk that is full, over its quota, read-only or not ours.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
+SLIPS = (UserError, HydraException, OmegaConfBaseException)  # whatever raises them
+
+NULL_GROUP = "Config group override must be"  # Hydra's ValueError for `scheduler=null`
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Print what went wrong and leave with the exit code that says whose turn it is.
+
+    `HYDRA_FULL_ERROR=1` in the environment shows every traceback.
+    """
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints and exits by itself
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # `… | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
+    except (*SLIPS, ValueError) as error:
+        if wants_traceback or not (isinstance(error, SLIPS) or NULL_GROUP in str(error)):
+            raise
+        print(f"error: {message(error)}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except OSError as error:
+        if wants_traceback or error.errno not in DISK:
+            raise
+        print(f"error: {error}; what had finished is kept", file=sys.stderr)
+        sys.exit(FAILURE)
+    except SearchFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(FAILURE)
+    except KeyboardInterrupt as interrupt:
+        said = "".join(f": {words}" for words in interrupt.args)
+        print(f"\ninterrupted{said}", file=sys.stderr)
+        sys.exit(TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED)
+    finally:
+        if not wants_traceback:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+def message(error: BaseException) -> str:
+    """What was wrong, where, and what to write instead."""
+    if isinstance(error, UserError):
+        return str(error)
+    if NULL_GROUP in str(error):
+        group = next((a.partition("=")[0] for a in sys.argv if a.endswith("=null")), "a group")
+        return (
+            f"{group}=null: a group needs a choice; write one of conf/{group}/, such as "
+            f"{group}=none where there is one, or '~{group}' to leave it out"
+        )
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={name}: no such choice; write one of {', '.join(error.options)}"
+    text = "\n".join(_lines(error))
+    if unknown := re.search(r"Could not override '(.+?)'\.", text):
+        key = unknown[1]
+        added = re.search(r"To append to your config use (\+.*)", text)
+        add = f"to add it, write {added[1]}" if added else ""
+        meant = _nearest(key)
+        hint = f"did you mean {meant}?" if meant else ""
+        return "; ".join(words for words in (f"the config has no key {key}", hint, add) if words)
+    return text
+
+
+def _lines(error: BaseException) -> list[str]:
+    """The error and its causes, without repeating, without Hydra's and OmegaConf's book-keeping."""
+    lines: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        for number, line in enumerate(str(cause).splitlines()):
+            line = re.sub(r"^\w+ raised while resolving interpolation: ", "", line)
+            if re.match(r"\s*(full_key:|object_type=|$)", line) or "HYDRA_FULL_ERROR" in line:
+                continue
+            key = getattr(cause, "full_key", None)
+            if number == 0 and key and key not in line:
+                line = f"{key}: {line}"
+            if line not in lines:
+                lines.append(line)
+        cause = cause.__cause__
+    return lines
+
+
+def _nearest(key: str) -> str:
+    """The key most like it in the config as its groups were chosen; empty if none is."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    conf = project.root() / "conf"
+    chosen = re.compile(r"(\w+)=[\w/]+")
+    groups = [a for a in sys.argv if (m := chosen.fullmatch(a)) and (conf / m[1]).is_dir()]
+    try:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            tree = OmegaConf.to_container(compose("train", groups), resolve=False)
+    except SLIPS:
+        return ""
+    close = difflib.get_close_matches(key, list(_keys(tree)), n=1)
+    return close[0] if close else ""
+
+
+def _keys(tree: object, prefix: str = "") -> Iterator[str]:
+    if isinstance(tree, dict):
+        for name, node in tree.items():
+            if not str(name).startswith("_"):
+                yield f"{prefix}{name}"
+                yield from _keys(node, f"{prefix}{name}.")

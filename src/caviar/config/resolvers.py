@@ -1,0 +1,58 @@
+"""OmegaConf resolvers: scales for `conf/space/`, and `one_minus` for search coordinates.
+
+Each is a pure function that returns plain data and never samples: a resolver may run any number
+of times, on any rank.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from caviar.base.errors import UserError
+from caviar.space.scales import SCALES, one_minus
+
+
+def _range(kind: str) -> Any:
+    def describe(*ends: Any) -> dict[str, Any]:
+        if len(ends) != 2:
+            raise UserError(f"${{{kind}:…}} takes two numbers, low and high; got {list(ends)}")
+        return {"scale": kind, "low": ends[0], "high": ends[1]}
+
+    return describe
+
+
+def _choice(*values: Any) -> dict[str, Any]:
+    # ${choice:} arrives as one empty text in some versions, and as nothing in others.
+    return {"scale": "choice", "values": [] if values == ("",) else list(values)}
+
+
+def _one_minus(complement: float) -> float:
+    if isinstance(complement, bool) or not isinstance(complement, int | float):
+        raise UserError(f"one_minus: {complement!r} is not a number")
+    return one_minus(complement)
+
+
+def _next_number(folder: str) -> int:
+    """Claim the next free number below `folder` by making its folder."""
+    base = Path(folder)
+    base.mkdir(parents=True, exist_ok=True)
+    number = 1 + max((int(p.name) for p in base.iterdir() if p.name.isdigit()), default=-1)
+    while True:
+        try:
+            os.mkdir(base / str(number))
+            return number
+        except FileExistsError:
+            number += 1
+
+
+def register() -> None:
+    """Make the resolvers known; safe to call again. Must happen before the config is composed."""
+    for kind in SCALES:
+        describe = _choice if kind == "choice" else _range(kind)
+        OmegaConf.register_new_resolver(kind, describe, replace=True)
+    OmegaConf.register_new_resolver("one_minus", _one_minus, replace=True)
+    OmegaConf.register_new_resolver("next_number", _next_number, replace=True, use_cache=True)

@@ -1,0 +1,72 @@
+"""The rooms that nothing below the command line knows of: W&B, the panda, the report.
+
+Each may be deleted as a folder; what it adds is missing then, and the rest works. The core has
+three places where a room can add something: a kind of ledger (`caviar.ledger.storages.register`),
+what is told when a run has ended (`train(…, ended=…)`), and what is left behind when a search is
+confirmed (`caviar.search.run.run(…, confirmed=…)`). This module fills them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from caviar.base.result import Result
+
+if TYPE_CHECKING:
+    from caviar.search.study import Study
+
+Left = tuple[Path, str]  # a file, and what it is
+
+
+def has(room: str) -> bool:
+    """Whether `src/caviar/<room>/` is there."""
+    return find_spec(f"caviar.{room}") is not None
+
+
+def attach_ledgers() -> None:
+    """Let a study be opened whose stages are W&B sweeps."""
+    if has("wandb"):
+        from caviar.wandb.ledger import register
+
+        register()
+
+
+def sweep_run() -> ModuleType | None:
+    """`caviar.wandb.child`, if this is the first process of a run that a W&B agent started."""
+    # The agent's own variable first: importing the room takes longer than training one batch.
+    if "WANDB_SWEEP_ID" not in os.environ or not has("wandb"):
+        return None
+    from caviar.wandb import child
+
+    return child if child.started_by_agent() else None
+
+
+def run_ended(result: Result, curve: Mapping[int, float]) -> None:
+    """Tell W&B, if this process has a run there, what came of it."""
+    if has("wandb"):
+        from caviar.wandb.child import finish_wandb
+
+        finish_wandb(result, curve)
+
+
+def write_report_of(study: Study) -> list[Left]:
+    """The report of a study that was just confirmed.
+
+    Raises:
+        Exception: of any kind; whoever calls has its result, and says how to try again.
+    """
+    if not has("report"):
+        return []
+    from caviar.report import write_report
+    from caviar.screen.view import plural
+
+    page, *pictures = write_report(study)
+    return [
+        (page, "open it in a browser: what mattered, and whether to believe the gain"),
+        (pictures[0].parent, f"its {plural(len(pictures), 'picture')} as PNG"),
+    ]

@@ -1,0 +1,145 @@
+"""What a person sees while a stage runs: a row for every worker, counts, the best, the time left.
+
+On a terminal it is redrawn in place; elsewhere every finished trial is a line of its own. The
+view only reads the ledger, so it is the same for every launcher, and from another terminal
+(`caviar status --watch`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from caviar.ledger import Ledger, Trial
+from caviar.screen.view import best_trials, console, counts, describe, duration, plain_table, plural
+
+PERIOD = 0.5  # seconds between looks at the ledger
+ROWS = 32  # workers shown
+
+
+class StageView:
+    """Follows one stage while it runs: `with StageView(ledger, stage, total, metric, mode): …`."""
+
+    def __init__(self, ledger: Ledger, stage: str, total: int, metric: str, mode: str) -> None:
+        self.ledger, self.stage, self.total = ledger, stage, total
+        self.metric, self.mode = metric, mode
+        self._stop = threading.Event()
+        self._seen = {t.number for t in ledger.trials(stage) if t.finished}
+        self._faults = {t.number: len(t.faults) for t in ledger.trials(stage)}
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> StageView:
+        if console.is_terminal:
+            self._live.start()
+        else:
+            console.print(f"{self.stage}: {plural(self.total - len(self._seen), 'trial')} to run")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.ledger.refresh()
+        self._look()
+        if console.is_terminal:
+            self._live.stop()
+
+    def _follow(self) -> None:
+        while not self._stop.wait(PERIOD):
+            self._look()
+
+    def _look(self) -> None:
+        trials = self.ledger.trials(self.stage)[: self.total]
+        if console.is_terminal:
+            shown = stage_screen(self.stage, trials, self.metric, self.mode)
+            self._live.update(shown, refresh=True)
+            return
+        for trial in trials:
+            if len(trial.faults) > self._faults.get(trial.number, 0) and not trial.finished:
+                console.print(
+                    f"{self.stage}: trial {trial.number}: {trial.faults[-1]}; it is tried again"
+                )
+                self._faults[trial.number] = len(trial.faults)
+        for trial in trials:
+            if trial.finished and trial.number not in self._seen:
+                left = time_left(trials)
+                console.print(
+                    f"{self.stage} {len(self._seen) + 1}/{self.total}: "
+                    f"{describe(trial, self.metric)}{left and f' · {left}'}"
+                )
+                self._seen.add(trial.number)
+
+
+def stage_screen(stage: str, trials: Sequence[Trial], metric: str, mode: str) -> RenderableType:
+    """A stage as it is now: how far, by which workers, and the best so far."""
+    done = sum(t.finished for t in trials)
+    head = Table.grid(padding=(0, 1))
+    bar = ProgressBar(total=max(1, len(trials)), completed=done, width=24)
+    head.add_row(Text(stage, "bold"), bar, f"{done}/{len(trials)}", time_left(trials))
+    lines: list[RenderableType] = [head, _folded(f"  {counts(trials)}")]
+    if best := best_trials(trials, mode, 1):
+        lines.append(_folded(f"  best {describe(best[0], metric)}"))
+    running = sorted((t for t in trials if t.running), key=_worker)
+    if running:
+        table = plain_table("", "  worker", "trial", "epoch", metric, "best", "for")
+        for trial in running[:ROWS]:
+            table.add_row(*_row(trial, mode))
+        lines.append(table)
+    if len(running) > ROWS:
+        lines.append(_folded(f"  … and {len(running) - ROWS} more workers"))
+    return Group(*lines)
+
+
+def _worker(trial: Trial) -> tuple[str, int, str]:
+    """Its machine and slot, else its process; of a run elsewhere its name."""
+    slot = str(trial.claim.get("slot") or "")
+    number = int(slot) if slot.isdigit() else trial.pid or 0
+    return trial.host, number, str(trial.claim.get("label", ""))
+
+
+def _row(trial: Trial, mode: str) -> list[str]:
+    host, number, label = _worker(trial)
+    epochs = trial.claim.get("epochs")
+    epoch = "" if not trial.curve else str(max(trial.curve) + 1)
+    value = f"{trial.curve[max(trial.curve)]:.4g}" if trial.curve else "starting"
+    finite = [v for v in trial.curve.values() if v == v]
+    best = f"{(min if mode == 'min' else max)(finite):.4g}" if finite else ""
+    return [
+        f"  {label or f'{host} {number}'}",
+        str(trial.number),
+        f"{epoch}/{epochs}" if epoch and epochs else epoch,
+        value,
+        best,
+        duration(max(0.0, trial.seconds_running(time.time()))),
+    ]
+
+
+def time_left(trials: Sequence[Trial]) -> str:
+    """From the mean length of the finished trials; empty before the first one."""
+    lengths = [t.result.seconds for t in trials if t.result and t.result.seconds]
+    running = [t for t in trials if t.running]
+    waiting = sum(t.waiting for t in trials)
+    if not lengths or not (running or waiting):
+        return ""
+    mean, now = sum(lengths) / len(lengths), time.time()
+    begun = sum(max(0.0, mean - t.seconds_running(now)) for t in running)
+    return f"{duration((waiting * mean + begun) / max(1, len(running)))} left"
+
+
+def _folded(words: str) -> Text:
+    """Text that goes on in the next line where the screen ends."""
+    return Text(words, no_wrap=False, overflow="fold")

@@ -1,0 +1,169 @@
+"""What a person reads: tables of trials, settings and results, and the words for them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from caviar.base.result import COMPLETE, DIVERGED, FAULTS, PRUNED, Result
+from caviar.config.overrides import command_line, point_overrides
+from caviar.ledger import RUNNING, WAITING, Trial
+from caviar.space import OneMinusLog
+
+# No markup: names, errors and reasons are other people's, and may well have [brackets].
+console = Console(highlight=False, soft_wrap=True, markup=False)
+if not console.is_terminal:  # in a file or a pipe nothing should be cut to a screen's width
+    console.width = 160
+NUMBERS = ("", "", " two", " three", " four", " five")
+
+
+def best_trials(trials: Sequence[Trial], mode: str, count: int) -> list[Trial]:
+    """The best few that finished and did not diverge, best first."""
+    ranked = [
+        (t.result.loss(mode), t.number, t)
+        for t in trials
+        if t.status == COMPLETE and t.result and t.result.best is not None
+    ]
+    return [trial for *_, trial in sorted(ranked, key=lambda r: r[:2])[:count]]
+
+
+def describe(trial: Trial, metric: str) -> str:
+    """One trial in one line: value and setting, or what became of it."""
+    result = trial.result
+    label = f"{trial.note}: " if trial.note else ""
+    if result is None:
+        what = trial.status
+    elif result.failed:
+        what = f"{result.status} ({result.error})"
+    elif result.status == DIVERGED or result.best is None:
+        what = result.status
+    else:
+        pruned = f" (pruned after {len(trial.curve)} epochs)" if result.status == PRUNED else ""
+        what = f"{metric} {result.best:.4g}{pruned}"
+    return f"{label}{what} · trial {trial.number}: {setting_text(trial.point)}"
+
+
+def setting_text(point: Mapping[str, Any]) -> str:
+    """A setting for reading, in natural values: `lr=0.0431 momentum=0.9802`."""
+    shown = _natural(point)
+    return " ".join(f"{k}={v}" for k, v in shown.items()) or "the default setting"
+
+
+def setting_columns(points: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Settings as a table in natural values: the head, and a row for each."""
+    shown = [_natural(p) for p in points]
+    head = list(dict.fromkeys(name for row in shown for name in row))
+    return head, [[row.get(name, "") for name in head] for row in shown]
+
+
+def _natural(point: Mapping[str, Any]) -> dict[str, str]:
+    """Shortest name that tells the axes apart → natural value, rounded for reading."""
+    keys = {name: name.removeprefix(OneMinusLog.prefix) for name in point}
+    last = Counter(key.rpartition(".")[2] for key in keys.values())
+    shown = {}
+    for name, key in keys.items():
+        short = key.rpartition(".")[2]
+        value = point[name]
+        if name != key:  # as many digits as tell 1-β
+            text = f"{1 - value:.{max(3, 3 - math.floor(math.log10(value)))}g}"
+        else:
+            text = f"{value:.3g}" if isinstance(value, float) else str(value)
+        shown[short if last[short] == 1 else key] = text
+    return shown
+
+
+def print_stage(
+    trials: Sequence[Trial], metric: str, mode: str, stage: str, overrides: Sequence[str]
+) -> None:
+    """The best five of a stage, what became of the others, and how to train the best again."""
+    best = best_trials(trials, mode, 5)
+    head, rows = setting_columns([t.point for t in best])
+    number = NUMBERS[len(best)]
+    table = plain_table(f"{stage}: the best{number}", "trial", metric, "epoch", *head, "seconds")
+    for trial, row in zip(best, rows, strict=True):
+        assert trial.result is not None
+        value, epoch = f"{trial.result.best:.4g}", str(trial.result.best_epoch)
+        table.add_row(str(trial.number), value, epoch, *row, f"{trial.result.seconds:.1f}")
+    if best:
+        console.print(table)
+    console.print(f"{plural(len(trials), 'trial')}: {counts(trials)}")
+    for line in fault_lines(trials):
+        console.print(f"  {line}")
+    if best:
+        again = [*overrides, *point_overrides(best[0].point), f"seed={best[0].seed}"]
+        console.print(f"the best again: {command_line(again)}")
+
+
+def fault_lines(trials: Sequence[Trial]) -> list[str]:
+    """Each kind of fault once, with the trials that it ended."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for trial in trials:
+        if trial.result is not None and trial.result.failed:
+            kind = (trial.result.status, trial.result.error or "")
+            kinds.setdefault(kind, []).append(str(trial.number))
+    return [
+        f"trial{'' if len(numbers) == 1 else 's'} {', '.join(numbers)}: {status}: {error}"
+        for (status, error), numbers in kinds.items()
+    ]
+
+
+def plain_table(title: str, *columns: str) -> Table:
+    """A table without lines, for numbers: closer on a narrow screen, folded rather than cut."""
+    gap = 2 if console.width >= 100 else 1
+    table = Table(
+        title=title, title_justify="left", box=None, pad_edge=False, padding=(0, gap, 0, 0)
+    )
+    for column in columns:
+        table.add_column(column, justify="right", overflow="fold")
+    return table
+
+
+def counts(trials: Sequence[Trial]) -> str:
+    """`28 complete, 2 diverged, 1 killed`; what has a result first, then what has none."""
+    found = Counter(t.status for t in trials)
+    order = (COMPLETE, PRUNED, DIVERGED, *FAULTS, RUNNING, WAITING)
+    return ", ".join(f"{found[status]} {status}" for status in order if found[status])
+
+
+def print_result(result: Result, metric: str, folder: Path) -> None:
+    """The last lines of `python train.py`."""
+    best = f"{metric}: no finite value"
+    if result.best is not None and result.best_epoch is not None:
+        last = "" if result.last is None else f", last {result.last:.4g}"
+        best = f"{metric} {result.best:.4g} at epoch {result.best_epoch}{last}"
+    console.print(
+        f"{best} · {result.status} · {result.num_params:,} parameters · {result.seconds:.1f} s · "
+        f"seed {result.seed}"
+    )
+    for name, value in sorted(result.metrics.items()):
+        if name.startswith("test"):
+            console.print(f"{name} {value:.4g}")
+    console.print(f"in {shown_path(folder)}: result.json, the checkpoints and the logs")
+
+
+def shown_path(path: Path) -> Path:
+    """`path` as one would type it from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def stage_command(study: str, sweep: Path) -> str:
+    """What runs a stage's sweep file."""
+    return f"python train.py -m search.study={study} search.sweep={shown_path(sweep)}"
+
+
+def plural(count: int, what: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

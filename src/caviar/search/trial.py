@@ -1,0 +1,204 @@
+"""One trial of a study: claim it in the ledger, train, write the result.
+
+The worker writes its own result, whichever launcher started it. What a process that died could
+not write itself, the launcher that sees it die does: `record_fault`.
+"""
+
+# MERGED pruning """`search.pruner`: stop hopeless trials early, by Optuna's pruners.
+#
+# What a pruner decides depends on which other trials have reported already: with several workers a
+# search with a pruner is not repeated to the digit. `search.pruner=none` is.
+# """
+#
+
+from __future__ import annotations
+
+import math
+import os
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from caviar.base.environment import RESUME, RETRIES, SLOT, is_first_rank, rank
+from caviar.base.errors import TryAgain, UserError, failure, is_interrupt, one_line
+from caviar.base.result import EXCEPTION, KILLED, Result
+from caviar.base.signals import uninterrupted
+from caviar.ledger import Ledger, Trial
+from caviar.search.settings import CONFIRM, TEST, open_ledger, study_folder
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+
+    from caviar.pool.process import Fault
+    from caviar.training.run import Ended
+
+GIVE_UP = 5  # a trial whose workers died so often, without anybody seeing why, is a fault
+LAST = Path("checkpoints") / "last.ckpt"  # in a trial's folder; what it goes on from
+
+
+def run_trial(config: DictConfig, output: Path, ended: Ended | None = None) -> float | None:
+    """Run trial `config.trial` unless somebody else has it already.
+
+    Any exception becomes the trial's result and is raised again for the launcher; a signal puts
+    the trial back among the waiting ones.
+    """
+    stage, number = config.trial.stage, config.trial.number
+    if config.test and stage != TEST:
+        raise UserError("test=true: the test set is locked during a search; confirm opens it once")
+    if not is_first_rank():  # the ledger is the first rank's
+        told = os.environ.get(RESUME)
+        return _outcome(config, output, None, Path(told) if told else None, ended)[0].best
+    ledger = open_ledger(config)
+    before = ledger.trial(stage, number)
+    slot, epochs = os.environ.get(SLOT), config.trainer.get("max_epochs")
+    claimed = False
+    try:
+        with uninterrupted():
+            claimed = ledger.claim(stage, number, slot=slot, epochs=epochs)
+        if not claimed:
+            return None
+        if len(faults := ledger.trial(stage, number).faults) > GIVE_UP:
+            dead = Result(KILLED, seed=config.seed, error=f"{faults[-1]}, {len(faults)} times")
+            ledger.finish(stage, number, dead)
+            return None
+        for file in output.glob("error*.txt"):  # of an earlier try
+            file.unlink()
+        resume = _checkpoint_of(before, output)
+        os.environ.pop(RESUME, None)
+        if resume is not None:  # the other ranks, which this one starts, must go on from it too
+            os.environ[RESUME] = str(resume)
+        result, error = _outcome(config, output, _reporter(config, ledger), resume, ended)
+        with uninterrupted():
+            again = False
+            if result.failed:
+                again = ledger.fail(stage, number, result, int(os.environ.get(RETRIES, "0")))
+            else:
+                ledger.finish(stage, number, result)
+    except BaseException:  # a signal, or a ledger that cannot be written
+        if claimed:
+            with suppress(OSError):
+                ledger.release(stage, number)
+        raise
+    if error is not None:
+        raise (TryAgain if again else RuntimeError)(result.error) from error
+    return result.best
+
+
+def record_fault(config: DictConfig, fault: Fault, retries: int) -> str | None:
+    """Write down what became of a trial whose process died.
+
+    Arguments:
+        config: of the job, which may be no trial of a study.
+        fault: of the process.
+        retries: how often a transient fault is forgiven.
+
+    Returns:
+        None if it waits for another try; else its error, empty if it had finished before.
+    """
+    if "trial" not in config or config.trial.number is None:
+        return fault.error
+    ledger = open_ledger(config)
+    stage, number = config.trial.stage, config.trial.number
+    if fault.interrupted:
+        ledger.release(stage, number, pid=fault.pid)
+        return fault.error
+    result = Result(fault.status, seed=config.seed, error=fault.error)
+    # Lightning kills the first rank when another one has raised.
+    for file in (study_folder(config) / stage / str(number)).glob("error_rank_*.txt"):
+        said = file.read_text(encoding="utf-8").splitlines()[-1]
+        result.status, result.error = EXCEPTION, f"rank {file.stem[11:]}: {said}"
+    ledger.fail(stage, number, result, retries, pid=fault.pid)
+    trial = ledger.trial(stage, number)
+    if trial.waiting:
+        return None
+    return (trial.result.error or "") if trial.result else fault.error
+
+
+def _reporter(config: DictConfig, ledger: Ledger) -> Callable[[int, float], bool]:
+    """Writes down a point of the learning curve; True if the trial should be given up."""
+    stage, number = config.trial.stage, config.trial.number
+    epochs = config.trainer.get("max_epochs")
+    pruner = None
+    if stage not in (CONFIRM, TEST) and epochs is not None and epochs > 0:
+        pruner = make_pruner(config.search.pruner, epochs)
+
+    def report(epoch: int, value: float) -> bool:
+        ledger.report(stage, number, epoch, value)
+        if pruner is None or epoch + 1 >= epochs:
+            return False
+        return ledger.should_prune(stage, number, pruner)
+
+    return report
+
+
+def _checkpoint_of(before: Trial, output: Path) -> Path | None:
+    """The last checkpoint of an earlier try of this trial, if it has one that can be read."""
+    path = output / LAST
+    if not path.exists():
+        return None
+    if not before.claim:  # of another study, whose ledger was removed
+        path.unlink()
+        return None
+    from caviar.training.checkpoints import read_checkpoint
+
+    try:
+        read_checkpoint(path)
+    except UserError as error:
+        print(f"the trial begins anew: {error}", flush=True)
+        return None
+    return path
+
+
+def _outcome(
+    config: DictConfig,
+    output: Path,
+    report: Callable[[int, float], bool] | None,
+    resume: Path | None,
+    ended: Ended | None,
+) -> tuple[Result, BaseException | None]:
+    """What training gave, or the exception that it ended with, written down."""
+    try:
+        from caviar.training import train
+
+        return train(config, output, report, resume, ended=ended), None
+    except (Exception, SystemExit) as error:
+        if is_interrupt(error):
+            raise
+        output.mkdir(parents=True, exist_ok=True)
+        if not is_first_rank():
+            # The first rank, or who sees it die, passes the innermost cause on.
+            name, said = f"error_rank_{rank()}.txt", f"{traceback.format_exc()}{one_line(error)}\n"
+            (output / name).write_text(said, encoding="utf-8")
+            raise
+        (output / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        result = failure(error, config.seed)
+        result.write(output)
+        return result, error
+
+
+FIRST = 8  # a trial is judged first after this fraction (1/8) of its epochs
+
+
+def make_pruner(name: str, epochs: int) -> BasePruner | None:
+    """One of Optuna's, scaled to the length of a training; None for `none`.
+
+    Arguments:
+        name: `none`, `asha`, `median` or `hyperband`.
+        epochs: that a trial trains when it is not stopped.
+    """
+    from optuna import pruners
+
+    first = max(1, math.ceil(epochs / FIRST))
+    if name == "asha":  # Li et al. 2018, arXiv:1810.05934
+        return pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=2)
+    if name == "median":
+        return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=first - 1)
+    if name == "hyperband":  # Li et al. 2018, arXiv:1603.06560
+        return pruners.HyperbandPruner(
+            min_resource=first, max_resource=max(first, epochs), reduction_factor=2
+        )
+    return None

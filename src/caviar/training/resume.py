@@ -1,0 +1,170 @@
+"""Stop a run so that it can go on as if it had not been stopped, to the last bit.
+
+An epoch begins from a random state of its own, a function of (seed, epoch, rank): a run that goes
+on from the end of an epoch needs nothing else. A run that is interrupted inside an epoch writes
+`last.ckpt` there, with the random state and its place in the data.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from caviar.base.errors import Terminated
+from caviar.training.checkpoints import LOGGED
+from caviar.training.data import EpochLoader
+
+
+class EpochSeed(pl.Callback):
+    """Seeds torch, NumPy and Python at the start of every epoch, and keeps their states in
+    checkpoints that are written inside of one; in the others, what was logged of the epoch."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._kept: dict[str, Any] | None = None
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        # Not at the start of the epoch: making an iterator over the data takes a random number,
+        # and a run that resumes has made it by then.
+        if batch_idx == 0:
+            entropy = [self.seed, trainer.current_epoch, trainer.global_rank]
+            words = np.random.SeedSequence(entropy).generate_state(3)
+            torch.manual_seed(int(words[0]))
+            np.random.seed(int(words[1]))
+            random.seed(int(words[2]))
+        if self._kept is not None:
+            _restore(self._kept)
+            self._kept = None
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if epoch_is_over(trainer):
+            checkpoint[LOGGED] = {k: float(v) for k, v in trainer.logged_metrics.items()}
+        else:
+            checkpoint["random_states"] = _states()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._kept = checkpoint.get("random_states")
+
+
+class StopBetweenSteps(pl.Callback):
+    """Lets the first Ctrl-C or SIGTERM wait for the end of a step, where a checkpoint is whole.
+
+    Only where that checkpoint would be exact: one device, and a loader that knows its place.
+    Elsewhere the signal ends the run at once, and `last.ckpt` is that of the last epoch.
+    """
+
+    def __init__(self) -> None:
+        self._asked: type[KeyboardInterrupt] | None = None
+        self._path: Path | None = None
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        path, loader = last_path(trainer), trainer.train_dataloader
+        main = threading.current_thread() is threading.main_thread()
+        if (
+            path is None
+            or not main
+            or trainer.world_size > 1
+            or not isinstance(loader, EpochLoader)
+        ):
+            return
+        self._path = path
+        for number, kind in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)):
+            self._before[number] = signal.signal(number, self._handler(kind))
+
+    def _handler(self, kind: type[KeyboardInterrupt]) -> Callable[[int, FrameType | None], None]:
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self._asked is not None:
+                raise kind
+            self._asked = kind
+            if sys.stdin is not None and sys.stdin.isatty():
+                print("\nstopping after this step; once more to stop at once", file=sys.stderr)
+
+        return ask
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self._asked is not None and between_steps(trainer):
+            assert self._path is not None
+            trainer.save_checkpoint(self._path)
+            self._stop()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._asked is not None:
+            self._stop()
+
+    def _stop(self) -> None:
+        kind, self._asked = self._asked, None
+        assert kind is not None
+        raise kind
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def between_steps(trainer: pl.Trainer) -> bool:
+    """Whether a checkpoint that is written behind this batch is exact: the gradients were used, and
+    no validation follows, which the resumed run would leave out. The end of an epoch has its own.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    whole_step = loop.batch_progress.current.ready % trainer.accumulate_grad_batches == 0
+    fetcher = trainer.fit_loop._data_fetcher
+    assert fetcher is not None
+    return whole_step and not epoch_is_over(trainer) and not loop._should_check_val_fx(fetcher)
+
+
+def epoch_is_over(trainer: pl.Trainer) -> bool:
+    """Whether the last batch of the epoch has been trained."""
+    return bool(trainer.fit_loop.epoch_loop.batch_progress.is_last_batch)
+
+
+def last_path(trainer: pl.Trainer) -> Path | None:
+    """Where the checkpoint to resume from is written, if one is."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor is None and callback.dirpath:
+            return Path(callback.dirpath) / f"{callback.filename}.ckpt"
+    return None
+
+
+def _states() -> dict[str, Any]:
+    """Of all generators, as plain containers and tensors."""
+    numpy: Any = np.random.get_state()
+    version, words, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [numpy[0], numpy[1].tolist(), *numpy[2:]],
+        "python": [version, list(words), gauss],
+    }
+
+
+def _restore(states: dict[str, Any]) -> None:
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])
+    name, words, *rest = states["numpy"]
+    np.random.set_state((name, np.array(words, dtype=np.uint32), *rest))
+    version, python, gauss = states["python"]
+    random.setstate((version, tuple(python), gauss))

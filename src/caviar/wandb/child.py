@@ -1,0 +1,176 @@
+"""What `python train.py` does when a W&B agent started it.
+
+The agent's command line holds the sweep's fixed overrides and one point. A sweep may set what the
+space declares, and nothing else: who edits it on the server must not choose a `_target_`, a path
+or a callback here. Then the run gets what every trial of a search has: a seed of its own, a folder
+of its study, and a log in W&B.
+"""
+
+# MERGED wandb_run """The end of a W&B run: a marker that says what came of it, then the exit code.
+# 
+# W&B calls a run finished when its process left in order, which a process that was told to leave
+# does as well; and its summary keeps a metric's last value. So the whole result goes into the
+# summary, as the last thing: who reads a sweep needs one request for hundreds of runs.
+# """
+#
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+import yaml
+from omegaconf import DictConfig
+from caviar.base import project
+from caviar.base.errors import UserError
+from caviar.wandb.ledger import Registered, find_registered
+from caviar.wandb.runs import same
+from caviar.config.overrides import override_key, override_value, point_overrides
+from caviar.space import Choice, Space
+from caviar.space.sampling import trial_seed
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from caviar.base.errors import failure
+from caviar.base.result import MARKER, RESULT, Result, finite
+
+SWEEP, RUN, POINT_FILE = "WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"
+
+
+def started_by_agent() -> bool:
+    """Whether this is the first process of a run that a W&B agent started."""
+    names = (SWEEP, RUN, POINT_FILE)
+    return all(os.environ.get(n) for n in names) and "LOCAL_RANK" not in os.environ
+
+
+def complete_overrides(arguments: Sequence[str]) -> list[str]:
+    """The command line's overrides, checked, and with what a trial needs beside them.
+
+    Raises:
+        UserError: the sweep sets what it must not.
+    """
+    sweep_id, run_id = os.environ[SWEEP], os.environ[RUN]
+    point = read_point(Path(os.environ[POINT_FILE]))
+    fixed = [a for a in arguments if a.partition("=")[0] not in point]
+    if any(flag in fixed for flag in ("-m", "--multirun")):
+        raise UserError(f"sweep {sweep_id}: its command has -m, but W&B draws; leave it out")
+    found = find_registered(sweep_id)
+    space = found[1].sweep.space if found else _declared(fixed)
+    refuse_undeclared(point, space, sweep_id, found)
+    study, stage = (found[0], found[1].stage) if found else ("wandb", sweep_id)
+    folder = project.runs() / study / stage / run_id
+    given = {override_key(a) for a in arguments}
+    added = {
+        "logger": "wandb",
+        "seed": trial_seed(0, sweep_id, int(run_id, 36)),  # ids are letters and digits
+        "search.study": override_value(study),
+        "hydra.run.dir": override_value(str(folder)),
+    }
+    # The agent writes null as None, and text as it is; the point is written as Hydra reads it.
+    more = [f"{key}={value}" for key, value in added.items() if key not in given]
+    return [*fixed, *point_overrides(point), *more]
+
+
+def refuse_test(config: DictConfig) -> None:
+    """Refuse a run of a sweep that would open the test set, or train on what was trained before.
+
+    Raises:
+        UserError: its command says so.
+    """
+    if config.test or not config.fit or config.ckpt_path is not None:
+        raise UserError(
+            f"test={config.test} fit={config.fit} ckpt_path={config.ckpt_path}: a run of a sweep "
+            "is trained from its own start, and the test set is locked; confirm opens it once"
+        )
+
+
+def read_point(path: Path) -> dict[str, Any]:
+    """The point that the agent wrote down for this run, by coordinate name."""
+    try:
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"the agent's file of this run's point cannot be read: {error}") from None
+    return {
+        name: entry.get("value") if isinstance(entry, Mapping) else entry
+        for name, entry in (written or {}).items()
+        if name != "wandb_version"
+    }
+
+
+def refuse_undeclared(
+    point: Mapping[str, Any], space: Space, sweep_id: str, found: tuple[str, Registered] | None
+) -> None:
+    """Refuse a name that is no axis of the space, and a value that its axis cannot have.
+
+    Raises:
+        UserError: with the name.
+    """
+    where = f"sweep {sweep_id}"
+    if found:
+        declared = f"the file it was registered from ({found[0]}/{found[1].stage}.yaml)"
+    else:
+        declared = "the space of its command (conf/space/)"
+    for name, value in point.items():
+        if name not in space.names:
+            raise UserError(
+                f"{where} sets {name}, which {declared} does not declare; a sweep may set only "
+                f"{', '.join(space.names)}. If {name} is to be searched, declare it in the space"
+            )
+        scale = space.axis(name).scale
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        chosen = isinstance(scale, Choice) and any(same(v, value) for v in scale.values)
+        legal = chosen if isinstance(scale, Choice) else number
+        if not legal:
+            raise UserError(f"{where} sets {name}={value!r}, but {declared} says {scale}")
+
+
+def _declared(fixed: Sequence[str]) -> Space:
+    """The space that the command's own overrides compose, where no file is known here."""
+    from caviar.config.compose import composed
+    from caviar.search.checks import parse_space
+
+    config, sources = composed(fixed)
+    return parse_space(config, sources)
+
+
+POINTS = 500  # of a learning curve, at most; longer ones are thinned out
+
+_told = False  # whether this process has ended a run with its marker
+
+
+def finish_wandb(result: Result, curve: Mapping[int, float]) -> None:
+    """End this process's W&B run, if there is one; the next trial of the same process would write
+    into it.
+
+    Arguments:
+        result: of the run; one that failed ends with exit code 1.
+        curve: epoch → declared metric.
+    """
+    global _told
+    wandb = sys.modules.get("wandb")
+    if wandb is None or wandb.run is None:
+        return
+    _told = True
+    epochs = sorted(curve)
+    thinned = epochs[:: -(-len(epochs) // POINTS) or 1]
+    whole = result.to_dict() | {"curve": [[e, finite(curve[e])] for e in thinned]}
+    wandb.run.summary.update({MARKER: result.status, RESULT: json.dumps(whole)})
+    wandb.finish(exit_code=1 if result.failed else 0)
+
+
+@contextmanager
+def told_to_wandb() -> Iterator[None]:
+    """Let a run that a W&B agent started be known to have failed, also where it failed before it
+    had a logger: by a refused key, a config that cannot be, a model that cannot be built."""
+    try:
+        yield
+    except BaseException as error:
+        if not _told:
+            with suppress(Exception):  # what it failed of is what counts
+                import wandb
+
+                wandb.init(settings=wandb.Settings(silent=True))
+                finish_wandb(failure(error, None), {})
+        raise

@@ -1,0 +1,203 @@
+"""The few calls to W&B's own client, quiet, and its troubles as one clear message.
+
+Importing this module does not import wandb, which takes a second.
+"""
+
+# MERGED sweeps.sync """Upload what was trained offline: `caviar sync`."""
+#
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from caviar.base.errors import SearchFailed, UserError
+from caviar.wandb.runs import WandbRun
+import subprocess
+import sys
+from pathlib import Path
+from caviar.base.errors import SearchFailed
+from caviar.screen.view import console, plural, shown_path
+
+PAGE = 500  # runs in one request: 5,000 runs take ten
+TIMEOUT = 30  # seconds for one request
+
+
+@dataclass(frozen=True)
+class ServerSweep:
+    """A sweep as the service has it now."""
+
+    document: Mapping[str, Any]
+    """Its configuration, what a sweep file holds."""
+    state: str
+    """`pending`, `running`, `paused`, `finished`, `canceled` or `crashed`."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it starts no more runs."""
+        return self.state not in ("pending", "running", "paused")
+
+
+def fetch_sweep(path: str) -> ServerSweep:
+    """A sweep by `entity/project/id`; one request.
+
+    Raises:
+        UserError: there is none, or nobody is logged in.
+        SearchFailed: the service cannot be reached.
+    """
+    with _clear_errors(path), _scratch_folder():
+        sweep = _api().sweep(path)
+        return ServerSweep(sweep.config, str(sweep.state).lower())
+
+
+def fetch_runs(path: str) -> list[WandbRun]:
+    """All runs of a sweep; one request for each 500.
+
+    Raises:
+        UserError, SearchFailed: as `fetch_sweep`.
+    """
+    entity, project, sweep_id = path.split("/")
+    with _clear_errors(path), _scratch_folder():
+        found = _api().runs(
+            f"{entity}/{project}", filters={"sweep": sweep_id}, per_page=PAGE, lazy=False
+        )
+        return [
+            WandbRun(
+                name=run.id,
+                label=run.name or run.id,
+                state=run.state,
+                created=run.created_at,
+                config=run.config,
+                summary=run.summaryMetrics,
+            )
+            for run in found
+        ]
+
+
+def register_sweep(document: Mapping[str, Any], entity: str | None, project: str) -> str:
+    """Make a sweep; its `entity/project/id`. The entity is the account's own by default.
+
+    Raises:
+        UserError, SearchFailed: as `fetch_sweep`.
+    """
+    # wandb.sweep tells in these variables where the sweep came to lie.
+    names = ("WANDB_ENTITY", "WANDB_PROJECT")
+    before = {name: os.environ.get(name) for name in names}
+    said = io.StringIO()
+    try:
+        with _clear_errors(f"project {project}"), contextlib.redirect_stdout(said):
+            wandb = _quiet_wandb()
+            sweep_id = wandb.sweep(dict(document), entity=entity, project=project)
+            entity = os.environ.get("WANDB_ENTITY") or entity or wandb.Api().default_entity
+            return f"{entity}/{os.environ.get('WANDB_PROJECT') or project}/{sweep_id}"
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def sweep_url(path: str) -> str:
+    """The sweep's page."""
+    entity, project, sweep_id = path.split("/")
+    return f"{_quiet_wandb().util.app_url(_base_url())}/{entity}/{project}/sweeps/{sweep_id}"
+
+
+def _base_url() -> str:
+    return str(_quiet_wandb().setup().settings.base_url)
+
+
+def _api() -> Any:
+    return _quiet_wandb().Api(timeout=TIMEOUT)
+
+
+def _quiet_wandb() -> Any:
+    import wandb
+
+    wandb.setup(settings=wandb.Settings(silent=True))
+    return wandb
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[None]:
+    """wandb.Api makes a folder for every run that it reads, in WANDB_DIR; let that pass away."""
+    before = os.environ.get("WANDB_DIR")
+    with tempfile.TemporaryDirectory(prefix="caviar-wandb-") as folder:
+        os.environ["WANDB_DIR"] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop("WANDB_DIR")
+            if before is not None:
+                os.environ["WANDB_DIR"] = before
+
+
+@contextlib.contextmanager
+def _clear_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (UserError, SearchFailed):
+        raise
+    except ValueError as error:
+        if "Could not find" not in str(error):
+            raise
+        raise UserError(
+            f"W&B has no sweep {what}, or shows it to another account only; write its path as in "
+            "the address of its page: ENTITY/PROJECT/ID"
+        ) from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "wandb":
+            raise
+        words = " ".join(str(error).split())
+        lacks_key = ("api_key", "API key", "wandb login", "401", "403", "permission")
+        if any(word in words for word in lacks_key):
+            raise UserError(
+                f"W&B does not let us in: {words[:300]}; log in with wandb login, or set "
+                "WANDB_API_KEY in the environment"
+            ) from None
+        raise SearchFailed(f"W&B ({what}): {words[:300]}") from None
+
+
+SYNCED = ".synced"  # what the client appends to the name of a file that it has uploaded
+AT_ONCE = 50  # runs for one call of the client
+
+
+def offline_runs(folder: Path) -> list[Path]:
+    """The folders of runs below `folder` that were logged offline and not uploaded yet."""
+    found = folder.rglob("wandb/offline-run-*/*.wandb")
+    return sorted(log.parent for log in found if not _is_synced(log))
+
+
+def _is_synced(log: Path) -> bool:
+    """Whether a run was uploaded whole: one that went on afterwards was not."""
+    marker = log.with_name(log.name + SYNCED)
+    return marker.exists() and marker.stat().st_mtime >= log.stat().st_mtime
+
+
+def sync(folder: Path, dry_run: bool) -> None:
+    """Upload them with the client's own `wandb sync`.
+
+    Raises:
+        SearchFailed: some could not be uploaded; they are as they were.
+    """
+    runs = offline_runs(folder)
+    if not runs:
+        console.print(f"nothing to upload below {shown_path(folder)}")
+        return
+    for run in runs if dry_run else ():
+        console.print(f"would upload {shown_path(run)}")
+    for first in range(0, 0 if dry_run else len(runs), AT_ONCE):
+        command = [sys.executable, "-m", "wandb", "sync", "--include-synced"]
+        subprocess.run([*command, *map(str, runs[first : first + AT_ONCE])], check=False)
+    left = [] if dry_run else [run for run in offline_runs(folder) if run in set(runs)]
+    if left:
+        raise SearchFailed(
+            f"{len(left)} of {plural(len(runs), 'run')} could not be uploaded, the first "
+            f"{shown_path(left[0])}; they are kept, and caviar sync tries again"
+        )
+    if not dry_run:
+        console.print(f"uploaded {plural(len(runs), 'run')}")
