@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 
 if TYPE_CHECKING:
+    from caviar.ledger import Trial
     from wandb_standin import Service
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,6 +120,28 @@ class Process:
 
 
 Start = Callable[..., Process]
+
+
+def awaited(condition: Callable[[], object], seconds: float = 90) -> None:
+    """Wait until a condition holds that no other process announces."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def done(process: Process, code: int = 0, timeout: float = 150) -> str:
+    """What a process printed, once it has ended as it should."""
+    printed = process.wait(timeout)
+    assert process.code == code, printed
+    return printed
+
+
+def trials(runs: Path, stage: str = "01_coarse", study: str = "s") -> list[Trial]:
+    """The trials of a stage, as the ledger in the study's folder has them."""
+    from caviar.ledger import Ledger
+
+    return Ledger.open(str(runs / study / "study.journal"), study).trials(stage)
 
 
 @pytest.fixture

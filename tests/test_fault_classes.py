@@ -7,16 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from caviar.ledger import Ledger, Trial
-from conftest import FAST, Main, Start
+from caviar.ledger import Trial
+from conftest import FAST, Main, Start, trials
 
 pytestmark = pytest.mark.slow
 
 STAGE = ["-m", *FAST, "search.study=s", "search.num_trials=4"]
-
-
-def trials(runs: Path) -> list[Trial]:
-    return list(Ledger.open(str(runs / "s/study.journal"), "s").trials("01_coarse"))
 
 
 def wide(trial: Trial) -> bool:

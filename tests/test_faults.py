@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from caviar.ledger import Ledger, Trial
-from conftest import ROOT, Start
+from conftest import ROOT, Start, awaited, trials
 
 pytestmark = pytest.mark.slow
 
@@ -31,17 +30,6 @@ TIGHT = "hydra.launcher.num_workers=2"
 
 def ledger(runs: Path) -> Ledger:
     return Ledger.open(str(runs / "s/study.journal"), "s")
-
-
-def trials(runs: Path) -> list[Trial]:
-    return ledger(runs).trials("01_coarse")
-
-
-def awaited(condition: Callable[[], bool], seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)  # no other process announces what the ledger says
 
 
 def alive(pid: int | None) -> bool:

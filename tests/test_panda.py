@@ -10,8 +10,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from caviar.panda.inbox import is_running
 from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, SET, Event, Journal, Lineage
 from caviar.panda.record import rows
 from caviar.training.checkpoints import read_checkpoint
-from conftest import ROOT, Process, Start
+from conftest import ROOT, Process, Start, awaited, done
 from wandb_standin import Service
 
 pytestmark = pytest.mark.slow
@@ -32,21 +30,8 @@ PAIR = ("p", "whole")  # a run that was interrupted, and one that was not
 SLOW = "model._target_=slow_models.Slow"
 
 
-def awaited(condition: Callable[[], Any], seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)  # no other process announces what the journal says
-
-
 def panda(start: Start, verb: str, *arguments: str) -> Process:
     return start("caviar", "panda", verb, "search.study=p", *arguments)
-
-
-def done(process: Process, code: int = 0) -> str:
-    printed = process.wait(90)
-    assert process.code == code, printed
-    return printed
 
 
 def events(runs: Path, kind: str | None = None, study: str = "p") -> list[Event]:

@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 from caviar.base.result import KILLED, Result
 from caviar.ledger import Ledger, Planned, Trial
 from caviar.space import Axis, Log, Space
-from conftest import Start
+from conftest import Start, awaited
 from postgres import Server, programs
 
 pytestmark = [
@@ -39,13 +39,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def storage(server: Server, request: pytest.FixtureRequest) -> str:
     """A database of this test's own."""
     return server.database(f"test_{abs(hash(request.node.name))}")
-
-
-def awaited(condition: Callable[[], bool], seconds: float = 90) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 @cache

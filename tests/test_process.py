@@ -13,16 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from caviar.ledger import Ledger, Trial
-from conftest import FAST, ROOT, Main, Start
+from caviar.ledger import Ledger
+from conftest import FAST, ROOT, Main, Start, trials
 
 pytestmark = pytest.mark.slow
 
 STAGE = ["-m", *FAST, "trainer.max_epochs=12", "search.study=s", "search.num_trials=8"]
-
-
-def trials(runs: Path) -> list[Trial]:
-    return Ledger.open(str(runs / "s/study.journal"), "s").trials("01_coarse")
 
 
 def journal(runs: Path) -> list[dict[str, object]]:

@@ -10,15 +10,10 @@ from typing import Any
 import pytest
 from hydra.test_utils.launcher_common_tests import LauncherTestSuite
 
-from caviar.ledger import Ledger
 from caviar.space.sweep_file import SweepFile
-from conftest import FAST, Main
+from conftest import FAST, Main, trials
 
 STAGE = ["-m", *FAST, "search.study=s"]
-
-
-def trials(runs: Path, stage: str = "01_coarse") -> list[object]:
-    return list(Ledger.open(str(runs / "s/study.journal"), "s").trials(stage))
 
 
 def lines(printed: str) -> list[str]:

@@ -10,15 +10,11 @@ import pytest
 from caviar.ledger import Ledger
 from caviar.space import Axis, Choice, Log, OneMinusLog, Scale, Space
 from caviar.space.sweep_file import SweepFile
-from conftest import FAST, Main
+from conftest import FAST, Main, trials
 
 pytestmark = pytest.mark.slow
 
 STAGE = ["-m", *FAST, "search.study=s"]
-
-
-def trials(runs: Path, stage: str = "01_coarse") -> list[object]:
-    return list(Ledger.open(str(runs / "s/study.journal"), "s").trials(stage))
 
 
 def test_a_sweep_file_is_run_as_the_space_it_came_from(main: Main, runs: Path) -> None:

@@ -11,20 +11,9 @@ import pytest
 import yaml
 
 from caviar.base.result import MARKER
-from conftest import Start
+from conftest import Start, awaited, done
 from wandb_standin import Service
-from wandb_study import (
-    SHORT,
-    agents,
-    awaited,
-    below,
-    child_of,
-    done,
-    named,
-    registered,
-    told,
-    trials,
-)
+from wandb_study import SHORT, agents, below, child_of, named, registered, told, trials
 
 pytestmark = pytest.mark.slow
 

@@ -9,10 +9,10 @@ import pytest
 
 from caviar.base.result import MARKER, RESULT
 from caviar.space.sweep_file import SweepFile
-from conftest import ROOT, Start
+from conftest import ROOT, Start, done
 from wandb_standin import Run, Service
 from wandb_standin.server import KEY
-from wandb_study import SHORT, agents, done, registered, told, trials
+from wandb_study import SHORT, agents, registered, told, trials
 
 pytestmark = pytest.mark.slow
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from caviar.ledger import Trial
 from caviar.space import Axis, Choice, Integer, Log, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
 from caviar.wandb.ledger import Registered, SweepLedger, digest
-from conftest import Process, Start
+from conftest import Process, Start, awaited, done
 from wandb_standin import Run
 
 SPACE = Space(
@@ -33,20 +31,6 @@ POINT = {
 }
 
 SHORT = ["trainer.max_epochs=2", "~space.data"]
-
-
-def awaited(condition: Callable[[], bool], seconds: float = 90) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)  # no other process announces what the service knows
-
-
-def done(process: Process, code: int = 0, timeout: float = 150) -> str:
-    """What it printed, once it has ended as it should."""
-    printed = process.wait(timeout)
-    assert process.code == code, printed
-    return printed
 
 
 def registered(start: Start, *overrides: str) -> str:

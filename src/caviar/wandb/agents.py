@@ -18,17 +18,18 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+
 from caviar.base import project
-from caviar.config.compose import composed
-from caviar.base.errors import SearchFailed
-from caviar.wandb.ledger import Registered
-from caviar.screen.live import StageView
-from caviar.pool.machine import Slot, slots_for, visible_gpus
 from caviar.base.environment import RANKS, one_thread
-from caviar.search.study import Study
-from caviar.wandb.register import refuse_changed_sweep
+from caviar.base.errors import SearchFailed
+from caviar.config.compose import composed
+from caviar.pool.machine import Slot, slots_for, visible_gpus
+from caviar.screen.live import StageView
 from caviar.screen.view import console, plural, shown_path
+from caviar.search.study import Study
 from caviar.wandb.client import fetch_sweep
+from caviar.wandb.ledger import Registered
+from caviar.wandb.register import refuse_changed_sweep
 
 FAILURES = 3  # runs in a row that failed, after which an agent gives up
 GRACE = 20.0  # seconds that runs have to end after a signal: a checkpoint, and W&B's last words

@@ -7,7 +7,7 @@ of its study, and a log in W&B.
 """
 
 # MERGED wandb_run """The end of a W&B run: a marker that says what came of it, then the exit code.
-# 
+#
 # W&B calls a run finished when its process left in order, which a process that was told to leave
 # does as well; and its summary keeps a metric's last value. So the whole result goes into the
 # summary, as the last thing: who reads a sweep needs one request for hundreds of runs.
@@ -16,25 +16,25 @@ of its study, and a log in W&B.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
 import yaml
 from omegaconf import DictConfig
+
 from caviar.base import project
-from caviar.base.errors import UserError
-from caviar.wandb.ledger import Registered, find_registered
-from caviar.wandb.runs import same
+from caviar.base.errors import UserError, failure
+from caviar.base.result import MARKER, RESULT, Result, finite
 from caviar.config.overrides import override_key, override_value, point_overrides
 from caviar.space import Choice, Space
 from caviar.space.sampling import trial_seed
-import json
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from caviar.base.errors import failure
-from caviar.base.result import MARKER, RESULT, Result, finite
+from caviar.wandb.ledger import Registered, find_registered
+from caviar.wandb.runs import same
 
 SWEEP, RUN, POINT_FILE = "WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"
 

@@ -11,17 +11,17 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
-from caviar.base.errors import SearchFailed, UserError
-from caviar.wandb.runs import WandbRun
-import subprocess
-import sys
 from pathlib import Path
-from caviar.base.errors import SearchFailed
+from typing import Any
+
+from caviar.base.errors import SearchFailed, UserError
 from caviar.screen.view import console, plural, shown_path
+from caviar.wandb.runs import WandbRun
 
 PAGE = 500  # runs in one request: 5,000 runs take ten
 TIMEOUT = 30  # seconds for one request

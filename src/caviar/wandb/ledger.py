@@ -5,7 +5,7 @@ edited by whoever has access to the project; this one is what it is compared wit
 """
 
 # MERGED ledger.sweeps """The ledger of a study whose stages are W&B sweeps: their runs are its trials.
-# 
+#
 # W&B's service gives trials out and keeps their results, so such a stage can only be read here. The
 # confirmation is trained by `caviar confirm` and kept in the study's journal, as ever.
 # """
@@ -14,21 +14,21 @@ edited by whoever has access to the project; this one is what it is compared wit
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
 from caviar.base import project
-from caviar.base.errors import UserError
-from caviar.base.files import replaced
-from caviar.space.sweep_file import SweepFile
-import time
 from caviar.base.errors import SearchFailed, UserError
+from caviar.base.files import replaced
 from caviar.ledger import storages
 from caviar.ledger.ledger import Ledger
 from caviar.ledger.storages import HEARTBEAT, JOURNAL, open_storage
 from caviar.ledger.trials import WAITING, Planned, Trial
+from caviar.space.sweep_file import SweepFile
 from caviar.wandb.runs import trials_of
 
 RECORD = "sweeps.json"  # in the study's folder; its presence says that W&B sweeps are its stages

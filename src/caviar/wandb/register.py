@@ -5,39 +5,40 @@ sweep's id are kept in `runs/<study>/sweeps.json`.
 """
 
 # MERGED sweeps.compare """Whether the service still has the sweep that was registered.
-# 
+#
 # An agent runs the command that the sweep on the server names, on this machine. Whoever may edit the
 # sweep there decides what that is, so it is compared before an agent starts.
 # """
-# 
+#
 # MERGED sweeps.stage """Which stage `caviar sweep` is about, checked as `python train.py -m` checks it."""
 #
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
 import yaml
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from caviar.base import project
 from caviar.base.errors import UserError
-from caviar.wandb.ledger import Registered, digest, read_registered, write_registered
+from caviar.config.overrides import rewrite_one_minus
+from caviar.search import checks
 from caviar.search.loop import refuse_when_confirmed
+from caviar.search.run import compose_trials, first_sweep
 from caviar.search.stages import check_follows, stage_spec
 from caviar.search.study import Study
 from caviar.space.sweep_file import SweepFile
 from caviar.wandb.client import fetch_sweep, register_sweep
-import difflib
-from collections.abc import Mapping
-from typing import Any
-from caviar.wandb.ledger import Registered
-from collections.abc import Sequence
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
-from caviar.base import project
-from caviar.config.overrides import rewrite_one_minus
-from caviar.search import checks
-from caviar.search.run import compose_trials, first_sweep
+from caviar.wandb.ledger import Registered, digest, read_registered, write_registered
+
 
 def register(
     study: Study, sweep: SweepFile, entity: str | None, project: str, force: bool

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from caviar.ledger.trials import RUNNING, Planned, Trial
+
 from caviar.base.result import COMPLETE, DIVERGED, EXCEPTION, KILLED, MARKER, RESULT, Result
+from caviar.ledger.trials import RUNNING, Planned, Trial
 from caviar.space import Choice, Integer, Linear, Space
 from caviar.space.sweep_file import SweepFile
 
