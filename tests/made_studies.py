@@ -11,7 +11,7 @@ import numpy as np
 from optuna.trial import TrialState, create_trial
 
 from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Result
-from caviar.config.compose import composed
+from caviar.config.compose import project_composer
 from caviar.ledger import Planned
 from caviar.ledger.trials import distribution
 from caviar.search.settings import SearchSettings, StageSettings
@@ -49,7 +49,7 @@ def made(
         mode=mode,
         overrides=[],
         launch=lambda jobs, first: None,
-        compose=lambda given: composed(given)[0],
+        compose=lambda given: project_composer()(given),
     )
     for stage, count in (stages or {"01_coarse": 12}).items():
         sweep = SweepFile(folder.name, stage, space, count, study.metric, mode)

@@ -17,7 +17,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from caviar.config.compose import composed
+from caviar.config.compose import project_composer
 from caviar.ledger import Ledger, Trial
 from caviar.space import Space
 from lecture.lab import EVERY, Lab
@@ -88,7 +88,7 @@ def run_stage(lab: Lab, task: str) -> Stage:
         lab.say(f"{task}: {count - len(trials)} of {count} trials failed and are left out")
     lab.trainings += len(trials)
     lab.kept += kept
-    config, _ = composed(overrides)
+    config = project_composer()(overrides)
     space = Space.parse(OmegaConf.to_container(config.space, resolve=True))  # type: ignore[arg-type]
     losses = [t.result.loss(config.metric.mode) for t in trials if t.result]
     return Stage(space, [dict(t.point) for t in trials], losses)

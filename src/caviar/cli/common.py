@@ -33,29 +33,12 @@ def study_of(overrides: list[str] | None, ledger_needed: bool = True) -> Study:
         UserError: its ledger is needed, and there is none.
     """
     from caviar import rooms
-    from caviar.config.compose import composed
-    from caviar.search.run import name_study
-    from caviar.search.settings import SearchSettings, storage_of, study_folder
-    from caviar.search.stages import search_overrides, space_overrides
-    from caviar.search.study import Study
+    from caviar.config.compose import project_composer
+    from caviar.search.study import open_study
 
     rooms.attach_ledgers()
-    config, _ = composed(overrides or [])
-    name_study(config, overrides or [])
-    study = Study(
-        settings=SearchSettings.of(config),
-        folder=study_folder(config),
-        storage=storage_of(config),
-        metric=config.metric.name,
-        mode=config.metric.mode,
-        overrides=search_overrides(overrides or []),
-        launch=lambda jobs, first: None,
-        declares=space_overrides(overrides or []),
-        compose=lambda given: composed(given)[0],
-    )
-    if ledger_needed:
-        study.require()
-    return study
+    compose, typed = project_composer(), overrides or []
+    return open_study(compose(typed), typed, compose, begun=ledger_needed)
 
 
 def write_file(path: Path, text: str, force: bool) -> None:

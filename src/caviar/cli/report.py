@@ -48,8 +48,7 @@ def report(
         if is_panda(study.folder):
             page, *pictures = write_panda_report(study.folder)
         else:
-            study.require()
-            page, *pictures = write_report(study)
+            page, *pictures = write_report(study_of(overrides))
     console.print(f"{shown_path(page)}: open it in a browser; it needs no network")
     if pictures:
         count = plural(len(pictures), "picture")

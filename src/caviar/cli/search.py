@@ -43,19 +43,12 @@ def refine(
     from caviar.base.errors import UserError
     from caviar.config.overrides import joined
     from caviar.screen.view import console, shown_path, stage_command
-    from caviar.search.loop import print_refinement, refuse_when_confirmed
-    from caviar.search.stages import (
-        inherit_sampling,
-        refined_sweep,
-        refuse_too_early,
-        shared_overrides,
-    )
+    from caviar.search.loop import print_refinement
+    from caviar.search.stages import refuse_too_early, shared_overrides, stage_sweep
 
     study = study_of(overrides)
-    inherit_sampling(study, overrides or [])
-    refuse_when_confirmed(study)
-    names = study.settings.stage_names()
-    begun = study.stages()
+    study.refuse_when_confirmed()
+    names, begun = study.settings.stage_names(), study.stages()
     stage = study.settings.stage or next((n for n in names if n not in begun), None)
     if stage is None:
         raise UserError(
@@ -71,10 +64,11 @@ def refine(
     declared = names.get(stage)
     trials = study.settings.num_trials or (declared.num_trials if declared else 10)
     fixed = joined(shared_overrides(study), declared.overrides if declared else ())
-    sweep, found = refined_sweep(study, stage, trials, fixed)
+    sweep, refinement = stage_sweep(study, stage, trials=trials, overrides=fixed, anew=True)
+    assert refinement is not None
     path = study.sweep_path(stage)
     write_file(path, sweep.text(), force)
-    print_refinement(sweep, found)
+    print_refinement(sweep, refinement)
     console.print(f"sweep file: {shown_path(path)}")
     there = f"caviar sweep search.study={study.name}"
     here = stage_command(study.name, path)

@@ -41,7 +41,7 @@ def sweep(
             f"next: caviar agent search.study={study.name}, then caviar refine"
         )
         return
-    config, asked = asked_sweep(study, overrides or [])
+    study, config, asked = asked_sweep(study, overrides or [])
     if output is not None:
         write_file(output, asked.text(), force)
         console.print(f"sweep file: {shown_path(output)}")
@@ -81,7 +81,7 @@ def agent(
 
     study = study_of(overrides, ledger_needed=False)
     registered = registered_stage(study)
-    study.require()
+    study = study_of(overrides)
     try:
         with tidy_sigterm():
             run_agents(study, registered, count)

@@ -1,11 +1,12 @@
-"""The config as train.py would compose it, without running anything."""
+"""The config as train.py composes it, with every file that it came from, and without running it.
 
-# MERGED rules """Rules of the root config that no single part owns, checked once before anything runs."""
-#
-# MERGED search.sources """Which file, or the command line, declared what: so that an error can name it."""
-#
-# MERGED training.build """Instantiate what the config names, so that a wrong argument is the user's clear message."""
-#
+    compose = project_composer()
+    config = compose(["optimizer.lr=0.1", "one_minus.optimizer.momentum=0.02"])
+    compose.sources([])            # (file, its content), to name the one at fault
+
+A sweeper gets Hydra's loader handed and makes a `Composer` of it; everything else goes through
+`project_composer`, the one place that points Hydra at the project's `conf/`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
@@ -22,32 +24,79 @@ from omegaconf import DictConfig, OmegaConf
 
 from caviar.base import project
 from caviar.base.environment import ROOT
-from caviar.base.errors import UserError
+from caviar.base.errors import UserError, check_rules
 from caviar.config import resolvers
 from caviar.config.overrides import rewrite_one_minus
 
+Source = tuple[str, DictConfig]  # a file, or the command line, and what it says, from the root on
+MODES = ("min", "max")
 
-def composed(overrides: Sequence[str]) -> tuple[DictConfig, list[tuple[str, DictConfig]]]:
-    """The config, and the files and overrides that it came from, to name in errors.
+
+class Composer:
+    """Composes the project's config for any overrides, by Hydra's own loader.
+
+    Arguments:
+        loader: Hydra's config loader.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __call__(self, overrides: Sequence[str]) -> DictConfig:
+        """The config that a run with these overrides has, the `hydra` node among it.
+
+        Raises:
+            UserError, and what Hydra raises of a slip.
+        """
+        typed = rewrite_one_minus(overrides)
+        # As a job of a sweep: its folder's name is composed, not claimed as a single run's is.
+        config: DictConfig = self._loader.load_configuration("train", typed, RunMode.MULTIRUN)
+        return config
+
+    def sources(self, overrides: Sequence[str]) -> list[Source]:
+        """Every file that was composed, in merge order, and the command line last."""
+        typed = rewrite_one_minus(overrides)
+        root = project.root()
+        found: list[Source] = []
+        for default in self._loader.compute_defaults_list(
+            "train", typed, RunMode.MULTIRUN
+        ).defaults:
+            if default.config_path is None or str(default.config_path).startswith("hydra/"):
+                continue
+            loaded = self._loader.repository.load_config(default.config_path)
+            if loaded is None or not loaded.path.startswith("file://"):
+                continue
+            path = Path(loaded.path.removeprefix("file://")) / f"{default.config_path}.yaml"
+            name = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+            found.append((name, _rooted(default.package or "", loaded.config)))
+        command_line = OmegaConf.create({})
+        for override in OverridesParser.create().parse_overrides(typed):
+            key = override.key_or_group
+            if "." in key and not override.is_delete():
+                OmegaConf.update(command_line, key, override.value(), force_add=True)
+        return [*found, ("command line", command_line)]
+
+
+def project_composer() -> Composer:
+    """A composer for the project that this process is in, also while Hydra runs in it.
 
     Raises:
-        UserError, and what Hydra raises of a slip.
+        UserError: there is no project here.
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
+    from hydra import initialize_config_dir
 
     root = project.root()
     os.environ[ROOT] = str(root)
     resolvers.register()
-    given = rewrite_one_minus(overrides)
-    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-        config = compose("train", given)
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        return config, config_sources(hydra.config_loader, root, given)
-
-
-MODES = ("min", "max")
+    state = GlobalHydra.instance()
+    # Hydra refuses to be initialised twice; the loader needs none of its state afterwards.
+    running, state.hydra = state.hydra, None
+    try:
+        with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+            assert state.hydra is not None
+            return Composer(state.hydra.config_loader)
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def check_root(config: DictConfig) -> None:
@@ -56,63 +105,18 @@ def check_root(config: DictConfig) -> None:
     Raises:
         UserError: names the key and the rule.
     """
-    mode, seed, threads = config.metric.mode, config.seed, config.threads
-    rules: list[tuple[str, Any, bool, str]] = [
-        ("metric.mode", mode, mode in MODES, f"one of {', '.join(MODES)}"),
-        ("metric.name", config.metric.name, bool(config.metric.name), "the name of a logged value"),
-        ("seed", seed, seed is None or _whole(seed, 0), "a whole number from 0 on, or null"),
-        ("threads", threads, _whole(threads, 1), "a whole number from 1 on"),
-        ("fit", config.fit, isinstance(config.fit, bool), "true or false"),
-        ("test", config.test, isinstance(config.test, bool), "true or false"),
-    ]
-    for name, value, holds, rule in rules:
-        if not holds:
-            raise UserError(f"{name}={value} should be {rule}")
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-Source = tuple[str, DictConfig]
-
-
-def config_sources(loader: Any, root: Path, overrides: Sequence[str]) -> list[Source]:
-    """Every config file that was composed, each rooted at the config's root, in merge order.
-
-    Arguments:
-        loader: Hydra's config loader.
-        root: paths are shown relative to it.
-        overrides: of the command line.
-    """
-    defaults = loader.compute_defaults_list("train", list(overrides), RunMode.MULTIRUN)
-    sources: list[Source] = []
-    for default in defaults.defaults:
-        if default.config_path is None or str(default.config_path).startswith("hydra/"):
-            continue
-        loaded = loader.repository.load_config(default.config_path)
-        if loaded is None or not loaded.path.startswith("file://"):
-            continue
-        path = Path(loaded.path.removeprefix("file://")) / f"{default.config_path}.yaml"
-        sources.append((_shown(path, root), _rooted(default.package or "", loaded.config)))
-    typed = OmegaConf.create({})
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        key = override.key_or_group
-        if "." in key and not override.is_delete():
-            OmegaConf.update(typed, key, override.value(), force_add=True)
-    return [*sources, ("command line", typed)]
-
-
-def _rooted(package: str, content: DictConfig) -> DictConfig:
-    if package in ("", "_global_"):
-        return content
-    root = OmegaConf.create({})
-    OmegaConf.update(root, package, content, force_add=True)
-    return root
-
-
-def _shown(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    metric, seed, threads = config.metric, config.seed, config.threads
+    check_rules(
+        "",
+        [
+            ("metric.mode", metric.mode, metric.mode in MODES, f"one of {', '.join(MODES)}"),
+            ("metric.name", metric.name, bool(metric.name), "the name of a logged value"),
+            ("seed", seed, seed is None or _whole(seed, 0), "a whole number from 0 on, or null"),
+            ("threads", threads, _whole(threads, 1), "a whole number from 1 on"),
+            ("fit", config.fit, isinstance(config.fit, bool), "true or false"),
+            ("test", config.test, isinstance(config.test, bool), "true or false"),
+        ],
+    )
 
 
 def build(node: str, config: Any, **arguments: Any) -> Any:
@@ -133,3 +137,16 @@ def build(node: str, config: Any, **arguments: Any) -> Any:
             f"{node} (_target_ {config.get('_target_')}): {what}\n{node} is {given}\n"
             "HYDRA_FULL_ERROR=1 in the environment shows the traceback"
         ) from error
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _rooted(package: str, content: DictConfig) -> DictConfig:
+    """A group's content at its place in the config: below `optimizer`, say."""
+    if package in ("", "_global_"):
+        return content
+    root = OmegaConf.create({})
+    OmegaConf.update(root, package, content, force_add=True)
+    return root

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
@@ -106,19 +107,19 @@ def _lines(error: BaseException) -> list[str]:
 
 def _nearest(key: str) -> str:
     """The key most like it in the config as its groups were chosen; empty if none is."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
+
+    from caviar.config.compose import project_composer
 
     conf = project.root() / "conf"
     chosen = re.compile(r"(\w+)=[\w/]+")
     groups = [a for a in sys.argv if (m := chosen.fullmatch(a)) and (conf / m[1]).is_dir()]
     try:
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(conf), version_base="1.3"):
-            tree = OmegaConf.to_container(compose("train", groups), resolve=False)
-    except SLIPS:
+        config = project_composer()(groups)
+    except SLIPS:  # what they chose is the slip; then there is nothing to compare with
         return ""
+    tree: Any = OmegaConf.to_container(config, resolve=False)
+    tree.pop("hydra", None)
     close = difflib.get_close_matches(key, list(_keys(tree)), n=1)
     return close[0] if close else ""
 

@@ -167,10 +167,9 @@ def refuse_short(changes: Sequence[Change], days: Sequence[Event]) -> None:
 
 
 def _default_name(overrides: Sequence[str]) -> str:
-    from caviar.config.compose import composed
+    from caviar.config.compose import project_composer
 
-    config, _ = composed(overrides)
-    return f"{config.name}_panda"
+    return f"{project_composer()(overrides).name}_panda"
 
 
 def nudge(

@@ -10,6 +10,7 @@ from caviar.ledger import Trial
 from caviar.report.page import Section
 from caviar.report.snapshot import Snapshot, folder_of
 from caviar.screen.view import plural, setting_columns
+from caviar.search.driver import trial_overrides
 from caviar.search.settings import CONFIRM, TEST
 
 
@@ -47,7 +48,7 @@ def _row(snapshot: Snapshot, trial: Trial, overrides: list[str]) -> dict[str, An
         "seconds": round(result.seconds, 2) if result else None,
         "note": trial.note or str(trial.claim.get("label", "")),
         "error": (result.error or "") if result else "",
-        "command": command_line(snapshot.study.trial_overrides(trial.planned, overrides)) * known,
+        "command": command_line(trial_overrides(trial.planned, overrides)) * known,
         "folder": str(folder.relative_to(snapshot.study.folder)),
         "there": folder.is_dir(),
         "best": trial is snapshot.best,

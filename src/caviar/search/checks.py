@@ -61,11 +61,6 @@ def no_fixed_axis(sweep: SweepFile) -> None:
             )
 
 
-def names_study(arguments: Sequence[str]) -> bool:
-    """Whether the command line itself says which study."""
-    return any(override_key(a) == "search.study" for a in arguments)
-
-
 def same_metric(sweep: SweepFile, config: DictConfig, file: Path) -> None:
     """A sweep file must watch what its trials select their best epoch by."""
     asked, trained = (sweep.metric, sweep.mode), (config.metric.name, config.metric.mode)

@@ -27,6 +27,7 @@ from caviar.base.files import replaced
 from caviar.base.result import COMPLETE, test_metric
 from caviar.ledger import Planned, Trial
 from caviar.refine import candidates
+from caviar.search.driver import print_commands, run_trials
 from caviar.search.settings import CONFIRM, TEST
 from caviar.search.stages import LOWER, pooled_trials, shared_overrides
 from caviar.search.study import Study
@@ -42,7 +43,7 @@ def confirm(study: Study) -> Verdict:
     overrides, chosen = spec["overrides"], spec["settings"]
     study.begin(CONFIRM, spec)
     # Candidates may lie outside of the coarse walls, so they are shown as points only.
-    trials = study.run(CONFIRM, _plan(study, chosen), Space(()))
+    trials = run_trials(study, CONFIRM, _plan(study, chosen), Space(()))
     settings = _settings(study, chosen, trials)
     sign = 1 if study.mode == "min" else -1
     default = settings[0]
@@ -72,7 +73,7 @@ def print_plan(study: Study) -> None:
     """A dry run: the commands of the trainings to come."""
     spec = confirm_spec(study)
     overrides, chosen = spec["overrides"], spec["settings"]
-    study.print_commands(_plan(study, chosen), overrides)
+    print_commands(_plan(study, chosen), overrides)
 
 
 def confirm_spec(study: Study) -> dict[str, Any]:
@@ -156,7 +157,6 @@ def _settings(
 
 def _default_values(study: Study, space: Space, overrides: Sequence[str]) -> dict[str, Any]:
     """The default setting in natural values."""
-    assert study.compose is not None
     config = study.compose(overrides)
     found = {axis.key: OmegaConf.select(config, axis.key) for axis in space}
     return {k: v for k, v in found.items() if isinstance(v, str | int | float | bool | None)}
@@ -179,7 +179,7 @@ def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Se
             tested_settings.append(setting)
     numbers = {s.note: s.trials for s in by_note.values()}
     study.begin(TEST, {"overrides": list(overrides), "settings": numbers})
-    tested = study.run(TEST, planned, Space(()), test_metric(study.metric))
+    tested = run_trials(study, TEST, planned, Space(()), test_metric(study.metric))
     for setting, trial in zip(tested_settings, tested, strict=True):
         assert trial.result is not None
         for name, value in sorted(trial.result.metrics.items()):  # nothing else was measured
@@ -221,7 +221,6 @@ def write_winner(study: Study, verdict: Verdict) -> list[Left]:
 
 def _experiment(study: Study, overrides: Sequence[str]) -> str | None:
     """The experiment that the search was about, be it by default or by an override."""
-    assert study.compose is not None
     choice = OmegaConf.select(study.compose(overrides), "hydra.runtime.choices.experiment")
     return None if choice is None else str(choice)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 from rich.table import Table
 
-from caviar.base.errors import UserError
 from caviar.config.overrides import joined
 from caviar.ledger import Trial
 from caviar.refine import Refinement
@@ -21,8 +19,8 @@ from caviar.screen.view import (
     stage_command,
 )
 from caviar.search.confirm import Confirmed, confirm, confirm_spec, print_plan
-from caviar.search.settings import CONFIRM, TEST, VERDICT
-from caviar.search.stages import refined_sweep, run_stage, stage_spec
+from caviar.search.settings import CONFIRM, VERDICT, StageSettings
+from caviar.search.stages import run_stage, stage_spec, stage_sweep
 from caviar.search.study import Study
 from caviar.search.verdict import DEFAULT, Setting, Verdict, read_verdict, write_verdict
 from caviar.space.sweep_file import SweepFile
@@ -31,7 +29,7 @@ from caviar.space.sweep_file import SweepFile
 def stage(study: Study, sweep: SweepFile) -> None:
     """One stage, and the commands that continue."""
     with _saying_how_to_continue(study):
-        refuse_when_confirmed(study)
+        study.refuse_when_confirmed()
         _run_and_print(study, sweep)
     named = f" search.study={study.name}"
     stages = list(study.settings.stage_names())
@@ -63,8 +61,7 @@ def search(study: Study, coarse: SweepFile, confirmed: Confirmed | None = None) 
             if CONFIRM in study.ledger.stages():
                 break
             if name != coarse.stage:
-                overrides = joined(study.overrides, declared.overrides)
-                sweep = next_sweep(study, name, declared.num_trials, overrides)
+                sweep = _next_sweep(study, name, declared)
             _run_and_print(study, sweep)
             console.print()
         _finish(study, confirmed)
@@ -90,17 +87,14 @@ def _run_and_print(study: Study, sweep: SweepFile) -> None:
     print_stage(trials, study.metric, study.mode, sweep.stage, sweep.overrides)
 
 
-def next_sweep(study: Study, name: str, trials: int, overrides: tuple[str, ...]) -> SweepFile:
-    """The stage's sweep file if it was begun already, else the refined one."""
-    if name in study.ledger.stages():
-        return replace(study.begun_sweep(name), num_trials=trials, overrides=overrides)
-    path = study.sweep_path(name)
-    if path.exists():  # by caviar refine, and perhaps edited
-        console.print(f"{name}: its ranges are those of {shown_path(path)}")
-        file = SweepFile.read(path)
-        return replace(file, stage=name, overrides=joined(file.overrides, overrides))
-    sweep, found = refined_sweep(study, name, trials, overrides)
-    print_refinement(sweep, found)
+def _next_sweep(study: Study, name: str, declared: StageSettings) -> SweepFile:
+    """The next stage of a search, and where its ranges come from, said."""
+    overrides = joined(study.overrides, declared.overrides)
+    sweep, refinement = stage_sweep(study, name, trials=declared.num_trials, overrides=overrides)
+    if refinement is not None:
+        print_refinement(sweep, refinement)
+    elif name not in study.stages():  # by caviar refine, and perhaps edited
+        console.print(f"{name}: its ranges are those of {shown_path(study.sweep_path(name))}")
     return sweep
 
 
@@ -167,15 +161,6 @@ def _mean(values: list[float]) -> str:
         return f"{sum(not math.isfinite(v) for v in values)} of {len(values)} diverged"
     setting = Setting("", {}, values, [])
     return f"{setting.mean:.4g} ± {setting.standard_error:.2g}"
-
-
-def refuse_when_confirmed(study: Study) -> None:
-    """More search after the test set was opened would make it a validation set."""
-    if TEST in study.ledger.stages():
-        raise UserError(
-            f"study {study.name} is confirmed and its test set open; search on under another "
-            "name: search.study=ANOTHER_NAME"
-        )
 
 
 class _saying_how_to_continue:

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from caviar.base.errors import UserError
+from caviar.base.errors import UserError, check_rules
 from caviar.ledger import HEARTBEAT, JOURNAL, Ledger, known_storage
 from caviar.ledger.storages import patient
 from caviar.refine import METHODS
@@ -115,9 +115,7 @@ class SearchSettings:
         trials = {f"stages.{name}.num_trials": s.num_trials for name, s in self.stages.items()}
         for name, number in {"num_trials": self.num_trials, **trials}.items():
             rules.append((name, number, number is None or number >= 1, "1 or more"))
-        for name, value, holds, rule in rules:
-            if not holds:
-                raise UserError(f"search.{name}={value} should be {rule}")
+        check_rules("search.", rules)
 
     def stage_names(self) -> dict[str, StageSettings]:
         """Stages in order, by their full names: `01_coarse`, `02_fine`, …"""

@@ -1,7 +1,12 @@
-"""Stages of random search: their sweep files, and running them."""
+"""Stages of random search: what each one is, and running it.
 
-# MERGED search.refining """The next stage's sweep file, from all trials so far: `caviar refine`."""
-#
+    sweep, refinement = stage_sweep(study, "02_fine", trials=14)   # as begun, as filed, or refined
+    trials = run_stage(study, sweep)
+
+A stage is described by a sweep file. Once it has begun, the ledger's copy of the text is the truth,
+and the file follows from it: a file that somebody has edited since is refused, one that is gone is
+written again.
+"""
 
 from __future__ import annotations
 
@@ -12,62 +17,164 @@ from pathlib import Path
 from typing import Any
 
 from caviar.base.errors import UserError
-from caviar.config.overrides import (
-    joined,
-    keys_outside,
-    override_key,
-    point_overrides,
-    restore_one_minus,
-)
+from caviar.config.overrides import joined, point_overrides
 from caviar.ledger import Planned, Trial
 from caviar.refine import Refinement, TooFewTrials, refine
 from caviar.screen.view import counts
-from caviar.search.settings import SearchSettings
+from caviar.search.driver import run_trials
+from caviar.search.settings import DEFAULT_TRIALS, SearchSettings
 from caviar.search.study import Study
 from caviar.space import Choice, Log, LogInteger, Space
 from caviar.space.sampling import trial_seed
-from caviar.space.sweep_file import DECLARES, SweepFile
+from caviar.space.sweep_file import SweepFile
 
-# Nodes that say how to search; the others say what is trained, and belong into the sweep file.
-SEARCH_NODES = ("search", "space", "trial", "hydra")
+LOWER = (
+    "search lower learning rates under another name: search.study=ANOTHER_NAME "
+    "space.optimizer.lr='${log:1e-6,1e-2}'"
+)
 
 
-def coarse_sweep(study: Study, space: Space, stage: str, trials: int) -> SweepFile:
-    """The first stage, straight from the space."""
-    declared = study.settings.stage_names().get(stage)
-    return SweepFile(
+def stage_sweep(
+    study: Study,
+    stage: str,
+    *,
+    trials: int | None = None,
+    overrides: Sequence[str] = (),
+    space: Space | None = None,
+    file: Path | None = None,
+    anew: bool = False,
+) -> tuple[SweepFile, Refinement | None]:
+    """What a stage is: the space or the file that are given; else as it was begun, by the ledger;
+    else as its own file says, which refine wrote and somebody may have edited; and else what all
+    trials so far suggest, with the reasons.
+
+    Arguments:
+        study: whose stage it is.
+        stage: its name.
+        trials: how many; by default as many as the file says.
+        overrides: of every trial; behind a file's own.
+        space: of the study's first stage.
+        file: a sweep file that the command names.
+        anew: refine, also where there is a file.
+
+    Raises:
+        UserError: the file cannot be read, or too few trials have finished.
+    """
+    if space is not None:
+        whole = SweepFile(
+            study=study.name,
+            stage=stage,
+            space=space,
+            num_trials=trials or DEFAULT_TRIALS,
+            metric=study.metric,
+            mode=study.mode,
+            overrides=tuple(overrides),
+            declares=tuple(study.declares),
+        )
+        return whole, None
+    if file is None and not anew and stage in study.stages():
+        begun = study.begun_sweep(stage)
+        count = trials or begun.num_trials
+        return replace(begun, num_trials=count, overrides=tuple(overrides)), None
+    path = file or study.sweep_path(stage)
+    if not anew and (file is not None or path.exists()):
+        written = SweepFile.read(path)
+        count = (trials if file is not None else None) or written.num_trials or DEFAULT_TRIALS
+        fixed = joined(written.overrides, overrides)
+        return replace(
+            written, study=study.name, stage=stage, num_trials=count, overrides=fixed
+        ), None
+    return _refined(study, stage, trials or DEFAULT_TRIALS, overrides)
+
+
+def _refined(
+    study: Study, stage: str, trials: int, overrides: Sequence[str]
+) -> tuple[SweepFile, Refinement]:
+    """The next stage, computed from all finished trials."""
+    parent = study.search_stages()[-1]
+    coarse, space, pooled = pooled_trials(study, study.ledger.spec(parent)["overrides"])
+    losses = [t.result.loss(study.mode) for t in pooled if t.result]
+    try:
+        refinement = refine(
+            coarse,
+            space,
+            [t.point for t in pooled],
+            losses,
+            method=study.settings.refine,
+            freeze=study.settings.freeze,
+            seed=study.settings.seed,
+        )
+    except TooFewTrials as error:
+        diverged = bool(losses) and all(map(math.isinf, losses))
+        more = f"run more of stage {parent} first, with a larger num_trials"
+        mend = LOWER if diverged else more
+        raise UserError(f"study {study.name}: {error}; {mend}") from None
+    notes = [
+        f"Refined ({study.settings.refine}) from {parent}: {len(pooled)} trials of all stages, "
+        f"{sum(map(math.isinf, losses))} diverged.",
+        "Top five:",
+    ]
+    for trial in (pooled[i] for i in refinement.top):
+        assert trial.result is not None
+        place, setting = f"{trial.stage}/{trial.number}", " ".join(point_overrides(trial.point))
+        notes.append(f"  {study.metric} {trial.result.best:.4g}  {place}  {setting}")
+    sweep = SweepFile(
         study=study.name,
         stage=stage,
-        space=space,
+        space=refinement.space,
         num_trials=trials,
         metric=study.metric,
         mode=study.mode,
-        overrides=joined(study.overrides, declared.overrides if declared else ()),
-        declares=tuple(study.declares),
+        overrides=tuple(overrides),
+        declares=study.begun_sweep(study.search_stages()[0]).declares,
+        notes=tuple(notes),
+        reasons=refinement.reasons,
     )
+    return sweep, refinement
 
 
-def stage_file(study: Study) -> Path | None:
-    """The sweep file of the stage that is asked for; None for a study's first, drawn from the
-    space.
+def pooled_trials(study: Study, overrides: Sequence[str]) -> tuple[Space, Space, list[Trial]]:
+    """The coarse space, the latest space, and the finished trials that may be pooled.
+
+    Failed trials say nothing of their setting. Stages trained under other overrides, such as
+    fewer epochs, are left out, because their losses do not compare.
+    """
+    ledger, stages = study.ledger, study.search_stages()
+    sweeps = [study.begun_sweep(s) for s in stages]
+    pooled = [
+        trial
+        for stage, sweep in zip(stages, sweeps, strict=True)
+        if sorted(sweep.overrides) == sorted(overrides)
+        for trial in ledger.trials(stage)
+        if trial.result is not None and not math.isnan(trial.result.loss(study.mode))
+    ]
+    return sweeps[0].space, sweeps[-1].space, pooled
+
+
+def latest_stage_with(study: Study, fewest: int) -> str:
+    """The latest stage with `fewest` results or more; just the latest if there is none."""
+    stages = study.search_stages()
+    for stage in reversed(stages):
+        losses = [t.result.loss(study.mode) for t in study.ledger.trials(stage) if t.result]
+        if sum(not math.isnan(loss) for loss in losses) >= fewest:
+            return stage
+    return stages[-1]
+
+
+def refuse_too_early(study: Study) -> None:
+    """A region read from the first trials of a stage is not the stage's.
 
     Raises:
-        UserError: a later stage has no file yet.
+        UserError: less than half of the latest stage has finished.
     """
-    settings = study.settings
-    if settings.sweep is not None:
-        return Path(settings.sweep)
-    declared, begun = list(settings.stage_names()), study.stages()
-    first, stage = (begun or declared)[0], settings.stage or declared[0]
-    if stage == first or (not begun and stage not in declared):
-        return None
-    path = study.sweep_path(stage)
-    if not path.exists():
+    stage = study.search_stages()[-1]
+    trials = study.ledger.trials(stage)
+    finished = sum(t.finished for t in trials)
+    if 2 * finished < len(trials):
         raise UserError(
-            f"search.stage={stage} comes after {first}, and has no sweep file yet; write it with "
-            f"caviar refine search.study={study.name} search.stage={stage}"
+            f"{finished} of {len(trials)} trials of {stage} have finished ({counts(trials)}); "
+            f"wait for the others (caviar status search.study={study.name}), or write --early"
         )
-    return path
 
 
 def stage_spec(study: Study, sweep: SweepFile) -> dict[str, Any]:
@@ -87,8 +194,32 @@ def stage_spec(study: Study, sweep: SweepFile) -> dict[str, Any]:
     }
 
 
+def shared_overrides(study: Study) -> tuple[str, ...]:
+    """What the latest stage fixed for all of its study, then the command line's."""
+    parent = study.search_stages()[-1]
+    return joined(study.ledger.spec(parent)["shared"], study.overrides)
+
+
+def plan(sweep: SweepFile, settings: SearchSettings) -> list[Planned]:
+    """The stage's trials: each a pure function of (seed, stage, number, space)."""
+    columns = sweep.space.draw(
+        settings.seed, sweep.stage, sweep.num_trials, sampler=settings.sampler
+    )
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [
+        Planned(
+            dict(zip(columns, row, strict=True)), trial_seed(settings.seed, sweep.stage, number)
+        )
+        for number, row in enumerate(rows)
+    ]
+
+
 def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
-    """Write the stage's sweep file, run its trials that are not finished, return them all."""
+    """Write the stage's sweep file, run its trials that are not finished, return them all.
+
+    Raises:
+        UserError: the stage was begun otherwise, or its file says other than what is asked.
+    """
     check_follows(study, sweep)
     spec = stage_spec(study, sweep)
     study.compare(sweep.stage, spec)
@@ -101,10 +232,12 @@ def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
             f"{path} was edited, and says other than what is asked; run it under another name with "
             f"search.study=ANOTHER_NAME search.sweep={path}, or remove it, and it is written again"
         )
+    # The ledger first: a kill between the two leaves a stage whose file is written by the next
+    # command, and never a file of a stage that the ledger knows otherwise.
     study.begin(sweep.stage, spec)
     if changed or written is None or written.num_trials != sweep.num_trials:
         sweep.write(path)
-    return study.run(sweep.stage, plan(sweep, study.settings), sweep.space)
+    return run_trials(study, sweep.stage, plan(sweep, study.settings), sweep.space)
 
 
 def check_follows(study: Study, sweep: SweepFile) -> None:
@@ -140,154 +273,3 @@ def check_follows(study: Study, sweep: SweepFile) -> None:
                         f"{path}: {axis.name}: {before[0]} had no {value!r} among its choices; "
                         "choose among them, or begin another study"
                     )
-
-
-def plan(sweep: SweepFile, settings: SearchSettings) -> list[Planned]:
-    """The stage's trials: each a pure function of (seed, stage, number, space)."""
-    columns = sweep.space.draw(
-        settings.seed, sweep.stage, sweep.num_trials, sampler=settings.sampler
-    )
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [
-        Planned(
-            dict(zip(columns, row, strict=True)), trial_seed(settings.seed, sweep.stage, number)
-        )
-        for number, row in enumerate(rows)
-    ]
-
-
-def shared_overrides(study: Study) -> tuple[str, ...]:
-    """What the latest stage fixed for all of its study, then the command line's."""
-    parent = study.search_stages()[-1]
-    return joined(study.ledger.spec(parent)["shared"], study.overrides)
-
-
-def inherit_sampling(study: Study, arguments: Sequence[str]) -> None:
-    """Go on with the study's seed, sampler and pruner, unless the command line names others."""
-    named = {override_key(a) for a in arguments}
-    spec = study.ledger.spec(study.search_stages()[0])
-    kept = {
-        name: spec[name]
-        for name in ("seed", "sampler", "pruner")
-        if name in spec and f"search.{name}" not in named
-    }
-    study.settings = replace(study.settings, **kept)
-
-
-def search_overrides(arguments: Sequence[str]) -> list[str]:
-    """The command line's overrides that say what is trained, as they were typed."""
-    return restore_one_minus(keys_outside(arguments, *SEARCH_NODES))
-
-
-def space_overrides(arguments: Sequence[str]) -> list[str]:
-    """The command line's overrides that say what is searched."""
-    return [a for a in arguments if DECLARES.match(a)]
-
-
-def sweep_with_overrides(path: Path, overrides: Sequence[str]) -> SweepFile:
-    """A sweep file, with the command line's overrides after its own."""
-    sweep = SweepFile.read(path)
-    return replace(sweep, overrides=joined(sweep.overrides, overrides))
-
-
-LOWER = (
-    "search lower learning rates under another name: search.study=ANOTHER_NAME "
-    "space.optimizer.lr='${log:1e-6,1e-2}'"
-)
-
-
-def pooled_trials(study: Study, overrides: Sequence[str]) -> tuple[Space, Space, list[Trial]]:
-    """The coarse space, the latest space, and the finished trials that may be pooled.
-
-    Failed trials say nothing of their setting. Stages trained under other overrides, such as
-    fewer epochs, are left out, because their losses do not compare.
-    """
-    ledger, stages = study.ledger, study.search_stages()
-    sweeps = [study.begun_sweep(s) for s in stages]
-    pooled = [
-        trial
-        for stage, sweep in zip(stages, sweeps, strict=True)
-        if sorted(sweep.overrides) == sorted(overrides)
-        for trial in ledger.trials(stage)
-        if trial.result is not None and not math.isnan(trial.result.loss(study.mode))
-    ]
-    return sweeps[0].space, sweeps[-1].space, pooled
-
-
-def latest_stage_with(study: Study, fewest: int) -> str:
-    """The latest stage with `fewest` results or more; just the latest if there is none."""
-    stages = study.search_stages()
-    for stage in reversed(stages):
-        losses = [t.result.loss(study.mode) for t in study.ledger.trials(stage) if t.result]
-        if sum(not math.isnan(loss) for loss in losses) >= fewest:
-            return stage
-    return stages[-1]
-
-
-def refined_sweep(
-    study: Study, stage: str, trials: int, overrides: Sequence[str]
-) -> tuple[SweepFile, Refinement]:
-    """The next stage, computed from all finished trials.
-
-    Raises:
-        UserError: too few trials have finished.
-    """
-    parent = study.search_stages()[-1]
-    coarse, space, pooled = pooled_trials(study, study.ledger.spec(parent)["overrides"])
-    losses = [t.result.loss(study.mode) for t in pooled if t.result]
-    try:
-        found = refine(
-            coarse,
-            space,
-            [t.point for t in pooled],
-            losses,
-            method=study.settings.refine,
-            freeze=study.settings.freeze,
-            seed=study.settings.seed,
-        )
-    except TooFewTrials as error:
-        diverged = bool(losses) and all(map(math.isinf, losses))
-        more = f"run more of stage {parent} first, with a larger num_trials"
-        mend = LOWER if diverged else more
-        raise UserError(f"study {study.name}: {error}; {mend}") from None
-    notes = [
-        f"Refined ({study.settings.refine}) from {parent}: {len(pooled)} trials of all stages, "
-        f"{sum(map(math.isinf, losses))} diverged.",
-        "Top five:",
-        *(f"  {_one(pooled[i], study.metric)}" for i in found.top),
-    ]
-    sweep = SweepFile(
-        study=study.name,
-        stage=stage,
-        space=found.space,
-        num_trials=trials,
-        metric=study.metric,
-        mode=study.mode,
-        overrides=tuple(overrides),
-        declares=study.begun_sweep(study.search_stages()[0]).declares,
-        notes=tuple(notes),
-        reasons=found.reasons,
-    )
-    return sweep, found
-
-
-def refuse_too_early(study: Study) -> None:
-    """A region read from the first trials of a stage is not the stage's.
-
-    Raises:
-        UserError: less than half of the latest stage has finished.
-    """
-    stage = study.search_stages()[-1]
-    trials = study.ledger.trials(stage)
-    finished = sum(t.finished for t in trials)
-    if 2 * finished < len(trials):
-        raise UserError(
-            f"{finished} of {len(trials)} trials of {stage} have finished ({counts(trials)}); "
-            f"wait for the others (caviar status search.study={study.name}), or write --early"
-        )
-
-
-def _one(trial: Trial, metric: str) -> str:
-    assert trial.result is not None
-    where = f"{trial.stage}/{trial.number}"
-    return f"{metric} {trial.result.best:.4g}  {where}  {' '.join(point_overrides(trial.point))}"

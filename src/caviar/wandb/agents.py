@@ -22,7 +22,7 @@ from pathlib import Path
 from caviar.base import project
 from caviar.base.environment import RANKS, one_thread
 from caviar.base.errors import SearchFailed
-from caviar.config.compose import composed
+from caviar.config.compose import project_composer
 from caviar.pool.machine import Slot, slots_for, visible_gpus
 from caviar.screen.live import StageView
 from caviar.screen.view import console, plural, shown_path
@@ -58,7 +58,7 @@ def run_agents(study: Study, registered: Registered, count: int | None) -> None:
         return
     trials, sweep = study.ledger.trials(registered.stage), registered.sweep
     with ExitStack() as stack:
-        config, _ = composed(registered.sweep.overrides)
+        config = project_composer()(registered.sweep.overrides)
         places = slots_for(config, count, _share(count))
         for place in places:
             stack.callback(place.close)

@@ -128,11 +128,11 @@ def refuse_undeclared(
 
 def _declared(fixed: Sequence[str]) -> Space:
     """The space that the command's own overrides compose, where no file is known here."""
-    from caviar.config.compose import composed
+    from caviar.config.compose import project_composer
     from caviar.search.checks import parse_space
 
-    config, sources = composed(fixed)
-    return parse_space(config, sources)
+    compose = project_composer()
+    return parse_space(compose(fixed), compose.sources(fixed))
 
 
 POINTS = 500  # of a learning curve, at most; longer ones are thinned out

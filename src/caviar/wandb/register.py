@@ -23,16 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from caviar.base import project
 from caviar.base.errors import UserError
+from caviar.config.compose import project_composer
 from caviar.config.overrides import rewrite_one_minus
 from caviar.search import checks
-from caviar.search.loop import refuse_when_confirmed
-from caviar.search.run import compose_trials, first_sweep
+from caviar.search.run import asked_stage
 from caviar.search.stages import check_follows, stage_spec
 from caviar.search.study import Study
 from caviar.space.sweep_file import SweepFile
@@ -116,7 +113,7 @@ def may_register(study: Study, sweep: SweepFile) -> Registered | None:
     Raises:
         UserError: the study is confirmed, or its stages are not sweeps, or search other axes.
     """
-    refuse_when_confirmed(study)
+    study.refuse_when_confirmed()
     known = read_registered(study.folder)
     here = [stage for stage in study.search_stages() if stage not in known]
     if here:
@@ -263,22 +260,21 @@ def _lines(value: Any) -> list[str]:
     return lines
 
 
-def asked_sweep(study: Study, overrides: Sequence[str]) -> tuple[DictConfig, SweepFile]:
-    """The config, and the stage that it asks for: `search.sweep=FILE`, else `search.stage`, else
-    the first one that is not registered, drawn from the space or refined before.
+def asked_sweep(study: Study, overrides: Sequence[str]) -> tuple[Study, DictConfig, SweepFile]:
+    """The stage that a command asks for: `search.sweep=FILE`, else `search.stage`, else the first
+    one that is not registered, drawn from the space or refined before.
+
+    Returns:
+        The study with that stage's metric, the config, and the stage.
 
     Raises:
         UserError: as `python train.py -m` would.
     """
     if study.settings.sweep is None and study.settings.stage is None:
-        study.settings = replace(study.settings, stage=next_stage(study))
+        study = study.changed(settings=replace(study.settings, stage=next_stage(study)))
     checks.no_seed(overrides)
-    with initialize_config_dir(str(project.root() / "conf"), version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        loader = hydra.config_loader
-        config = compose_trials(loader, overrides)
-        checks.no_grid(config, rewrite_one_minus(overrides))
-        sweep, _ = first_sweep(study, config, rewrite_one_minus(overrides), loader)
-    checks.no_fixed_axis(sweep)
-    return config, sweep
+    compose = project_composer()
+    config = compose(overrides)
+    checks.no_grid(config, rewrite_one_minus(overrides))
+    study, sweep, _ = asked_stage(study, config, overrides, compose)
+    return study, config, sweep

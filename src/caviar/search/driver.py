@@ -1,0 +1,183 @@
+"""Drives trials: hands what nobody has to the launcher, until all of a stage are finished.
+
+The ledger says what is left to do, so a driver has no state that a kill could lose: a second one, or
+`caviar worker` on another machine, may run beside it, and a new one goes on where it was.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from caviar.base.errors import ProcessDied, SearchFailed
+from caviar.config.overrides import (
+    command_line,
+    joined,
+    override_value,
+    point_overrides,
+    rewrite_one_minus,
+)
+from caviar.ledger import Planned, Trial
+from caviar.screen.live import PERIOD, StageView
+from caviar.screen.view import console, shown_path
+from caviar.search.settings import CONFIRM, TEST
+from caviar.search.study import Study
+from caviar.space import Space
+
+
+def run_trials(
+    study: Study, stage: str, plan: Sequence[Planned], space: Space, metric: str | None = None
+) -> list[Trial]:
+    """Run what of `plan` has not run yet, and return all of it.
+
+    Trial i of the ledger's stage is plan[i], so a longer plan adds trials and repeats none. Other
+    drivers and workers may take some of them: each runs once, and this waits for all.
+
+    Raises:
+        SearchFailed: every trial failed, or a trial cannot be finished.
+    """
+    ledger, count = study.ledger, len(plan)
+
+    def finished() -> bool:
+        return all(t.finished for t in ledger.trials(stage)[:count])
+
+    ledger.extend(stage, plan, space)
+    if not finished():
+        told = False
+        with StageView(ledger, stage, count, metric or study.metric, study.mode):
+            while not finished():
+                if run_claimable(study, stage, count):
+                    continue
+                if stage == TEST and not told and ledger.claimable(stage):
+                    _say_where_checkpoints_are(study)
+                    told = True
+                time.sleep(PERIOD)  # somebody else has the rest; the ledger announces nothing
+    trials = ledger.trials(stage)[:count]
+    if trials and all(t.result and t.result.failed for t in trials):
+        assert trials[0].result is not None
+        raise SearchFailed(
+            f"all {len(trials)} trials of {stage} failed, the first with\n"
+            f"  {trials[0].result.error}\n{_how_to_mend(study, stage)}"
+        )
+    return trials
+
+
+def run_claimable(study: Study, stage: str, count: int | None = None) -> bool:
+    """Run the trials among the first `count` that nobody has; False if there is none.
+
+    Raises:
+        SearchFailed: a trial came back neither finished nor taken by anybody else.
+    """
+    ledger = study.ledger
+    before = {t.number: t for t in ledger.trials(stage)[:count]}
+    numbers = [n for n in ledger.claimable(stage) if n in before and _is_here(before[n])]
+    if not numbers:
+        return False
+    jobs = [_job(study, stage, before[n]) for n in numbers]
+    try:
+        returned = study.launch(jobs, numbers[0])
+    except SearchFailed as error:
+        raise SearchFailed(f"{error}\n{_how_to_mend(study, stage)}") from None
+    except Exception as error:
+        # Of a cluster's library: a job of its was killed, or it could not begin any.
+        if type(error).__module__.partition(".")[0] in ("builtins", "caviar", "hydra"):
+            raise
+        words = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        # Whoever claimed a trial has written its claim. If none was written, no job has begun, and
+        # to launch them again would go on for ever.
+        if all(t.claim == before[t.number].claim for t in ledger.trials(stage)[:count]):
+            raise SearchFailed(f"the launcher could not run {stage}: {words}") from error
+        console.print(f"{stage}: {words}")
+        return True
+    left = {*ledger.claimable(stage)}
+    for number, job in zip(numbers, returned or (), strict=False):
+        fault = getattr(job, "_return_value", None)
+        # A fault that is in the ledger is the trial's result; one that could not be written down
+        # would be met again and again.
+        if number not in left or not isinstance(fault, Exception):
+            continue
+        if isinstance(fault, OSError | ProcessDied):
+            what = "written down" if isinstance(fault, OSError) else "begun"
+            raise SearchFailed(
+                f"trial {number} of {stage} could not be {what}: {fault}; mend that, "
+                "and run the command again"
+            )
+        raise fault
+    return True
+
+
+def work(study: Study) -> None:
+    """`caviar worker`: run trials of a study that another machine drives, until none was waiting or
+    running anywhere for `search.idle` seconds.
+
+    It draws nothing and decides nothing. The ledger says what each trial is; this machine needs
+    the same code and the same data.
+    """
+    study.point_to_ledger()
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since <= study.settings.idle and not study.complete:
+        busy = False
+        for stage in study.stages():
+            trials = study.ledger.trials(stage)
+            busy |= any(not t.finished for t in trials)
+            if study.ledger.claimable(stage):
+                with StageView(study.ledger, stage, len(trials), study.metric, study.mode):
+                    run_claimable(study, stage)
+        if busy:
+            quiet_since = time.monotonic()
+        time.sleep(PERIOD)
+    console.print(f"no trial of study {study.name} is left")
+
+
+def trial_overrides(planned: Planned, stage_overrides: Sequence[str]) -> list[str]:
+    """What a user would type to train this setting, in search coordinates."""
+    only_test: tuple[str, ...] = ()
+    if planned.checkpoint is not None:
+        path = override_value(planned.checkpoint)
+        only_test = ("fit=false", "test=true", f"ckpt_path={path}")
+    point = point_overrides(planned.point)
+    return [*joined(stage_overrides, only_test), *point, f"seed={planned.seed}"]
+
+
+def print_commands(plan: Sequence[Planned], stage_overrides: Sequence[str]) -> None:
+    """A dry run: one command a trial on standard output, and nothing else there."""
+    for planned in plan:
+        print(command_line(trial_overrides(planned, stage_overrides)))
+
+
+def _job(study: Study, stage: str, trial: Trial) -> list[str]:
+    """A trial as Hydra's overrides: its setting, and how it finds its place in the ledger."""
+    spec = study.ledger.spec(stage)
+    place = {"trial.stage": stage, "trial.number": trial.number, "search.study": study.name}
+    if study.settings.storage:
+        place["search.storage"] = study.storage
+        place["search.heartbeat"] = study.settings.heartbeat
+    if spec.get("pruner", "none") != "none":
+        place["search.pruner"] = spec["pruner"]
+    overrides = rewrite_one_minus(trial_overrides(trial.planned, spec["overrides"]))
+    return [*overrides, *(f"{key}={override_value(value)}" for key, value in place.items())]
+
+
+def _is_here(trial: Trial) -> bool:
+    """Whether a test, which needs a checkpoint, finds it on this machine."""
+    checkpoint = trial.planned.checkpoint
+    return checkpoint is None or Path(checkpoint).exists()
+
+
+def _say_where_checkpoints_are(study: Study) -> None:
+    hosts = {t.host for t in study.ledger.trials(CONFIRM)} - {socket.gethostname()}
+    console.print(
+        f"the checkpoints to test are not all on this machine; run caviar worker "
+        f"search.study={study.name} search.storage={study.storage} on {', '.join(hosts)}"
+    )
+
+
+def _how_to_mend(study: Study, stage: str) -> str:
+    tracebacks = sorted((study.folder / stage).glob("*/error.txt"))
+    where = f"the traceback is in {shown_path(tracebacks[0])}; " if tracebacks else ""
+    return (
+        f"{where}mend the model or the config, then remove {shown_path(study.folder)} or write "
+        "search.study=ANOTHER_NAME"
+    )
