@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -68,8 +69,9 @@ def open_storage(storage: str, study: str, heartbeat: int) -> tuple[BaseStorage,
     """The storage, and who has which of its running trials.
 
     Raises:
-        UserError: it cannot be opened.
+        UserError: it is none of the kinds that can be shared safely, or cannot be opened.
     """
+    check_kind(storage)
     try:
         if is_server(storage):
             server = connect(storage, heartbeat)
@@ -93,7 +95,25 @@ def open_storage(storage: str, study: str, heartbeat: int) -> tuple[BaseStorage,
 
 def exists(storage: str) -> bool:
     """False for a file that is not there, which opening would make."""
-    return is_server(storage) or Path(_file(storage)).exists()
+    is_file = "://" not in storage or storage.startswith("sqlite")
+    return not is_file or Path(_file(storage)).exists()
+
+
+def check_kind(storage: str) -> None:
+    """Refuse a database that Optuna could open, but whose trials two machines would both claim.
+
+    Claims are locks on files where the ledger is a file, and heartbeats in PostgreSQL, whose
+    transactions and clock they rely on. Beside another server, every machine would hold its own
+    locks and run all the trials.
+
+    Raises:
+        UserError: `storage` is neither a path, nor SQLite, nor PostgreSQL.
+    """
+    if "://" in storage and not re.match(r"(sqlite(\+\w+)?:///.|postgresql(\+\w+)?://)", storage):
+        raise UserError(
+            f"search.storage={_without_password(storage)}: a ledger is kept in a file, "
+            "search.storage=PATH or sqlite:///PATH, or in PostgreSQL, postgresql://HOST/DATABASE"
+        )
 
 
 def _file(storage: str) -> str:
@@ -105,9 +125,9 @@ def _beside(file: str) -> FileClaims:
 
 
 def _without_password(storage: str) -> str:
-    scheme, separator, rest = storage.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}{credentials.split(':')[0]}{at}{host}" if at else storage
+    """A URL as it may be shown: its options may hold a password as well, its user has one."""
+    without_options = re.sub(r"\?\w+=.*", "", storage)
+    return re.sub(r"(://[^:/?@]*):.*@", r"\1@", without_options)
 
 
 PATIENCE = 300.0  # seconds for which an unreachable database is asked again
