@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
+from typing import Any
 
 from caviar.base.result import EXCEPTION, KILLED, OUT_OF_MEMORY, Result
 
@@ -36,6 +38,23 @@ class RankDied(Exception):
 
 class ProcessDied(Exception):
     """A process of the pool brought no result."""
+
+
+def check_rules(node: str, rules: Iterable[tuple[str, Any, bool, str]]) -> None:
+    """Refuse the first setting that breaks its rule.
+
+    Arguments:
+        node: where the settings are in the config, with its dot, such as `search.`; empty for
+            the root.
+        rules: of each setting its name, its value, whether the rule holds, and the rule in words
+            that go on behind "should be".
+
+    Raises:
+        UserError: names the key, the value and the rule.
+    """
+    for name, value, holds, rule in rules:
+        if not holds:
+            raise UserError(f"{node}{name}={value} should be {rule}")
 
 
 def is_interrupt(error: BaseException) -> bool:
