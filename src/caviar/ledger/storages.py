@@ -1,19 +1,14 @@
-"""Where a ledger may be kept: a journal file, SQLite, or PostgreSQL."""
+"""Where a ledger may be kept: a journal file, SQLite, PostgreSQL, or what registers itself.
 
-# MERGED ledger.database """The ledger in PostgreSQL, which workers on several machines share.
-#
-# A database may be restarted, or out of reach for a while. A trial that took hours must not be lost
-# to that, so every operation of the ledger is tried again for some minutes; each may be repeated
-# without harm.
-# """
-#
-# MERGED ledger.journal """The ledger's default file: Optuna's journal, made safe against kills and full disks.
-#
-# Two differences to Optuna's own backend. The lock is `flock`, which the kernel releases when its
-# holder dies (Optuna's lock files make others wait 30 s). And a line that was torn, by a kill or a
-# full disk, is cut off before the next one is written, so the file stays readable.
-# """
-#
+The default is Optuna's journal file, made safe in two ways. Its lock is `flock`, which the kernel
+releases when the holder dies (Optuna's lock files make others wait 30 s). And a line that a kill or
+a full disk has torn is cut off before the next one is written, so that the file stays readable. It
+enqueues ten times faster than SQLite.
+
+PostgreSQL is for workers on several machines. A database may be restarted, or be out of reach for a
+while, and a trial that took hours must not be lost to that: every operation of the ledger is tried
+again for some minutes (`patient`), and so each of them may be repeated without harm.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +36,11 @@ if TYPE_CHECKING:
 JOURNAL = "study.journal"  # the ledger's default file, in the study's folder
 POINTER = "storage"  # a file in the study's folder that names the ledger, where it is elsewhere
 HEARTBEAT = 10  # seconds between two signs of life of a trial, in a database
+PATIENCE = 300.0  # seconds for which an unreachable database is asked again
+SCHEME = "postgresql://"
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Ledgers that are no Optuna storage, by their file's name in a study's folder: how one is opened.
 KINDS: dict[str, Callable[[Path, str], Ledger]] = {}
@@ -63,6 +62,18 @@ def known_storage(folder: Path) -> str | None:
         return (folder / POINTER).read_text(encoding="utf-8").strip()
     # A registered kind first: such a study may keep its confirmation in a journal beside it.
     return next((str(folder / n) for n in (*KINDS, JOURNAL) if (folder / n).exists()), None)
+
+
+class Journal(JournalFileBackend):
+    """One JSON object a line, appended under a lock and synced to disk."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        append_synced(self._path, lines.encode())
 
 
 def open_storage(storage: str, study: str, heartbeat: int) -> tuple[BaseStorage, Claims]:
@@ -130,13 +141,6 @@ def _without_password(storage: str) -> str:
     return re.sub(r"(://[^:/?@]*):.*@", r"\1@", without_options)
 
 
-PATIENCE = 300.0  # seconds for which an unreachable database is asked again
-SCHEME = "postgresql://"
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
 def is_server(storage: str) -> bool:
     """Whether a ledger's name is that of a database server, not of a file."""
     return storage.startswith("postgresql")
@@ -194,15 +198,3 @@ def _unreachable(error: BaseException) -> bool:
             return True
         cause = cause.__cause__
     return False
-
-
-class Journal(JournalFileBackend):
-    """One JSON object a line, appended under a lock and synced to disk."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
-        self._path = path
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        append_synced(self._path, lines.encode())

@@ -1,7 +1,7 @@
-"""Drives trials: hands what nobody has to the launcher, until all of a stage are finished.
+"""Drive trials: hand what nobody has to the launcher, until all of a stage are finished.
 
-The ledger says what is left to do, so a driver has no state that a kill could lose: a second one, or
-`caviar worker` on another machine, may run beside it, and a new one goes on where it was.
+The ledger says what is left to do, so a driver has no state that a kill could lose: a second one,
+or `caviar worker` on another machine, may run beside it, and a new one goes on where it was.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `python train.py -m` does, by `search.action`: one stage, a whole search, confirm, or worker.
+"""What `python train.py -m` does, by `search.action`: a stage, a whole search, confirm, worker.
 
 The sweeper calls `run`; nothing here knows how trials are launched.
 """
