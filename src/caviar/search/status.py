@@ -8,8 +8,10 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.live import Live
 
+from caviar.base import project
+from caviar.base.errors import SearchFailed, UserError
 from caviar.base.result import test_metric
-from caviar.ledger import Ledger, Trial
+from caviar.ledger import Ledger, Trial, exists, known_storage
 from caviar.screen.live import PERIOD, stage_screen
 from caviar.screen.view import (
     best_trials,
@@ -44,6 +46,23 @@ def print_status(ledger: Ledger, folder: Path) -> None:
     elif TEST not in ledger.stages():
         named = f"search.study={ledger.study}"
         console.print(f"  next: caviar refine {named}, or caviar confirm {named}")
+
+
+def print_all() -> None:
+    """The same of every study in `runs/`."""
+    runs = project.runs()
+    folders = sorted(runs.iterdir()) if runs.is_dir() else []
+    storages = {folder: storage for folder in folders if (storage := known_storage(folder))}
+    if not storages:
+        console.print(f"no study in {shown_path(runs)}; begin one: caviar search")
+    for folder, storage in storages.items():
+        if not exists(storage):
+            console.print(f"{folder.name}: its ledger {storage} is gone")
+            continue
+        try:
+            print_status(Ledger.open(storage, folder.name), folder)
+        except (SearchFailed, UserError) as error:  # of one that is out of reach; see the others
+            console.print(f"  {error}")
 
 
 def watch_status(ledger: Ledger, folder: Path) -> None:
