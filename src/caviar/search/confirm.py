@@ -60,6 +60,8 @@ def confirm(study: Study) -> Verdict:
     stages = [s for s in study.ledger.stages() if s != TEST]
     ran = sum(not t.waiting for s in stages for t in study.ledger.trials(s))
     finite = [v for v in default.values if math.isfinite(v)]
+    config = study.compose(overrides)
+    defaults = {axis.key: OmegaConf.select(config, axis.key) for axis in coarse}
     return Verdict(
         metric=study.metric,
         mode=study.mode,
@@ -68,7 +70,9 @@ def confirm(study: Study) -> Verdict:
         winner=winner,
         others=[s for s in settings if s is not default and s is not winner],
         trials=ran,
-        defaults=_default_values(study, coarse, overrides),
+        defaults={
+            k: v for k, v in defaults.items() if isinstance(v, str | int | float | bool | None)
+        },
     )
 
 
@@ -147,6 +151,8 @@ def _settings(
             )
         if not own:  # the view has said so
             continue
+        # A seed with which it diverged counts as worst: a setting that does so sometimes is no
+        # winner, whatever its other seeds gave.
         values = [
             t.result.best
             if t.status == COMPLETE and t.result and t.result.best is not None
@@ -158,16 +164,10 @@ def _settings(
     return settings
 
 
-def _default_values(study: Study, space: Space, overrides: Sequence[str]) -> dict[str, Any]:
-    """The default setting in natural values."""
-    config = study.compose(overrides)
-    values = {axis.key: OmegaConf.select(config, axis.key) for axis in space}
-    return {k: v for k, v in values.items() if isinstance(v, str | int | float | bool | None)}
-
-
 def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Setting]) -> None:
     """Test the checkpoints that confirmation left. The ledger's stage `test` is the seal: what it
     lists was decided before the first look, and a finished trial of it never runs again."""
+    # The default and the winner alone: a test value of the others could only tempt.
     planned: list[Planned] = []
     tested_settings: list[Setting] = []
     by_note = {s.note: s for s in settings}  # the default may have won

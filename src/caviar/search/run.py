@@ -43,6 +43,7 @@ def run(
     Raises:
         UserError: before anything ran.
     """
+    # The command line first: these slips would end in a worse message further on.
     checks.no_grid(config, arguments)
     checks.no_seed(arguments)
     compose, action = Composer(loader), config.search.action

@@ -18,7 +18,9 @@ from caviar.space.sampling import SAMPLERS
 
 ACTIONS = ("stage", "search", "confirm", "worker")
 PRUNERS = ("none", "asha", "median", "hyperband")
-CONFIRM, TEST = "confirm", "test"  # the ledger's stages after the last search stage
+# The ledger's stages after the last search stage. That `test` is there means that the test set is
+# open, or about to be: from then on the search is closed.
+CONFIRM, TEST = "confirm", "test"
 DEFAULT_TRIALS = 30
 VERDICT = "verdict.json"  # in the study's folder; its presence says that the study is complete
 

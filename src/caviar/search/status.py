@@ -11,7 +11,7 @@ from rich.live import Live
 from caviar.base import project
 from caviar.base.errors import SearchFailed, UserError
 from caviar.base.result import test_metric
-from caviar.ledger import Ledger, Trial, exists, known_storage
+from caviar.ledger import Ledger, exists, known_storage
 from caviar.screen.live import PERIOD, stage_screen
 from caviar.screen.view import (
     best_trials,
@@ -91,7 +91,8 @@ def study_screen(ledger: Ledger) -> RenderableType:
             shown += _elsewhere(ledger, stage)
             continue
         shown.append(f"  {stage}: {plural(len(trials), 'trial')}: {counts(trials)}")
-        shown += _best(trials, metric, mode) if "sweep" in spec else []
+        best = best_trials(trials, mode, 1) if "sweep" in spec else []  # of a stage of search
+        shown += [f"    best {describe(trial, metric)}" for trial in best]
         shown += _elsewhere(ledger, stage)
         shown += [f"    {line}" for line in fault_lines(trials)]
     return Group(*shown)
@@ -100,7 +101,3 @@ def study_screen(ledger: Ledger) -> RenderableType:
 def _elsewhere(ledger: Ledger, stage: str) -> list[RenderableType]:
     note = ledger.note(stage)
     return [f"    {note}"] if note else []
-
-
-def _best(trials: list[Trial], metric: str, mode: str) -> list[RenderableType]:
-    return [f"    best {describe(best, metric)}" for best in best_trials(trials, mode, 1)]
