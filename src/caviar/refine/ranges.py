@@ -218,9 +218,10 @@ def _next_choice(
         return old.scale, ["frozen earlier"]
     if effect < MATTERS:
         return _without_effect(old, used[0], effect, freeze)
-    if not set(used) & set(old.scale.values):  # a file edited by hand
+    kept = old.scale.keep(used)
+    if kept is None:  # a file edited by hand
         return old.scale, [f"the best {len(used)} use none of these: values kept"]
-    return old.scale.keep(used), [f"was {old.scale}", f"the best {len(used)} use these"]
+    return kept, [f"was {old.scale}", f"the best {len(used)} use these"]
 
 
 def _without_effect(old: Axis, best: Any, effect: float, freeze: bool) -> tuple[Scale, list[str]]:
