@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import caviar.refine
 import caviar.space
 from caviar.space import Axis, Choice, Integer, Linear, Log, OneMinusLog, Space, SpaceError
 
@@ -120,7 +121,7 @@ def test_a_bad_axis_is_named(declared, mend):
     assert mend in caught.value.message
 
 
-@pytest.mark.parametrize("room", [caviar.space], ids=lambda room: room.__name__)
+@pytest.mark.parametrize("room", [caviar.space, caviar.refine], ids=lambda room: room.__name__)
 def test_the_examples_in_docstrings_run(room):
     names = [f"{room.__name__}.{m.name}" for m in pkgutil.iter_modules(room.__path__)]
     results = [doctest.testmod(importlib.import_module(name)) for name in names]
