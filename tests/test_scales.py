@@ -199,7 +199,10 @@ def test_whole_numbers_never_narrow_to_one():
 
 
 def test_keeping_tells_true_from_one():
-    assert Choice((True, 1, 2)).keep([1]).values == (1,)
+    kept = Choice((True, 1, 2)).keep([1])
+    assert kept == Choice((1,))
+    assert type(kept.values[0]) is int
+    assert Choice((True, 2)).keep([1]) is None
 
 
 # -- refusals: what is wrong, and what to write instead
