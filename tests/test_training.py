@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,11 +17,14 @@ from omegaconf import DictConfig
 
 from caviar.base.errors import UserError
 from caviar.config import resolvers
+from caviar.training.callbacks import is_loss
 from caviar.training.data import EpochSampler, SklearnData
+from caviar.training.ddp import failed_rank
 from caviar.training.optim import build_optimizer, build_scheduler
 from conftest import FAST, ROOT, Main
 
 Compose = Callable[..., DictConfig]
+LOST = "[…/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:16808"
 
 
 @pytest.fixture
@@ -140,6 +145,75 @@ def test_a_damaged_checkpoint_is_refused(
 def test_only_the_metric_and_losses_decide_on_divergence(main: Main, runs: Path) -> None:
     assert main(*FAST, "model._target_=broken_models.UndefinedScore") == 0
     assert result(runs, 0)["status"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("loss", True),
+        ("val/loss", True),
+        ("train_loss", True),
+        ("val_loss", True),
+        ("train/loss_step", True),
+        ("train/loss_epoch", True),
+        ("train-loss.step", True),
+        ("Loss/train", True),
+        ("val/loss/dataloader_idx_0", True),
+        ("val/acc", False),
+        ("lossless_ratio", False),
+        ("val/glossary", False),
+        ("losses", False),
+    ],
+)
+def test_a_loss_is_known_by_the_words_of_its_name(name: str, expected: bool) -> None:
+    assert is_loss(name) == expected
+
+
+@pytest.mark.parametrize(("name", "status"), [("train_loss", "diverged"), ("lossy", "complete")])
+def test_any_loss_that_is_not_a_number_is_divergence(
+    main: Main, runs: Path, name: str, status: str
+) -> None:
+    model = ["model._target_=broken_models.LogsNan", f"+model.name={name}"]
+    assert main(*FAST, *model, "trainer.max_epochs=3", "+trainer.limit_train_batches=2") == 0
+    assert result(runs, 0)["status"] == status
+
+
+SLEEPS = "import time; time.sleep(60)"
+KILLED = "import os; os.kill(os.getpid(), 9)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ranks", "written", "error", "expected"),
+    [
+        # It has told, and its end takes long on a busy machine; or it dies on its way out.
+        ([SLEEPS], {1: "ValueError: mine"}, LOST, "rank 1: ValueError: mine"),
+        ([KILLED], {1: "ValueError: mine"}, LOST, "rank 1: ValueError: mine"),
+        # It leaves without a word, later than a rank with an error of its own would wait.
+        (["import time; time.sleep(3); exit(3)"], {}, LOST, "rank 1: it left with exit code 3"),
+        (["exit(3)"], {1: ""}, LOST, "rank 1: it left with exit code 3"),
+        ([KILLED], {}, LOST, "rank 1 was killed by SIGKILL"),
+        # The others only lost it.
+        (["exit(1)", KILLED], {1: LOST}, LOST, "rank 2 was killed by SIGKILL"),
+        (["exit(1)", "exit(3)"], {1: LOST}, LOST, "rank 2: it left with exit code 3"),
+        # The error is this rank's own, and its peers wait for it.
+        ([SLEEPS], {}, "CUDA error", None),
+        ([], {}, "CUDA error", None),
+    ],
+)
+def test_what_another_rank_ended_with_is_found_out(
+    tmp_path: Path, ranks: list[str], written: dict[int, str], error: str, expected: str | None
+) -> None:
+    for rank, text in written.items():
+        (tmp_path / f"error_rank_{rank}.txt").write_text(text)
+    processes = [subprocess.Popen([sys.executable, "-c", rank]) for rank in ranks]
+    try:
+        cause = failed_rank(processes, tmp_path, RuntimeError(error))
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert (None if cause is None else str(cause)) == expected
 
 
 def test_a_run_that_diverges_says_so_and_stops(main: Main, runs: Path) -> None:
