@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -118,10 +118,6 @@ class StopBetweenSteps(pl.Callback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
 
 
 def between_steps(trainer: pl.Trainer) -> bool:
