@@ -1,4 +1,7 @@
-"""The verbs of a panda: start, set, back, fork, stop, log, watch."""
+"""The verbs of a panda: start, set, back, fork, stop, log, picture, watch.
+
+Only start and fork train; the others ask the run, or read its folder, and import no torch.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ Changes = Annotated[
         show_default=False,
     ),
 ]
-PATIENCE = 120.0  # seconds for the run to answer: one step, and what else it is at
+PATIENCE = 120.0  # seconds for the run to take a request: one step, or a validation
 
 
 @panda.command(epilog='Example: caviar panda start search.study=mine panda.day="2 epochs"')
@@ -37,14 +40,14 @@ def start(overrides: Overrides = None, force: Force = False) -> None:
     from caviar.panda.begin import start_overrides
 
     rooms.attach_ledgers()  # to know the study of a search when it sees one
-
     train_py(start_overrides(overrides or [], force))
 
 
 @panda.command("set", epilog='Example: caviar panda set optimizer.lr=*1.5 --why "flat since day 2"')
 def set_(changes: Changes = None, why: Why = "", force: Force = False) -> None:
     """Change values of the run while it trains: lr, momentum, dropout, batch size, …"""
-    from caviar.panda.begin import find_folder, nudge
+    from caviar.panda.begin import find_folder
+    from caviar.panda.inbox import nudge
     from caviar.screen.view import console
 
     folder, changed = find_folder(changes or [])
@@ -60,7 +63,8 @@ def back(
     force: Force = False,
 ) -> None:
     """Go on from an earlier day, with the values in force, as a new branch."""
-    from caviar.panda.begin import find_folder, go_back
+    from caviar.panda.begin import find_folder
+    from caviar.panda.inbox import go_back
     from caviar.screen.view import console
 
     folder, changed = find_folder(changes or [])
@@ -89,7 +93,8 @@ def fork(
 @panda.command(epilog="Example: caviar panda stop")
 def stop(changes: Changes = None) -> None:
     """Let the run write a checkpoint and leave; start goes on with it."""
-    from caviar.panda.begin import find_folder, stop_run
+    from caviar.panda.begin import find_folder
+    from caviar.panda.inbox import stop_run
     from caviar.screen.view import console
 
     folder, _ = find_folder(changes or [])
@@ -112,7 +117,12 @@ def picture(
     output: Annotated[Path | None, typer.Option(help="Default: panda.png in its folder")] = None,
 ) -> None:
     """Draw the curve over the days, its nudges and its branches, as PNG."""
+    from caviar import rooms
+    from caviar.base.errors import UserError
     from caviar.panda.begin import find_folder
+
+    if not rooms.has("report"):
+        raise UserError("caviar panda picture draws with src/caviar/report/, which is not there")
     from caviar.report.panda import draw
     from caviar.screen.view import console, shown_path
 
