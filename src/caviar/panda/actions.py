@@ -6,6 +6,7 @@ runs: in optimizer, schedule, dropout, batch size, clipping.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -266,6 +267,9 @@ def _rebuild_schedule(trainer: pl.Trainer, config: DictConfig) -> None:
         for group in old.optimizer.param_groups:
             group["lr"] = group["initial_lr"]
         new = build_scheduler(config.scheduler, old.optimizer)
-        for _ in range(old.last_epoch):
-            new.step()
+        with warnings.catch_warnings():
+            # torch takes this for a training loop in the wrong order.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+            for _ in range(old.last_epoch):
+                new.step()
         schedule.scheduler = new

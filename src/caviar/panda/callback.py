@@ -97,8 +97,8 @@ class PandaCallback(pl.callbacks.Checkpoint):
         self._begun = now_on - spent
         if self._loaded is not None and trainer.is_global_zero:
             # The checkpoint of a day is written before its line in the journal, never behind it: a
-            # line without a checkpoint would be a day to go back to that is not there. A run that
-            # was killed between the two writes the line now.
+            # line without a checkpoint would be a day to go back to that is not there. Where the
+            # line is missing, it is written now.
             events = self.at.journal.events()
             ended = {(e.branch, e.day) for e in events if e.kind == DAY}
             own = self._loaded["branch"] == self.at.branch and self.at.day > events[0].day
