@@ -1,11 +1,18 @@
 """Overrides: every value survives Hydra's grammar and a shell; `one_minus.` is rewritten."""
 
 import shlex
+from itertools import product
 
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from caviar.config.overrides import (
     command_line,
@@ -80,8 +87,73 @@ def test_other_interpolations_are_left_alone():
 
 def test_of_several_overrides_for_one_key_the_last_remains():
     parts = (["a=1", "b.c=1", "~d"], ["one_minus.b.c=0.1", "+d=2"], ["a=3"])
-    assert joined(["+a=1"], ["a=2"], ["a=3"]) == ("+a=3",)
-    assert joined(*parts) == ("~d", "one_minus.b.c=0.1", "+d=2", "a=3")
+    assert joined(*parts) == ("one_minus.b.c=0.1", "~d", "+d=2", "a=3")
+
+
+@pytest.fixture(scope="module")
+def compose(tmp_path_factory):
+    """What Hydra makes of overrides for a config with one key; None where it refuses them."""
+    folder = tmp_path_factory.mktemp("conf")
+    (folder / "config.yaml").write_text("there: 0\n")
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(folder), version_base="1.3"):
+
+        def made(overrides):
+            try:
+                return hydra_compose("config", list(overrides))
+            except ConfigCompositionException:
+                return None
+
+        yield made
+
+
+@pytest.mark.parametrize("key", ["there", "absent"])
+@pytest.mark.parametrize(
+    ("before", "after", "together"),
+    [
+        ("", "", ""),
+        ("", "+", "+"),
+        ("", "++", "++"),
+        ("+", "", "+"),
+        ("+", "+", "+"),
+        ("+", "++", "++"),
+        ("++", "", "++"),
+        ("++", "+", "++"),
+        ("++", "++", "++"),
+    ],
+)
+def test_the_prefix_of_the_later_override(compose, key, before, after, together):
+    """It goes on from where the earlier one left, or stands alone where that is not possible."""
+    parts = [f"{before}{key}=1"], [f"{after}{key}=2"]
+    assert joined(*parts) == (f"{together}{key}=2",)
+    assert compose(joined(*parts)) in (compose([*parts[0], *parts[1]]), compose(parts[1]), {key: 2})
+
+
+@pytest.mark.parametrize("key", ["there", "absent"])
+def test_hydra_makes_the_same_of_joined_overrides(key):
+    """Of all sequences of changes, additions and deletions that it accepts."""
+
+    def made(overrides):
+        config = OmegaConf.create({"there": 0})
+        OmegaConf.set_struct(config, True)
+        try:  # the step of composing that does not read files, which takes 100 times as long
+            parsed = PARSER.parse_overrides(list(overrides))
+            ConfigLoaderImpl._apply_overrides_to_config(parsed, config)
+        except ConfigCompositionException:
+            return None
+        return config
+
+    accepted = 0
+    for length in (2, 3, 4):
+        for prefixes in product(("", "+", "++", "~"), repeat=length):
+            overrides = [f"~{key}" if p == "~" else f"{p}{key}={i}" for i, p in enumerate(prefixes)]
+            if (whole := made(overrides)) is not None:
+                accepted += 1
+                assert made(joined(overrides)) == whole, overrides
+                # Two parts that were joined before, such as a study's and a stage's.
+                assert made(joined(joined(overrides[:2]), joined(overrides[2:]))) == whole
+                assert len(joined(overrides)) <= 2
+    assert accepted > 50
 
 
 def test_only_complements_are_rewritten():
@@ -97,8 +169,6 @@ def test_only_complements_are_rewritten():
 
 @pytest.mark.parametrize(("complement", "beta"), [(0.0123, 0.9877), (1e-05, 0.99999), (1, 0)])
 def test_a_rewritten_complement_becomes_beta(complement, beta):
-    from omegaconf import OmegaConf
-
     register()
     (argument,) = rewrite_one_minus(point_overrides({"one_minus.optimizer.momentum": complement}))
     override = PARSER.parse_override(argument)

@@ -159,6 +159,8 @@ def test_the_test_set_stays_closed(main: Main, runs: Path) -> None:
             ["search.stages", "no key model.widht", "did you mean model.width?"],
         ),
         (["search.storage=postgresql://me:secret@h/d"], ["PGPASSWORD"]),
+        (["search.storage='postgresql://h/d?password=secret'"], ["PGPASSWORD"]),
+        (["search.storage=mysql://me:secret@h/d"], ["search.storage=mysql://me@h/d", "sqlite:///"]),
         (["ckpt_path=a.ckpt"], ["trained from its own start"]),
         (["fit=false"], ["trained from its own start"]),
         (["metric.mode=maximum"], ["metric.mode=maximum should be one of min, max"]),

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run as `train.py ARGUMENTS`; the process's own by default."""
     sweep_run = rooms.sweep_run()
     telling = sweep_run.told_to_wandb() if sweep_run else nullcontext()
-    with clear_errors(), telling, tidy_sigterm():
+    with clear_errors(), telling, tidy_sigterm(), rooms.naming_the_deleted():
         resolvers.register()  # launchers hand them on to their workers, with Hydra's state
         root = project.root()
         os.environ[ROOT] = str(root)

@@ -9,23 +9,40 @@ confirmed (`caviar.search.run.run(…, confirmed=…)`). This module fills them.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from caviar.base.errors import UserError
 from caviar.base.result import Result
 
 if TYPE_CHECKING:
     from caviar.search.study import Study
 
+ROOMS = ("wandb", "panda", "report")
 Left = tuple[Path, str]  # a file, and what it is
 
 
 def has(room: str) -> bool:
     """Whether `src/caviar/<room>/` is there."""
     return find_spec(f"caviar.{room}") is not None
+
+
+@contextmanager
+def naming_the_deleted() -> Iterator[None]:
+    """Say it in one sentence, where a command needs a room that was deleted."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        room = str(error.name).removeprefix("caviar.").partition(".")[0]
+        if room not in ROOMS or has(room):
+            raise
+        raise UserError(
+            f"src/caviar/{room}/ is not there, and this command is its; put the folder back"
+        ) from None
 
 
 def attach_ledgers() -> None:

@@ -60,12 +60,35 @@ def one_thread() -> dict[str, str]:
     return {name: os.environ.get(name, "1") for name in _THREADS}
 
 
+def devices_of(config: Any, available: int) -> int:
+    """How many devices a config's trainer asks for, which is a process each.
+
+    Reads every form that Lightning takes: `2`, `"2"`, `[0, 1]`, `"0,1"`, `-1` and `auto`.
+
+    Arguments:
+        config: with its `trainer`, if it has one.
+        available: GPUs that `-1` and `auto` stand for; on the CPU both are one process.
+    """
+    trainer = config.get("trainer") or {}
+    devices = trainer.get("devices", 1)
+    if not isinstance(devices, int | str):
+        return max(1, len(devices))
+    text = str(devices).strip()
+    if text in ("auto", "-1"):
+        return 1 if trainer.get("accelerator") == "cpu" else max(1, available)
+    if "," in text:  # indices of GPUs; "1," is the second alone
+        return max(1, sum(bool(index.strip()) for index in text.split(",")))
+    return max(1, int(text)) if text.isdigit() else 1  # anything else Lightning refuses
+
+
 def several_devices(config: Any) -> bool:
-    """Whether a config's trainer uses more than one process."""
-    trainer = config.get("trainer")
-    if trainer is None:
-        return False
-    devices, strategy = str(trainer.get("devices", 1)), str(trainer.get("strategy", "auto"))
-    if devices == "auto" and trainer.get("accelerator") == "cpu":
-        devices = "1"
-    return devices not in ("0", "1") or strategy.startswith(("ddp", "fsdp", "deepspeed"))
+    """Whether a config's trainer uses, or may use, more than one process.
+
+    Which machine will train is not known here: the driver of a cluster may have no GPU, and its
+    nodes eight. So `auto` counts as several, unless it is on the CPU.
+    """
+    trainer = config.get("trainer") or {}
+    strategy = str(trainer.get("strategy", "auto"))
+    nodes = str(trainer.get("num_nodes", 1))
+    distributed = strategy.startswith(("ddp", "fsdp", "deepspeed"))
+    return devices_of(config, available=2) > 1 or nodes != "1" or distributed

@@ -44,11 +44,13 @@ def check_rules(node: str, rules: Iterable[tuple[str, Any, bool, str]]) -> None:
     """Refuse the first setting that breaks its rule.
 
     Arguments:
-        node: of the config, with a dot behind it; empty for the root.
-        rules: name, value, whether the rule holds, and the rule in words.
+        node: where the settings are in the config, with its dot, such as `search.`; empty for
+            the root.
+        rules: of each setting its name, its value, whether the rule holds, and the rule in words
+            that go on behind "should be".
 
     Raises:
-        UserError: `search.seed=-1 should be 0 or more`.
+        UserError: names the key, the value and the rule.
     """
     for name, value, holds, rule in rules:
         if not holds:

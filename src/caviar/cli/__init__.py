@@ -9,14 +9,15 @@ and answer at once.
 
 from __future__ import annotations
 
-from caviar.cli import panda, report, search, status, wandb  # noqa: F401  their verbs join the command
+from caviar.cli import panda, report, search, wandb  # noqa: F401  their verbs join the command
 from caviar.cli.common import app
 from caviar.config.messages import clear_errors
+from caviar.rooms import naming_the_deleted
 
 __all__ = ["app", "main"]
 
 
 def main() -> None:
     """Entry point of the `caviar` command."""
-    with clear_errors():
+    with clear_errors(), naming_the_deleted():
         app(standalone_mode=True)

@@ -81,29 +81,15 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Redraw it until Ctrl-C.")] = False,
 ) -> None:
     """How far a study is: who trains what, the best so far. Without one named, all studies."""
-    from caviar.base import project
-    from caviar.base.errors import SearchFailed, UserError
-    from caviar.cli.status import print_status, watch_status
-    from caviar.ledger import Ledger, exists, known_storage
-    from caviar.screen.view import console, shown_path
+    from caviar import rooms
+    from caviar.search.status import print_all, print_status, watch_status
 
     if overrides or watch:
         study = study_of(overrides)
         (watch_status if watch else print_status)(study.ledger, study.folder)
-        return
-    runs = project.runs()
-    folders = sorted(runs.iterdir()) if runs.is_dir() else []
-    kept = {folder: storage for folder in folders if (storage := known_storage(folder))}
-    if not kept:
-        console.print(f"no study in {shown_path(runs)}; begin one: caviar search")
-    for folder, storage in kept.items():
-        if not exists(storage):
-            console.print(f"{folder.name}: its ledger {storage} is gone")
-            continue
-        try:
-            print_status(Ledger.open(storage, folder.name), folder)
-        except (SearchFailed, UserError) as error:  # of one that is out of reach; see the others
-            console.print(f"  {error}")
+    else:
+        rooms.attach_ledgers()
+        print_all()
 
 
 def _train_py(action: str, overrides: list[str] | None) -> None:

@@ -34,7 +34,8 @@ def clear_errors() -> Iterator[None]:
     `HYDRA_FULL_ERROR=1` in the environment shows every traceback.
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints and exits by itself
+    # Else Hydra prints its own message and exits by itself, in the middle of our tidying up.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
         sys.stdout.flush()
@@ -55,8 +56,8 @@ def clear_errors() -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(FAILURE)
     except KeyboardInterrupt as interrupt:
-        said = "".join(f": {words}" for words in interrupt.args)
-        print(f"\ninterrupted{said}", file=sys.stderr)
+        what_is_kept = "".join(f": {words}" for words in interrupt.args)
+        print(f"\ninterrupted{what_is_kept}", file=sys.stderr)
         sys.exit(TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED)
     finally:
         if not wants_traceback:
@@ -77,6 +78,8 @@ def message(error: BaseException) -> str:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={name}: no such choice; write one of {', '.join(error.options)}"
     text = "\n".join(_lines(error))
+    # OmegaConf's message gives three lines of book-keeping and the way to add the key, which is
+    # mostly a slip of the pen: the nearest key that there is comes first.
     if unknown := re.search(r"Could not override '(.+?)'\.", text):
         key = unknown[1]
         added = re.search(r"To append to your config use (\+.*)", text)

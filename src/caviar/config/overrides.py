@@ -55,15 +55,38 @@ def restore_one_minus(arguments: Iterable[str]) -> list[str]:
 
 
 def joined(*parts: Iterable[str]) -> tuple[str, ...]:
-    """All overrides in order; of several for one key only the last, which counts."""
+    """All overrides in order, each key once, where it was named last.
+
+    What Hydra makes of the result is what it makes of all the overrides one after another: of
+    several for one key the last counts, and is prefixed such that Hydra accepts it, whether the
+    key has to exist for the first of them (`key=`, `~key`), must not (`+key=`), or may (`++key=`).
+    """
+    first: dict[str, str] = {}
     last: dict[str, str] = {}
     for override in (o for part in parts for o in part):
-        name = ("~" if override.startswith("~") else "") + override_key(override)
-        before = last.pop(name, "")
-        # What the first one had to add, the last one must add as well.
-        adds = before.startswith("+") and not override.startswith("+")
-        last[name] = f"+{override}" if adds else override
-    return tuple(last.values())
+        key = override_key(override)
+        deletes = override.startswith("~")
+        # A deletion needs the key as much as what it undoes: key=1 ~key is the same as ~key.
+        if key not in first or (deletes and not first[key].startswith("+")):
+            first[key] = override
+        last.pop(key, None)
+        last[key] = override
+    return tuple(o for key, override in last.items() for o in _merged(first[key], override))
+
+
+def _merged(first: str, last: str) -> list[str]:
+    """What remains of all overrides for one key, from `first` to `last`."""
+    if first == last:
+        return [last]
+    if last.startswith("~"):
+        return [first, last]
+    # The first may have made the key or found it; after ++ only ++ is right in both cases.
+    deleted = first.startswith("~")
+    before = "+" if deleted else first[: len(first) - len(first.lstrip("+"))]
+    after = last[: len(last) - len(last.lstrip("+"))]
+    change = max(before, after, key=len) + last.lstrip("+")
+    # A group or a node that was deleted and put back must not be merged with the old one.
+    return [first, change] if deleted else [change]
 
 
 def override_key(override: str) -> str:

@@ -37,7 +37,11 @@ def _one_minus(complement: float) -> float:
 
 
 def _next_number(folder: str) -> int:
-    """Claim the next free number below `folder` by making its folder."""
+    """Claim the next free number below `folder` by making its folder.
+
+    The one resolver with an effect, and so the one that is cached: a config asks for the value
+    several times, and two runs that begin at once must not share a folder, which `mkdir` decides.
+    """
     base = Path(folder)
     base.mkdir(parents=True, exist_ok=True)
     number = 1 + max((int(p.name) for p in base.iterdir() if p.name.isdigit()), default=-1)

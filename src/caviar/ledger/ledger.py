@@ -74,13 +74,14 @@ class Ledger:
     @patient
     def begin(self, stage: str, spec: Mapping[str, Any], mode: str) -> dict[str, Any]:
         """Make the stage if it is new; what was written down when it was made."""
+        # Exclusively: two drivers that are started at once would make the stage twice.
         with self._claims.exclusive():
             if stage not in self.stages():
                 direction = StudyDirection.MINIMIZE if mode == "min" else StudyDirection.MAXIMIZE
                 self._storage.create_new_study([direction], self._name(stage))
-            known = self._storage.get_study_user_attrs(self._id(stage))
+            attributes = self._storage.get_study_user_attrs(self._id(stage))
             # "facts" is the attribute's name on disk, which earlier versions wrote.
-            if "facts" not in known:  # new, or its maker died before it wrote them
+            if "facts" not in attributes:  # new, or its maker died before it wrote them
                 self._storage.set_study_user_attr(self._id(stage), "facts", dict(spec))
         return self.spec(stage)
 
@@ -94,7 +95,7 @@ class Ledger:
         return ""
 
     def refresh(self) -> None:
-        """Forget what was read from afar."""
+        """Read again, at the next look, what is read from afar only now and then."""
 
     @property
     def continued_by(self) -> str:
@@ -107,8 +108,9 @@ class Ledger:
     def extend(self, stage: str, plan: Sequence[Planned], space: Space) -> None:
         """Append what of `plan` is not there yet, waiting: trial i of the stage is plan[i]."""
         with self._claims.exclusive():
-            known = len(self._storage.get_all_trials(self._id(stage), deepcopy=False))
-            for planned in plan[known:]:
+            there = len(self._storage.get_all_trials(self._id(stage), deepcopy=False))
+            # By position, so that a larger plan adds what is new and nothing is enqueued twice.
+            for planned in plan[there:]:
                 point = planned.point
                 shown = {axis.name: distribution(axis) for axis in space if axis.name in point}
                 template = create_trial(
@@ -124,8 +126,8 @@ class Ledger:
         """All trials of a stage, by number."""
         if stage not in self.stages():
             return []
-        found = self._storage.get_all_trials(self._id(stage), deepcopy=False)
-        return [from_optuna(stage, t) for t in found]
+        frozen = self._storage.get_all_trials(self._id(stage), deepcopy=False)
+        return [from_optuna(stage, t) for t in frozen]
 
     @patient
     def trial(self, stage: str, number: int) -> Trial:
@@ -157,6 +159,8 @@ class Ledger:
 
     @patient
     def _claim(self, stage: str, number: int, claim: dict[str, Any]) -> bool:
+        # Reading the state and writing the claim are one step, under the study's lock: by Optuna's
+        # own compare-and-set, four processes claimed 40 trials 41 to 44 times on SQLite.
         trial_id = self._trial_id(stage, number)
         with self._claims.exclusive():
             trial = self._storage.get_trial(trial_id)
@@ -169,10 +173,11 @@ class Ledger:
             if taken is None and not self._claims.take(self._id(stage), trial_id, running):
                 return False
             self._tokens[trial_id] = claim["token"]
-            if running:
+            if running:  # its worker died, or the claim above would not have been granted
                 faults = [*trial.user_attrs.get("faults", []), UNSEEN]
                 self._storage.set_trial_user_attr(trial_id, "faults", faults)
                 self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+            # The claim first: a trial that runs has always somebody who can be asked about.
             self._storage.set_trial_user_attr(trial_id, "claim", claim)
             self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         return True
@@ -210,6 +215,8 @@ class Ledger:
         trial now.
         """
         trial_id = self._trial_id(stage, number)
+        # Whether it is still ours is asked under the lock: a worker that was out of reach for a
+        # minute may come back while another one finishes the same trial.
         with self._claims.exclusive():
             own = self._is_own(trial_id)
             if own:
@@ -269,6 +276,8 @@ class Ledger:
         self._claims.drop(trial_id)
 
     def _close(self, stage: str, trial_id: int, result: Result) -> None:
+        # The result before the state: after a kill between the two the trial is still running, and
+        # is run again; the other way round it would be finished without a result.
         self._storage.set_trial_user_attr(trial_id, "result", result.to_dict())
         if result.failed or (result.best is None and result.status != DIVERGED):
             self._storage.set_trial_state_values(trial_id, TrialState.FAIL)

@@ -1,24 +1,20 @@
-"""Where a ledger may be kept: a journal file, SQLite, or PostgreSQL."""
+"""Where a ledger may be kept: a journal file, SQLite, PostgreSQL, or what registers itself.
 
-# MERGED ledger.database """The ledger in PostgreSQL, which workers on several machines share.
-#
-# A database may be restarted, or out of reach for a while. A trial that took hours must not be lost
-# to that, so every operation of the ledger is tried again for some minutes; each may be repeated
-# without harm.
-# """
-#
-# MERGED ledger.journal """The ledger's default file: Optuna's journal, made safe against kills and full disks.
-#
-# Two differences to Optuna's own backend. The lock is `flock`, which the kernel releases when its
-# holder dies (Optuna's lock files make others wait 30 s). And a line that was torn, by a kill or a
-# full disk, is cut off before the next one is written, so the file stays readable.
-# """
-#
+The default is Optuna's journal file, made safe in two ways. Its lock is `flock`, which the kernel
+releases when the holder dies (Optuna's lock files make others wait 30 s). And a line that a kill or
+a full disk has torn is cut off before the next one is written, so that the file stays readable. It
+enqueues ten times faster than SQLite.
+
+PostgreSQL is for workers on several machines. A database may be restarted, or be out of reach for a
+while, and a trial that took hours must not be lost to that: every operation of the ledger is tried
+again for some minutes (`patient`), and so each of them may be repeated without harm.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -40,7 +36,11 @@ if TYPE_CHECKING:
 JOURNAL = "study.journal"  # the ledger's default file, in the study's folder
 POINTER = "storage"  # a file in the study's folder that names the ledger, where it is elsewhere
 HEARTBEAT = 10  # seconds between two signs of life of a trial, in a database
+PATIENCE = 300.0  # seconds for which an unreachable database is asked again
+SCHEME = "postgresql://"
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Ledgers that are no Optuna storage, by their file's name in a study's folder: how one is opened.
 KINDS: dict[str, Callable[[Path, str], Ledger]] = {}
@@ -64,12 +64,25 @@ def known_storage(folder: Path) -> str | None:
     return next((str(folder / n) for n in (*KINDS, JOURNAL) if (folder / n).exists()), None)
 
 
+class Journal(JournalFileBackend):
+    """One JSON object a line, appended under a lock and synced to disk."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        append_synced(self._path, lines.encode())
+
+
 def open_storage(storage: str, study: str, heartbeat: int) -> tuple[BaseStorage, Claims]:
     """The storage, and who has which of its running trials.
 
     Raises:
-        UserError: it cannot be opened.
+        UserError: it is none of the kinds that can be shared safely, or cannot be opened.
     """
+    check_kind(storage)
     try:
         if is_server(storage):
             server = connect(storage, heartbeat)
@@ -93,7 +106,25 @@ def open_storage(storage: str, study: str, heartbeat: int) -> tuple[BaseStorage,
 
 def exists(storage: str) -> bool:
     """False for a file that is not there, which opening would make."""
-    return is_server(storage) or Path(_file(storage)).exists()
+    is_file = "://" not in storage or storage.startswith("sqlite")
+    return not is_file or Path(_file(storage)).exists()
+
+
+def check_kind(storage: str) -> None:
+    """Refuse a database that Optuna could open, but whose trials two machines would both claim.
+
+    Claims are locks on files where the ledger is a file, and heartbeats in PostgreSQL, whose
+    transactions and clock they rely on. Beside another server, every machine would hold its own
+    locks and run all the trials.
+
+    Raises:
+        UserError: `storage` is neither a path, nor SQLite, nor PostgreSQL.
+    """
+    if "://" in storage and not re.match(r"(sqlite(\+\w+)?:///.|postgresql(\+\w+)?://)", storage):
+        raise UserError(
+            f"search.storage={_without_password(storage)}: a ledger is kept in a file, "
+            "search.storage=PATH or sqlite:///PATH, or in PostgreSQL, postgresql://HOST/DATABASE"
+        )
 
 
 def _file(storage: str) -> str:
@@ -105,16 +136,9 @@ def _beside(file: str) -> FileClaims:
 
 
 def _without_password(storage: str) -> str:
-    scheme, separator, rest = storage.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}{credentials.split(':')[0]}{at}{host}" if at else storage
-
-
-PATIENCE = 300.0  # seconds for which an unreachable database is asked again
-SCHEME = "postgresql://"
-
-P = ParamSpec("P")
-R = TypeVar("R")
+    """A URL as it may be shown: its options may hold a password as well, its user has one."""
+    without_options = re.sub(r"\?\w+=.*", "", storage)
+    return re.sub(r"(://[^:/?@]*):.*@", r"\1@", without_options)
 
 
 def is_server(storage: str) -> bool:
@@ -174,15 +198,3 @@ def _unreachable(error: BaseException) -> bool:
             return True
         cause = cause.__cause__
     return False
-
-
-class Journal(JournalFileBackend):
-    """One JSON object a line, appended under a lock and synced to disk."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
-        self._path = path
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        append_synced(self._path, lines.encode())

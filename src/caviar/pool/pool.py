@@ -1,14 +1,17 @@
 """Which job runs where and when, and what became of it.
 
 One process a job, forked from a server that has imported torch and run none of it, so that it
-starts in some 30 ms and takes nothing over from the job before. It is forked before a slot is free
-and has its config by then. A job that dies takes nobody along.
+starts in some 30 ms and takes nothing over from the job before: no weights on a GPU, no random
+state, no thread. A job that dies takes nobody along; with joblib's shared workers, one that was
+killed lost every job that was left.
+
+A process is forked before a slot is free and has its config by then, since Hydra takes 0.1 s for
+one: so a slot trains again at once. What driver and process say to each other is in `process`.
 """
 
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,8 +27,10 @@ from caviar.pool.machine import Slot
 from caviar.pool.process import Fault, Job, Running, start_server
 from caviar.pool.worker import Launched
 
-GRACE = 8.0  # seconds that interrupted jobs have for a checkpoint
-SETTLE = 0.2  # seconds for the jobs that just began, before the next get ready beside them
+GRACE = 8.0  # seconds that interrupted jobs have for a checkpoint; so the command ends within 10
+# Seconds for the jobs that just began, before the next get ready beside them: to compose a config
+# takes 0.1 s of a core, which would be taken from theirs.
+SETTLE = 0.2
 
 
 class Pool:
@@ -59,8 +64,8 @@ class Pool:
         self._running: list[Running] = []
         self._ready: deque[Running] = deque()  # forked, with their configs, without a slot
         self._spare = max(2, len(slots) // 4)
-        self._settled = 0.0
-        self._returned: dict[int, Any] = {}
+        self._settled = 0.0  # by time.monotonic(): when more may get ready
+        self._returned: dict[int, Any] = {}  # by the job's index
         self._errors: list[str] = []  # of the first jobs, for as long as each failed
         self._preload = preload
 
@@ -120,6 +125,7 @@ class Pool:
             if running.channel in ready:
                 running.receive()
             dead = running.process.sentinel in ready
+            # What came at the last moment counts: an answer is looked at before the clock.
             if running.answer is not None or dead or late:
                 running.timed_out = running.answer is None and not dead
                 ended.append(running)
@@ -133,9 +139,10 @@ class Pool:
     def _again(self, ended: Running) -> bool:
         """Keep what came of a job; True if it is to be started again."""
         answer = ended.answer
-        if answer is None:
+        if answer is None:  # it died, or it became a single run, whose result is in the ledger
             error = self.died(ended.job.overrides, fault := ended.fault())
-            # Its tries are counted here as well: a process may die before it claims its trial.
+            # Its tries are counted here as well: a process that dies before it claims its trial
+            # leaves no fault in the ledger, and would be started again for ever.
             if error is None and ended.job.tries <= self.retries:
                 return True
             answer = ProcessDied(error or fault.error) if error != "" else None
@@ -152,6 +159,8 @@ class Pool:
         return False
 
     def _check_failures(self, waiting: int) -> None:
+        # Only from the first job on: a slip in the config fails in every trial, while three later
+        # failures may be three settings of the same corner.
         enough = self._errors[: self.max_failures]
         if waiting and 0 < self.max_failures == len(enough) and len(set(enough)) == 1:
             raise SearchFailed(f"the first {len(enough)} jobs all failed with\n  {enough[0]}")
@@ -161,14 +170,14 @@ class Pool:
         until = time.monotonic() + GRACE
         try:
             for running in self._running:
-                running.send(signal.SIGTERM)
+                running.terminate()
             left = {running.process.sentinel for running in self._running}
             while left and time.monotonic() < until:
                 left -= set(connection.wait(list(left), until - time.monotonic()))
         except KeyboardInterrupt:
             pass
         for running in self._running:
-            pid = running.process.pid
-            running.end()
-            if pid is not None:
-                self.died(running.job.overrides, Fault(KILLED, "", pid, interrupted=True))
+            running.end()  # before its trial is given back, or two could train it
+            assert running.process.pid is not None
+            fault = Fault(KILLED, "", running.process.pid, interrupted=True)
+            self.died(running.job.overrides, fault)

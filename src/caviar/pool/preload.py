@@ -1,8 +1,8 @@
 """Imported once, in the server that every worker is forked from: what trials import anyway.
 
 Importing, and composing the config once, which fills the parsers' caches, is all that happens
-here. Running torch would start threads, and a fork of a process with threads hangs; touching CUDA
-would leave the children without it.
+here. Running torch would start threads, and a fork of a process with threads hangs: the locks that
+they hold stay locked in the child. Touching CUDA would leave the children without it.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ def _compose() -> None:
 
 
 if PRELOAD in os.environ:
+    # Until here the mask of `start_server` held Ctrl-C back; ignored, it can be let through.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     for _name in os.environ[PRELOAD].split():

@@ -1,4 +1,15 @@
-"""A job in its process, and the server that the processes are forked from."""
+"""A job in its process, and the server that the processes are forked from.
+
+The handshake of driver and process, whose other half is `caviar.pool.worker.work`:
+
+    fork     the server forks a process for one job, before there is a slot for it
+    ready    it composes the job's config, and waits at its end of the channel
+    begin    the driver sends it the slot, as environment variables; the time limit counts from now
+    answer   it sends back a JobReturn, or an exception; one that became a single run sends nothing
+    end      the driver kills what is left of its session, and waits for it
+
+Every step may be the last: a process that dies closes the channel and its sentinel at any of them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +34,7 @@ from caviar.base.result import EXCEPTION, KILLED, TIMEOUT
 from caviar.pool.machine import Slot
 from caviar.pool.worker import work
 
-LOST = 255  # the exit code that multiprocessing gives where nobody could tell it
+LOST = 255  # what multiprocessing takes for the exit code where the server died before telling it
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,13 @@ class Job:
 
 
 class Running:
-    """A job in its process, which gets ready and waits for `begin`."""
+    """A job in its process, which gets ready and waits for `begin`.
+
+    Arguments:
+        job: what it runs.
+        launched: a pickled `caviar.pool.worker.Launched`, pickled once for all jobs.
+        timeout: seconds from `begin` on; None for no limit.
+    """
 
     def __init__(self, job: Job, launched: bytes, timeout: float | None) -> None:
         self.job, self.timeout = job, timeout
@@ -56,17 +73,22 @@ class Running:
         self.deadline = math.inf
         self.timed_out = False
         self.silent = False  # it will send no answer: it became a single run, or has died
-        self.answer: Any = None
+        self.answer: Any = None  # a JobReturn, or an exception
         self.channel, theirs = connection.Pipe()
         self.process = ForkServerProcess(
             target=work, args=(launched, job.overrides, job.index, timeout, theirs)
         )
         with _without_main():
             self.process.start()
-        theirs.close()
+        theirs.close()  # or the death of the process would not close the channel
 
     def begin(self, slot: Slot, retries: int) -> None:
-        """Let it run, in `slot`."""
+        """Let it run.
+
+        Arguments:
+            slot: whose GPUs and port are its own now.
+            retries: how often a transient fault of the job is forgiven, for its ledger.
+        """
         self.slot = slot
         self.job.tries += 1
         if self.timeout is not None:
@@ -79,21 +101,29 @@ class Running:
             self.channel.send_bytes(json.dumps(environment).encode())
 
     def receive(self) -> None:
-        """Take the answer, if there is one."""
+        """Take the answer, if it sent one; else only its end will tell."""
         try:
             self.answer = cloudpickle.loads(self.channel.recv_bytes())
         except (EOFError, OSError):
             self.silent = True
 
-    def send(self, number: signal.Signals) -> None:
-        """Signal the job; SIGKILL goes to everything that it has started as well."""
+    def terminate(self) -> None:
+        """Ask the job to checkpoint and leave; what it has started is its own to end."""
         with suppress(ProcessLookupError):
             assert self.process.pid is not None
-            (os.killpg if number == signal.SIGKILL else os.kill)(self.process.pid, number)
+            os.kill(self.process.pid, signal.SIGTERM)
 
     def end(self) -> None:
         """Leave nothing of it running, and nothing open."""
-        self.send(signal.SIGKILL)
+        pid = self.process.pid
+        assert pid is not None
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)  # whatever the job started is in its group
+        # In its first milliseconds it has no group of its own yet, and would get ready and wait
+        # for ever. One that has ended is not asked: its number may be another's by now.
+        with suppress(ProcessLookupError):
+            if self.process.exitcode is None:
+                os.kill(pid, signal.SIGKILL)
         self.process.join()
         self.channel.close()
 
@@ -125,12 +155,18 @@ def _without_main() -> Iterator[None]:
 
 
 def start_server(preload: Sequence[str]) -> None:
-    """Start the server that forks the workers, if it does not run yet."""
+    """Start the server that forks the workers, if it does not run yet.
+
+    Arguments:
+        preload: modules that it imports, so that no worker has to.
+    """
     before: Mapping[str, str] = dict(os.environ)
     forkserver.set_forkserver_preload(["caviar.pool.preload"])
-    resource_tracker.ensure_running()  # it would undo the mask
-    # Ctrl-C is the driver's to deal with. Blocked, it reaches the driver a moment later, and the
-    # server not before `caviar.pool.preload` ignores it.
+    # Starting the server would start the tracker, which unblocks SIGINT when it is done.
+    resource_tracker.ensure_running()
+    # Ctrl-C is the driver's to deal with, and a terminal sends it to the server too. A mask is
+    # taken over by a child: blocked here, it reaches the driver a moment later, and the server not
+    # before `caviar.pool.preload` ignores it and takes the mask away.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         os.environ.update(one_thread())  # taken over by children: one, for small matrices

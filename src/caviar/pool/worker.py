@@ -1,9 +1,11 @@
 """One process of the pool: forked warm, it runs one job of Hydra's and ends.
 
-It gets ready while the slots are taken; so a free slot goes on training some 0.1 s later.
+It gets ready while the slots are taken, so that a free slot trains again some 0.1 s later: the
+handshake is in `caviar.pool.process`.
 
 It lives in a session of its own. So Ctrl-C in a terminal reaches the driver alone, which decides;
-and whatever the job started can be ended with it.
+and whatever the job started, ranks and loaders' workers, can be ended with it. It does not depend
+on the driver: if that one is killed, the trial goes on and writes its own result.
 """
 
 from __future__ import annotations
@@ -30,7 +32,11 @@ OUTPUT = "output.txt"  # what a job prints, in its folder
 
 @dataclass
 class Launched:
-    """What all jobs of a launch have in common: Hydra's context, and the driver's state."""
+    """What all jobs of a launch have in common: Hydra's context, and the driver's state.
+
+    `singletons` are Hydra's globals, such as its plugins and registered configs, which a fork of
+    another process than the driver's does not have.
+    """
 
     hydra_context: Any
     config: Any
@@ -62,32 +68,44 @@ def work(
             beside its own.
     """
     os.setsid()
-    _set_signals()
+    # Until the job has begun there is nothing to tidy up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    slip: Exception | None = None
     try:
-        job: Any = _prepare(cloudpickle.loads(launched), overrides, index)
-    except Exception as error:  # its config is wrong
-        job = partial(_raise, error)
+        run = _prepare(cloudpickle.loads(launched), overrides, index)
+    except Exception as error:  # its config is wrong: said once it has a slot, as any other error
+        slip = error
     try:
         environment = json.loads(channel.recv_bytes())
-    except (EOFError, OSError):  # the driver has ended
+    except (EOFError, OSError):  # the driver has ended, and nobody waits for this job
         os._exit(0)
-    if timeout is not None:
-        _end_after(timeout + 60)
+    if timeout is not None:  # a minute later than the driver, which is to be first
+        watch = threading.Timer(timeout + 60, os.killpg, (os.getpid(), signal.SIGKILL))
+        watch.daemon = True
+        watch.start()
     try:
-        answer: Any = job(environment)
+        answer: Any = slip if slip is not None else run(environment)
     except KeyboardInterrupt:
         _leave(128 + signal.SIGTERM)
-    except Exception as error:  # outside of the job itself: its config, its folder
+    except Exception as error:  # outside of the job itself: its folder, its start as a single run
         answer = error
     with suppress(OSError):  # the driver is dead; what counts is in the ledger
-        channel.send_bytes(_pickled(answer))
+        try:
+            channel.send_bytes(cloudpickle.dumps(answer))
+        except Exception as error:  # a task may return anything
+            answer = RuntimeError(f"the job's return value: {error}")
+            channel.send_bytes(cloudpickle.dumps(answer))
     _leave(0)
 
 
 def _prepare(
     launched: Launched, overrides: Sequence[str], index: int
 ) -> Callable[[Mapping[str, str]], Any]:
-    """What a job needs before it has its slot; Hydra takes a tenth of a second for a config."""
+    """What a job needs before it has its slot; the function that runs it in one.
+
+    Hydra takes a tenth of a second for a config, which nobody waits for here.
+    """
     from hydra.core.singleton import Singleton
     from hydra.core.utils import setup_globals
     from omegaconf import open_dict
@@ -131,7 +149,8 @@ def _become_single_run(config: Any, folder: Path) -> NoReturn:
     """Turn into an ordinary `python train.py …`, the same process with another program.
 
     Lightning starts the other ranks by repeating the command line, and inside of a sweep that
-    would be the whole sweep.
+    would be the whole sweep: every rank would train other trials than its peers. The process
+    stays the same, so that the driver can end it and sees how it ends; it sends no answer.
     """
     from caviar.base import project
     from caviar.config.overrides import override_value
@@ -140,7 +159,7 @@ def _become_single_run(config: Any, folder: Path) -> NoReturn:
     single = ["hydra.mode=RUN", f"hydra.run.dir={place}"]
     command = [sys.executable, str(project.root() / "train.py")]
     environment = without_ranks()
-    environment["MASTER_PORT"] = os.environ[PORT]
+    environment["MASTER_PORT"] = os.environ[PORT]  # not Lightning's guess: see Slot
     os.execve(sys.executable, [*command, *config.hydra.overrides.task, *single], environment)
 
 
@@ -152,29 +171,6 @@ def redirect(folder: Path) -> None:
     with open(folder / OUTPUT, "ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-
-
-def _raise(error: Exception, _: object) -> NoReturn:
-    raise error
-
-
-def _set_signals() -> None:
-    # Until the job has begun there is nothing to tidy up.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _end_after(seconds: float) -> None:
-    watch = threading.Timer(seconds, os.killpg, (os.getpid(), signal.SIGKILL))
-    watch.daemon = True
-    watch.start()
-
-
-def _pickled(answer: Any) -> bytes:
-    try:
-        return cloudpickle.dumps(answer)
-    except Exception as error:  # a task may return anything
-        return cloudpickle.dumps(RuntimeError(f"the job's return value: {error}"))
 
 
 def _leave(code: int) -> None:

@@ -53,7 +53,7 @@ class StageView:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        self.ledger.refresh()
+        self.ledger.refresh()  # the last trials ended after the last look
         self._look()
         if console.is_terminal:
             self._live.stop()
@@ -63,6 +63,8 @@ class StageView:
             self._look()
 
     def _look(self) -> None:
+        # By the ledger alone, never by what a launcher says: other drivers and workers have trials,
+        # too, and a view that asked the launcher would be another one for each of them.
         trials = self.ledger.trials(self.stage)[: self.total]
         if console.is_terminal:
             shown = stage_screen(self.stage, trials, self.metric, self.mode)
@@ -135,6 +137,7 @@ def time_left(trials: Sequence[Trial]) -> str:
     waiting = sum(t.waiting for t in trials)
     if not lengths or not (running or waiting):
         return ""
+    # By the number that run now, not that of the slots: the last trials of a stage leave some idle.
     mean, now = sum(lengths) / len(lengths), time.time()
     begun = sum(max(0.0, mean - t.seconds_running(now)) for t in running)
     return f"{duration((waiting * mean + begun) / max(1, len(running)))} left"

@@ -70,7 +70,7 @@ def _natural(point: Mapping[str, Any]) -> dict[str, str]:
     for name, key in keys.items():
         short = key.rpartition(".")[2]
         value = point[name]
-        if name != key:  # as many digits as tell 1-β
+        if name != key:  # as many digits as tell 1-β: 0.9984 and 0.9985 average over other lengths
             text = f"{1 - value:.{max(3, 3 - math.floor(math.log10(value)))}g}"
         else:
             text = f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -126,9 +126,9 @@ def plain_table(title: str, *columns: str) -> Table:
 
 def counts(trials: Sequence[Trial]) -> str:
     """`28 complete, 2 diverged, 1 killed`; what has a result first, then what has none."""
-    found = Counter(t.status for t in trials)
+    numbers = Counter(t.status for t in trials)
     order = (COMPLETE, PRUNED, DIVERGED, *FAULTS, RUNNING, WAITING)
-    return ", ".join(f"{found[status]} {status}" for status in order if found[status])
+    return ", ".join(f"{numbers[status]} {status}" for status in order if numbers[status])
 
 
 def print_result(result: Result, metric: str, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,7 @@ def no_test(config: DictConfig) -> None:
 
 def one_device(config: DictConfig) -> None:
     """Distributed training re-runs the whole command in every rank, sweep and all."""
+    # The pool gives such a trial a process of its own, with the command line of a single run.
     launcher = str(config.hydra.launcher._target_).rpartition(".")[2]
     if several_devices(config) and launcher != "PoolLauncher":
         devices, strategy = config.trainer.get("devices", 1), config.trainer.get("strategy", "auto")
@@ -182,20 +183,14 @@ def check_space(
     plain = {k: v for k, v in plain.items() if k not in ("hydra", "space", "search", "panda")}
     for node in ("data", "model", "optimizer", "scheduler", "trainer"):
         if OmegaConf.is_config(config.get(node)):
-            plain[node] = _resolved(config[node])
+            # Some values can be had only inside of a run, such as its folder.
+            with suppress(OmegaConfBaseException):
+                plain[node] = OmegaConf.to_container(config[node], resolve=True)
     for problem in lint(space, plain, refined=file is not None):
         said = _located(problem.key, problem.message, sources, file or "space")
         if problem.fatal:
             raise UserError(said)
         print(f"warning: {said}", file=sys.stderr)
-
-
-def _resolved(node: DictConfig) -> Any:
-    """Plain values of a node, where they can be had outside of a run."""
-    try:
-        return OmegaConf.to_container(node, resolve=True)
-    except OmegaConfBaseException:
-        return OmegaConf.to_container(node, resolve=False)
 
 
 def _located(

@@ -3,10 +3,9 @@
 The best of n trials flatters itself: even equal settings differ by luck, and the maximum picks
 the luck. So the default setting is run with several seeds for the noise floor σ, the best three
 with fresh seeds, and what is reported is their mean ± s.e., never the search's own best value.
-"""
 
-# MERGED search.winner """The winner as files: its best checkpoint, and an experiment that trains it again."""
-#
+The winner is then left as files: its best checkpoint, and an experiment that trains it again.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +35,15 @@ from caviar.space import OneMinusLog, Space
 from caviar.space.sampling import trial_seed
 from caviar.space.scales import one_minus
 
+Left = tuple[Path, str]  # a file, and what it is
+Confirmed = Callable[[Study], list[Left]]  # what is done when a study has been confirmed
+
 
 def confirm(study: Study) -> Verdict:
     """Run the confirmation and open the test set, or continue doing so."""
     spec = confirm_spec(study)
     overrides, chosen = spec["overrides"], spec["settings"]
+    # From here on the candidates are fixed: more trials of the search change them no more.
     study.begin(CONFIRM, spec)
     # Candidates may lie outside of the coarse walls, so they are shown as points only.
     trials = run_trials(study, CONFIRM, _plan(study, chosen), Space(()))
@@ -57,6 +60,8 @@ def confirm(study: Study) -> Verdict:
     stages = [s for s in study.ledger.stages() if s != TEST]
     ran = sum(not t.waiting for s in stages for t in study.ledger.trials(s))
     finite = [v for v in default.values if math.isfinite(v)]
+    config = study.compose(overrides)
+    defaults = {axis.key: OmegaConf.select(config, axis.key) for axis in coarse}
     return Verdict(
         metric=study.metric,
         mode=study.mode,
@@ -65,7 +70,9 @@ def confirm(study: Study) -> Verdict:
         winner=winner,
         others=[s for s in settings if s is not default and s is not winner],
         trials=ran,
-        defaults=_default_values(study, coarse, overrides),
+        defaults={
+            k: v for k, v in defaults.items() if isinstance(v, str | int | float | bool | None)
+        },
     )
 
 
@@ -105,7 +112,7 @@ def _settings_to_confirm(study: Study) -> list[dict[str, Any]]:
             f"stage {parent} of study {study.name} has no trial that finished and did not "
             f"diverge; {LOWER}"
         )
-    found = [
+    chosen = [
         {
             "note": f"candidate {rank}",
             "point": pooled[i].point,
@@ -115,7 +122,7 @@ def _settings_to_confirm(study: Study) -> list[dict[str, Any]]:
         for rank, i in enumerate(best, start=1)
     ]
     seeds = study.settings.confirm.default_seeds
-    return [{"note": DEFAULT, "point": {}, "origin": "", "seeds": seeds}, *found]
+    return [{"note": DEFAULT, "point": {}, "origin": "", "seeds": seeds}, *chosen]
 
 
 def _plan(study: Study, chosen: Sequence[dict[str, Any]]) -> list[Planned]:
@@ -144,6 +151,8 @@ def _settings(
             )
         if not own:  # the view has said so
             continue
+        # A seed with which it diverged counts as worst: a setting that does so sometimes is no
+        # winner, whatever its other seeds gave.
         values = [
             t.result.best
             if t.status == COMPLETE and t.result and t.result.best is not None
@@ -155,16 +164,10 @@ def _settings(
     return settings
 
 
-def _default_values(study: Study, space: Space, overrides: Sequence[str]) -> dict[str, Any]:
-    """The default setting in natural values."""
-    config = study.compose(overrides)
-    found = {axis.key: OmegaConf.select(config, axis.key) for axis in space}
-    return {k: v for k, v in found.items() if isinstance(v, str | int | float | bool | None)}
-
-
 def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Setting]) -> None:
     """Test the checkpoints that confirmation left. The ledger's stage `test` is the seal: what it
     lists was decided before the first look, and a finished trial of it never runs again."""
+    # The default and the winner alone: a test value of the others could only tempt.
     planned: list[Planned] = []
     tested_settings: list[Setting] = []
     by_note = {s.note: s for s in settings}  # the default may have won
@@ -186,18 +189,14 @@ def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Se
             setting.test.setdefault(name, []).append(math.nan if value is None else value)
 
 
-Left = tuple[Path, str]  # a file, and what it is
-Confirmed = Callable[[Study], list[Left]]
-
-
 def write_winner(study: Study, verdict: Verdict) -> list[Left]:
     """Write `best.ckpt` and `conf/experiment/<study>_winner.yaml` into the study's folder."""
     left = []
     confirmed = study.ledger.trials(CONFIRM)
     results = [confirmed[n].result for n in verdict.winner.trials]
-    kept = [r for r in results if r and r.checkpoint and r.best is not None]
-    if kept:
-        best = min(kept, key=lambda r: r.loss(study.mode))
+    with_checkpoint = [r for r in results if r and r.checkpoint and r.best is not None]
+    if with_checkpoint:
+        best = min(with_checkpoint, key=lambda r: r.loss(study.mode))
         assert best.checkpoint is not None
         target = study.folder / "best.ckpt"
         whose = "default setting" if verdict.winner.note == DEFAULT else "winner"
@@ -212,17 +211,13 @@ def write_winner(study: Study, verdict: Verdict) -> list[Left]:
     overrides = study.ledger.spec(CONFIRM)["overrides"]
     path = study.folder / "conf" / "experiment" / f"{study.name}_winner.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    base = _experiment(study, overrides)
+    # The experiment that the search was about, be it by default or by an override.
+    base = OmegaConf.select(study.compose(overrides), "hydra.runtime.choices.experiment")
+    text = winner_text(study.name, None if base is None else str(base), verdict, overrides)
     with replaced(path) as partial:
-        partial.write_text(winner_text(study.name, base, verdict, overrides), encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
     left.append((path, f"python train.py experiment={study.name}_winner"))
     return left
-
-
-def _experiment(study: Study, overrides: Sequence[str]) -> str | None:
-    """The experiment that the search was about, be it by default or by an override."""
-    choice = OmegaConf.select(study.compose(overrides), "hydra.runtime.choices.experiment")
-    return None if choice is None else str(choice)
 
 
 def winner_text(study: str, base: str | None, verdict: Verdict, overrides: Sequence[str]) -> str:

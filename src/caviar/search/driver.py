@@ -1,7 +1,7 @@
-"""Drives trials: hands what nobody has to the launcher, until all of a stage are finished.
+"""Drive trials: hand what nobody has to the launcher, until all of a stage are finished.
 
-The ledger says what is left to do, so a driver has no state that a kill could lose: a second one, or
-`caviar worker` on another machine, may run beside it, and a new one goes on where it was.
+The ledger says what is left to do, so a driver has no state that a kill could lose: a second one,
+or `caviar worker` on another machine, may run beside it, and a new one goes on where it was.
 """
 
 from __future__ import annotations
@@ -72,9 +72,15 @@ def run_claimable(study: Study, stage: str, count: int | None = None) -> bool:
     """
     ledger = study.ledger
     before = {t.number: t for t in ledger.trials(stage)[:count]}
-    numbers = [n for n in ledger.claimable(stage) if n in before and _is_here(before[n])]
+
+    def is_here(trial: Trial) -> bool:  # a test, with its checkpoint, and everything else
+        checkpoint = trial.planned.checkpoint
+        return checkpoint is None or Path(checkpoint).exists()
+
+    numbers = [n for n in ledger.claimable(stage) if n in before and is_here(before[n])]
     if not numbers:
         return False
+    # All in one call: a launcher that got them in batches would wait for the slowest of each.
     jobs = [_job(study, stage, before[n]) for n in numbers]
     try:
         returned = study.launch(jobs, numbers[0])
@@ -158,12 +164,6 @@ def _job(study: Study, stage: str, trial: Trial) -> list[str]:
         place["search.pruner"] = spec["pruner"]
     overrides = rewrite_one_minus(trial_overrides(trial.planned, spec["overrides"]))
     return [*overrides, *(f"{key}={override_value(value)}" for key, value in place.items())]
-
-
-def _is_here(trial: Trial) -> bool:
-    """Whether a test, which needs a checkpoint, finds it on this machine."""
-    checkpoint = trial.planned.checkpoint
-    return checkpoint is None or Path(checkpoint).exists()
 
 
 def _say_where_checkpoints_are(study: Study) -> None:

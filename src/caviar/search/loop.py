@@ -1,14 +1,19 @@
-"""The search loop: coarse → fine → finest → confirm, and what is printed on the way."""
+"""The search loop: coarse → fine → finest → confirm, and what is printed on the way.
+
+Each function may be called again after a kill, and goes on where the ledger says: a stage that is
+finished is shown and not run, and what is asked is compared with what was begun before anything is
+trained. `verdict.json` is written last but for the report: its presence closes the study.
+"""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.table import Table
 
 from caviar.config.overrides import joined
-from caviar.ledger import Trial
 from caviar.refine import Refinement
 from caviar.screen.view import (
     console,
@@ -18,7 +23,13 @@ from caviar.screen.view import (
     shown_path,
     stage_command,
 )
-from caviar.search.confirm import Confirmed, confirm, confirm_spec, print_plan
+from caviar.search.confirm import (
+    Confirmed,
+    confirm,
+    confirm_spec,
+    print_plan,
+    write_winner,
+)
 from caviar.search.settings import CONFIRM, VERDICT, StageSettings
 from caviar.search.stages import run_stage, stage_spec, stage_sweep
 from caviar.search.study import Study
@@ -98,13 +109,13 @@ def _next_sweep(study: Study, name: str, declared: StageSettings) -> SweepFile:
     return sweep
 
 
-def print_refinement(sweep: SweepFile, found: Refinement) -> None:
+def print_refinement(sweep: SweepFile, refinement: Refinement) -> None:
     """The next stage's ranges and why."""
     table = Table(title=f"{sweep.stage}: ranges", title_justify="left", box=None, pad_edge=False)
     for column in ("axis", "range", "why"):
         table.add_column(column, overflow="fold")
     for axis in sweep.space:
-        table.add_row(axis.key, str(axis.scale), "; ".join(found.reasons.get(axis.name, ())))
+        table.add_row(axis.key, str(axis.scale), "; ".join(refinement.reasons.get(axis.name, ())))
     console.print(table)
     console.print()
 
@@ -133,8 +144,7 @@ def print_verdict(verdict: Verdict, study: Study) -> None:
 
 
 def _finish(study: Study, confirmed: Confirmed | None) -> None:
-    from caviar.search.confirm import write_winner
-
+    """Confirm, close the study, and say what it has left behind."""
     verdict = confirm(study)
     console.print()
     left = write_winner(study, verdict)
@@ -147,13 +157,10 @@ def _finish(study: Study, confirmed: Confirmed | None) -> None:
         console.print(f"the report could not be written: {error}; again: {again}")
     console.print(f"in {shown_path(study.folder)}:")
     for path, what in left:
-        console.print(f"  {_below(path, study.folder)}: {what}")
+        below = path.relative_to(study.folder) if path.is_relative_to(study.folder) else path
+        console.print(f"  {below}: {what}")
     if verdict.winner.note != DEFAULT:
         console.print(f"train the winner: python train.py experiment={study.name}_winner")
-
-
-def _below(path: Path, folder: Path) -> Path:
-    return path.relative_to(folder) if path.is_relative_to(folder) else path
 
 
 def _mean(values: list[float]) -> str:
@@ -163,22 +170,14 @@ def _mean(values: list[float]) -> str:
     return f"{setting.mean:.4g} ± {setting.standard_error:.2g}"
 
 
-class _saying_how_to_continue:
+@contextmanager
+def _saying_how_to_continue(study: Study) -> Iterator[None]:
     """On Ctrl-C or a signal, say what is kept."""
-
-    def __init__(self, study: Study) -> None:
-        self.study = study
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            trials: list[Trial] = []
-            for name in self.study.ledger.stages():
-                trials += self.study.ledger.trials(name)
-            done = sum(t.finished for t in trials)
-            raise kind(
-                f"{done} finished trials are kept in {shown_path(self.study.folder)}; "
-                "the same command continues"
-            )
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        trials = [t for stage in study.ledger.stages() for t in study.ledger.trials(stage)]
+        raise type(interrupt)(
+            f"{sum(t.finished for t in trials)} finished trials are kept in "
+            f"{shown_path(study.folder)}; the same command continues"
+        ) from None

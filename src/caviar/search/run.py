@@ -1,4 +1,4 @@
-"""What `python train.py -m` does, by `search.action`: one stage, a whole search, confirm, or worker.
+"""What `python train.py -m` does, by `search.action`: a stage, a whole search, confirm, worker.
 
 The sweeper calls `run`; nothing here knows how trials are launched.
 """
@@ -43,6 +43,7 @@ def run(
     Raises:
         UserError: before anything ran.
     """
+    # The command line first: these slips would end in a worse message further on.
     checks.no_grid(config, arguments)
     checks.no_seed(arguments)
     compose, action = Composer(loader), config.search.action

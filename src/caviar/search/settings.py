@@ -12,13 +12,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from caviar.base.errors import UserError, check_rules
 from caviar.ledger import HEARTBEAT, JOURNAL, Ledger, known_storage
-from caviar.ledger.storages import patient
+from caviar.ledger.storages import check_kind, patient
 from caviar.refine import METHODS
 from caviar.space.sampling import SAMPLERS
 
 ACTIONS = ("stage", "search", "confirm", "worker")
 PRUNERS = ("none", "asha", "median", "hyperband")
-CONFIRM, TEST = "confirm", "test"  # the ledger's stages after the last search stage
+# The ledger's stages after the last search stage. That `test` is there means that the test set is
+# open, or about to be: from then on the search is closed.
+CONFIRM, TEST = "confirm", "test"
 DEFAULT_TRIALS = 30
 VERDICT = "verdict.json"  # in the study's folder; its presence says that the study is complete
 
@@ -132,14 +134,16 @@ def storage_of(config: DictConfig) -> str:
     journal in its folder.
 
     Raises:
-        UserError: the study is kept elsewhere, or the URL holds a password.
+        UserError: the study is kept elsewhere, the URL holds a password, or its kind of database
+            is none that machines can share.
     """
     folder, asked = study_folder(config), config.search.storage
     known = known_storage(folder)
     if asked is None:
         return known or str(folder / JOURNAL)
     asked = _absolute(asked)
-    if re.match(r"\w[\w+]*://[^/@]*:[^/@]*@", asked):
+    check_kind(asked)
+    if re.match(r"\w[\w+]*://([^/@]*:[^/@]*@|.*[?&]password=)", asked):
         raise UserError(
             "search.storage holds a password, which would be written into every trial's config; "
             "leave it out, and put it into ~/.pgpass or the environment (PGPASSWORD)"

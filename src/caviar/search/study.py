@@ -6,7 +6,7 @@
 
 It is frozen: what a command asks for is worked out once, in `open_study`, and whoever holds a study
 may rely on it. What has been done already is in its ledger, and nowhere else: the spec of a stage
-that was begun is the only truth about it, and its sweep file in the study's folder follows from that.
+that was begun is the only truth about it, and its sweep file in the study's folder follows.
 """
 
 from __future__ import annotations

@@ -2,14 +2,11 @@
 
 The worker writes its own result, whichever launcher started it. What a process that died could
 not write itself, the launcher that sees it die does: `record_fault`.
-"""
 
-# MERGED pruning """`search.pruner`: stop hopeless trials early, by Optuna's pruners.
-#
-# What a pruner decides depends on which other trials have reported already: with several workers a
-# search with a pruner is not repeated to the digit. `search.pruner=none` is.
-# """
-#
+`search.pruner` stops hopeless trials early, by Optuna's pruners. What a pruner decides depends on
+which other trials have reported already: with several workers such a search is not repeated to the
+digit, and one with `search.pruner=none` is.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
     from caviar.training.run import Ended
 
 GIVE_UP = 5  # a trial whose workers died so often, without anybody seeing why, is a fault
+FIRST = 8  # a pruner judges a trial first after this fraction (1/8) of its epochs
 LAST = Path("checkpoints") / "last.ckpt"  # in a trial's folder; what it goes on from
 
 
@@ -50,17 +48,22 @@ def run_trial(config: DictConfig, output: Path, ended: Ended | None = None) -> f
     if config.test and stage != TEST:
         raise UserError("test=true: the test set is locked during a search; confirm opens it once")
     if not is_first_rank():  # the ledger is the first rank's
-        told = os.environ.get(RESUME)
-        return _outcome(config, output, None, Path(told) if told else None, ended)[0].best
+        checkpoint = os.environ.get(RESUME)
+        resume = Path(checkpoint) if checkpoint else None
+        return _outcome(config, output, None, resume, ended)[0].best
     ledger = open_ledger(config)
     before = ledger.trial(stage, number)
     slot, epochs = os.environ.get(SLOT), config.trainer.get("max_epochs")
     claimed = False
     try:
+        # A signal between the claim and the note that it is ours would leave the trial claimed by
+        # a process that lives on, as in-process launchers do.
         with uninterrupted():
             claimed = ledger.claim(stage, number, slot=slot, epochs=epochs)
         if not claimed:
             return None
+        # Deaths that nobody saw are not held against a trial, but not for ever: one that takes its
+        # machine down would do so again and again.
         if len(faults := ledger.trial(stage, number).faults) > GIVE_UP:
             dead = Result(KILLED, seed=config.seed, error=f"{faults[-1]}, {len(faults)} times")
             ledger.finish(stage, number, dead)
@@ -178,9 +181,6 @@ def _outcome(
         result = failure(error, config.seed)
         result.write(output)
         return result, error
-
-
-FIRST = 8  # a trial is judged first after this fraction (1/8) of its epochs
 
 
 def make_pruner(name: str, epochs: int) -> BasePruner | None:

@@ -15,7 +15,10 @@ from caviar.base.files import replaced
 from caviar.base.result import finite
 
 DEFAULT = "default"
-CLEAR = 2.0  # standard errors of the difference, from which a gain is more than noise
+# Standard errors of the difference, from which a gain is called more than noise. With all settings
+# equal that is said in 7.8 % of 6,000 simulated studies, and in 4.2 % of those with one candidate:
+# the winner is chosen as the best of three by the same seeds.
+CLEAR = 2.0
 
 
 @dataclass

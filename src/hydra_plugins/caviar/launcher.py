@@ -1,11 +1,17 @@
-"""`hydra/launcher=pool`: the jobs of a sweep side by side on this machine. The work is in
-caviar.pool."""
+"""`hydra/launcher=pool`: the jobs of a sweep side by side on this machine.
 
-from __future__ import annotations
+    python train.py -m hydra.launcher.num_workers=8
 
+The work is in caviar.pool, which is imported when a sweep begins: Hydra reads this file at every
+start, `--help` and tab completion among them.
+"""
+
+# No `from __future__ import annotations`: Hydra runs this file without an entry in sys.modules,
+# where a dataclass looks for the names in annotations that are text.
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -15,7 +21,50 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from caviar.pool.settings import PoolSettings
+from caviar.base.errors import check_rules
+
+
+@dataclass
+class PoolSettings:
+    """What a user can say of the pool, such as `hydra.launcher.num_workers=8`.
+
+    Raises:
+        UserError: a setting that cannot be.
+    """
+
+    _target_: str = "hydra_plugins.caviar.launcher.PoolLauncher"
+    num_workers: int | None = None
+    """Trials at a time; null: one per GPU, else one per core."""
+    gpus_per_trial: float | None = None
+    """null: as many as `trainer.devices`; a fraction shares a GPU; 0 trains on the CPU."""
+    timeout: float | None = None
+    """Seconds for a trial; one that hangs is ended then, and recorded as a timeout."""
+    retries: int = 1
+    """How often a trial that was killed, or ran out of memory, is tried again."""
+    max_failures: int = 3
+    """Stop when the first so many trials all fail with the same error; 0 never stops."""
+    preload: list[str] = field(
+        default_factory=lambda: ["caviar.training.run", "caviar.search.trial", "sklearn.datasets"]
+    )
+    """Modules that every trial imports; your own, if importing it takes long."""
+
+    def __post_init__(self) -> None:
+        def least(value: float | None, bound: float) -> bool:
+            return value is None or value >= bound
+
+        gpus = self.gpus_per_trial
+        dealt = gpus is None or gpus < 1 or float(gpus).is_integer()
+        parts = "a whole number, or a fraction below 1 such as 0.5, or null"
+        rules = (
+            ("num_workers", self.num_workers, least(self.num_workers, 1), "1 or more, or null"),
+            ("gpus_per_trial", gpus, least(gpus, 0), "0 or more"),
+            ("gpus_per_trial", gpus, dealt, parts),
+            ("timeout", self.timeout, least(self.timeout, 1), "seconds, 1 or more, or null"),
+            ("retries", self.retries, least(self.retries, 0), "0 or more"),
+            ("max_failures", self.max_failures, least(self.max_failures, 0), "0 or more"),
+        )
+        check_rules("hydra.launcher.", rules)
+
 
 ConfigStore.instance().store(
     name="pool", node=PoolSettings, group="hydra/launcher", provider="caviar"

@@ -8,8 +8,10 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.live import Live
 
+from caviar.base import project
+from caviar.base.errors import SearchFailed, UserError
 from caviar.base.result import test_metric
-from caviar.ledger import Ledger, Trial
+from caviar.ledger import Ledger, exists, known_storage
 from caviar.screen.live import PERIOD, stage_screen
 from caviar.screen.view import (
     best_trials,
@@ -46,6 +48,23 @@ def print_status(ledger: Ledger, folder: Path) -> None:
         console.print(f"  next: caviar refine {named}, or caviar confirm {named}")
 
 
+def print_all() -> None:
+    """The same of every study in `runs/`."""
+    runs = project.runs()
+    folders = sorted(runs.iterdir()) if runs.is_dir() else []
+    storages = {folder: storage for folder in folders if (storage := known_storage(folder))}
+    if not storages:
+        console.print(f"no study in {shown_path(runs)}; begin one: caviar search")
+    for folder, storage in storages.items():
+        if not exists(storage):
+            console.print(f"{folder.name}: its ledger {storage} is gone")
+            continue
+        try:
+            print_status(Ledger.open(storage, folder.name), folder)
+        except (SearchFailed, UserError) as error:  # of one that is out of reach; see the others
+            console.print(f"  {error}")
+
+
 def watch_status(ledger: Ledger, folder: Path) -> None:
     """The same, redrawn until the study is complete, or for as long as somebody looks."""
     with Live(console=console, auto_refresh=False) as live:
@@ -72,7 +91,8 @@ def study_screen(ledger: Ledger) -> RenderableType:
             shown += _elsewhere(ledger, stage)
             continue
         shown.append(f"  {stage}: {plural(len(trials), 'trial')}: {counts(trials)}")
-        shown += _best(trials, metric, mode) if "sweep" in spec else []
+        best = best_trials(trials, mode, 1) if "sweep" in spec else []  # of a stage of search
+        shown += [f"    best {describe(trial, metric)}" for trial in best]
         shown += _elsewhere(ledger, stage)
         shown += [f"    {line}" for line in fault_lines(trials)]
     return Group(*shown)
@@ -81,7 +101,3 @@ def study_screen(ledger: Ledger) -> RenderableType:
 def _elsewhere(ledger: Ledger, stage: str) -> list[RenderableType]:
     note = ledger.note(stage)
     return [f"    {note}"] if note else []
-
-
-def _best(trials: list[Trial], metric: str, mode: str) -> list[RenderableType]:
-    return [f"    best {describe(best, metric)}" for best in best_trials(trials, mode, 1)]
