@@ -20,7 +20,12 @@ panda = typer.Typer(
 )
 app.add_typer(panda, name="panda")
 
-Why = Annotated[str, typer.Option("--why", help="For the journal.")]
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())  # journal.md has an event a line
+
+
+Why = Annotated[str, typer.Option("--why", help="For the journal.", callback=_one_line)]
 Force = Annotated[bool, typer.Option("--force", help="Also outside of the declared space.")]
 Changes = Annotated[
     list[str] | None,
@@ -51,7 +56,7 @@ def set_(changes: Changes = None, why: Why = "", force: Force = False) -> None:
     from caviar.screen.view import console
 
     folder, changed = find_folder(changes or [])
-    for line in nudge(folder, changed, " ".join(why.split()), force, PATIENCE):
+    for line in nudge(folder, changed, why, force, PATIENCE):
         console.print(line)
 
 
@@ -68,7 +73,7 @@ def back(
     from caviar.screen.view import console
 
     folder, changed = find_folder(changes or [])
-    console.print(go_back(folder, to, changed, " ".join(why.split()), force, PATIENCE))
+    console.print(go_back(folder, to, changed, why, force, PATIENCE))
 
 
 @panda.command(epilog="Example: caviar panda fork calmer --from day3 optimizer.lr=*0.5")
@@ -85,7 +90,7 @@ def fork(
     from caviar.screen.view import console, shown_path
 
     folder, changed = find_folder(changes or [])
-    made = make_fork(folder, name, day, changed, " ".join(why.split()), force)
+    made = make_fork(folder, name, day, changed, why, force)
     console.print(f"a copy of {folder.name} in {shown_path(made)}")
     train_py(start_overrides([f"search.study={name}"]))
 
@@ -117,13 +122,8 @@ def picture(
     output: Annotated[Path | None, typer.Option(help="Default: panda.png in its folder")] = None,
 ) -> None:
     """Draw the curve over the days, its nudges and its branches, as PNG."""
-    from caviar import rooms
-    from caviar.base.errors import UserError
     from caviar.panda.begin import find_folder
-
-    if not rooms.has("report"):
-        raise UserError("caviar panda picture draws with src/caviar/report/, which is not there")
-    from caviar.report.panda import draw
+    from caviar.report.panda import draw  # the only verb that needs the report
     from caviar.screen.view import console, shown_path
 
     folder, _ = find_folder(changes or [])

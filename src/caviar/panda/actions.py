@@ -33,6 +33,7 @@ from caviar.training.modules import Module
 from caviar.training.optim import build_scheduler
 
 
+# An interrupt, so that Lightning shuts its loops and loaders down, and `train` hands it on.
 class Rollback(KeyboardInterrupt):
     """The run goes on from an earlier day, which the journal names."""
 
@@ -84,7 +85,7 @@ class Actions:
         # Only the first rank writes. If its disk is full, the others must take theirs back as well.
         failed = trainer.strategy.broadcast(failed)
         if failed is not None:
-            with suppress(UserError):
+            with suppress(UserError):  # what could not be set need not be taken back
                 apply_values(trainer, self.config, old)
             raise failed
         self.log_lr(trainer, trainer.global_step)
@@ -144,7 +145,7 @@ class Actions:
             raise failed
 
 
-BETAS = {"beta1": 0, "beta2": 1}
+BETAS = {"beta1": 0, "beta2": 1}  # config keys for what torch has as one pair
 
 
 def apply_values(trainer: pl.Trainer, config: DictConfig, values: Mapping[str, Any]) -> None:
@@ -158,7 +159,7 @@ def apply_values(trainer: pl.Trainer, config: DictConfig, values: Mapping[str, A
     Raises:
         UserError: this model, optimizer or loader does not have it.
     """
-    before = _schedule(config)
+    before = _schedule(config)  # resolved, so that it shows what an interpolation makes of it
     for key, value in values.items():
         node, _, name = key.partition(".")
         if node == "optimizer":
@@ -206,6 +207,7 @@ def _set_optimizer(trainer: pl.Trainer, config: DictConfig, name: str, value: An
                 group[name] = value
             else:
                 raise UserError(f"optimizer.{name}: this optimizer has no {name}")
+    # A schedule computes the next lr from these, and would undo the change with its next step.
     if name == "lr":
         for schedule in trainer.lr_scheduler_configs:
             scheduler: Any = schedule.scheduler

@@ -26,6 +26,7 @@ from caviar.config.overrides import joined
 
 EVENTS, READABLE = "journal.jsonl", "journal.md"  # in the study's folder
 
+# In journals on disk for good, as is each field of `Event`.
 START, RESUME, DAY, SET, BACK, STOP, DIVERGED, FINISH, NOTE = (
     "start", "resume", "day", "set", "back", "stop", "diverged", "finish", "note",
 )  # fmt: skip
@@ -83,6 +84,7 @@ class Journal:
             OSError: the disk is full; the journal is as it was.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        # NaN is null: it is no JSON, and a reader that stops at it would lose all that follows.
         line = json.dumps(finite(asdict(event)), separators=(",", ":"), ensure_ascii=False)
         append_synced(self.folder / EVENTS, f"{line}\n".encode())
         # The event stands once its line does. journal.md follows from the events and is written
@@ -246,7 +248,7 @@ def back_event(
 
 
 def day_checkpoint(folder: Path, branch: int, day: int) -> Path:
-    """Where the checkpoint of a day's end is kept."""
+    """Where the checkpoint of a day's end is kept: two branches may both have a day 3."""
     return folder / "checkpoints" / f"branch{branch}" / f"day{day:04d}.ckpt"
 
 

@@ -151,6 +151,7 @@ def decide(
         mode: `min` or `max`, of the metric.
         diverged: whether a loss is NaN or infinite.
     """
+    # Counted from the journal, not in memory: each going back is a process of its own.
     done = [e for e in events if e.by == "keeper" and e.kind in (SET, BACK)]
     # A day inside of an epoch may pass without a validation, and says nothing new.
     validated = [e for e in days if e.facts.get("validated", True)]
@@ -159,6 +160,7 @@ def decide(
     today = days[-1] if days and days[-1].day in values else None
     jumped = not diverged and today is not None and _jumped(rules, values, today.day)
     if diverged or jumped:
+        # A model that cannot be saved is not to be trained until morning.
         if len(done) >= rules.most:
             return Action(f"the keeper has acted {len(done)} times, which is its limit", stop=True)
         # A fork's first weights are those of a day: it has nothing before.
@@ -183,6 +185,7 @@ def decide(
         return Action(why, back_to=to, lr=rule.lr)
     if today is None or not _flat(rules, values, events):
         return None
+    # Going back halves the lr as well, but not because of a plateau: it is no reduction here.
     lowered = sum(e.kind == SET for e in done)
     why = f"no progress in {rules.plateau.days} days"
     if lowered >= rules.plateau.stop_after or len(done) >= rules.most:
@@ -193,6 +196,8 @@ def decide(
 def _jumped(rules: Rules, values: dict[int, float], today: int) -> bool:
     """Whether today is much worse than the best day before it."""
     before = [v for day, v in values.items() if day < today and math.isfinite(v)]
+    # The first day has nothing to be worse than, not even if it is no number: there `diverged`
+    # looks at the loss itself.
     if not before or not math.isfinite(values[today]):
         return bool(before)
     best = min(before)
@@ -206,12 +211,14 @@ def _flat(rules: Rules, values: dict[int, float], events: Sequence[Event]) -> bo
 
     Also from a user's: a nudge gets its days before the keeper judges what it brought.
     """
+    # A change in the days since day n is written down with n, and shows from day n + 1 on.
     changed = max((e.day for e in events if e.kind in (SET, BACK)), default=0)
     recent = [day for day in values if day > changed][-rules.plateau.days :]
     before = [value for day, value in values.items() if recent and day < recent[0]]
     if len(recent) < rules.plateau.days or not before:
         return False
     best = min(before)
+    # By a share of the best's size: a metric may be negative, and lower is better in any case here.
     return min(values[day] for day in recent) > best - rules.plateau.better * abs(best)
 
 

@@ -23,11 +23,14 @@ from caviar.space.scales import Linear, one_minus
 
 CONFIG = "config.yaml"  # in the study's folder, written by `caviar.panda.run`
 STEP, EPOCH = "within one step", "at the next epoch"
-# What means something, by a key's last part. Whatever is in none of these is 0 or more.
+# What means something, by a key's last part, in whatever optimizer or schedule it is. What is in
+# none of these is 0 or more. Bounds of sense, which --force leaves closed; those of the declared
+# space it opens.
 BELOW_ONE = ("momentum", "dampening", "beta1", "beta2", "alpha", "dropout")
 POSITIVE = ("lr", "batch_size", "gradient_clip_val", "max_epochs", "step_size", "T_max")
 WHOLE = ("batch_size", "max_epochs", "step_size", "T_max", "patience", "cooldown")
 MAX_EPOCHS = "trainer.max_epochs"
+# By the config's node. Each reason says what to do instead.
 WHY_NOT = {
     "model": "it shapes the weights, which are there already; begin another run with it",
     "data": "the data is read and split once; begin another run with it",
@@ -102,6 +105,8 @@ def read_changes(
         name, equals, text = override.partition("=")
         if not equals:
             raise UserError(f"{override}: write KEY=VALUE, such as optimizer.lr=0.02 or =*1.5")
+        # `one_minus.` changes what is multiplied, not which key is set: momentum 0.9 with *0.5 is
+        # 0.95, half as far from 1, which is the scale that momentum is searched on as well.
         key = name.removeprefix(OneMinusLog.prefix)
         _refuse_fixed(key, config)
         old = value_in_force(config, values, key)
@@ -185,13 +190,14 @@ def _value(key: str, text: str, old: Any, complement: bool) -> Any:
             raise UserError(f"{key}={text}: it needs a number")
         return None
     if relative:
-        if not _is_number(old):
+        if not _is_number(old):  # null: no clipping yet
             raise UserError(f"{key}={text}: it is {old} now, so it needs a number of its own")
         base = 1 - old if complement else old
+        # By 0 it is NaN, which is refused below with the key's name.
         number = base * number if relative[1] == "*" else base / (number or math.nan)
     # 0.1 times 3 is 0.3 to whoever reads the journal, not 0.30000000000000004.
     value: Any = one_minus(number) if complement else float(f"{number:.12g}")
-    if name in WHOLE and math.isfinite(value):
+    if name in WHOLE and math.isfinite(value):  # 32 divided by 1.5: about so many
         value = round(value)
     if not math.isfinite(value):
         raise UserError(f"{key} would be {value}; it needs a finite number")
@@ -240,4 +246,5 @@ def _number(text: str, key: str) -> float | None:
 
 
 def _is_number(value: Any) -> bool:
+    # To Python True is an int; `nesterov` is no lever all the same.
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -85,7 +85,7 @@ def drive(config: DictConfig, folder: Path, ended: Ended | None = None) -> float
         resume = resume_point(folder, lineage)
         if first:
             _write_config(config, folder)
-            Inbox(folder).clear()
+            Inbox(folder).clear()  # of requests to a process that died, for which nobody waits
             _clean_record(folder, lineage.branch, resume)
             study = f"search.study={folder.name}"
             console.print(f"from another terminal: caviar panda watch {study}, or set, back, log")
@@ -219,6 +219,7 @@ def _begin_again(folder: Path) -> NoReturn:
     start = ["panda", "start", f"search.study={folder.name}"]
     console.print(f"it goes on in {shown_path(folder)}")
     sys.stdout.flush()
+    # In the place of this process, not beside it: who waits for it, or sends it Ctrl-C, still can.
     os.execve(sys.executable, [sys.executable, "-c", code, *start], environment)
 
 

@@ -30,11 +30,12 @@ from caviar.panda.record import present_line, rows
 from caviar.screen.view import console
 
 PERIOD = 0.5  # seconds between looks
-PATIENCE = 30.0  # seconds for the run to take what a key asks
+PATIENCE = 30.0  # seconds for the run to take what a key asks: the screen stands still meanwhile
 FACTOR = 1.5  # of a key's nudge
 KEYS = {
     "+": ("lr up", f"optimizer.lr=*{FACTOR}"),
     "-": ("lr down", f"optimizer.lr=/{FACTOR}"),
+    # Of 1-β, since a momentum times 1.5 would be above 1.
     "m": ("momentum up", "one_minus.optimizer.momentum=*0.5"),
     "n": ("momentum down", "one_minus.optimizer.momentum=*2"),
 }
@@ -53,7 +54,7 @@ def watch(folder: Path) -> None:
             key = _key()
             if key == "q":
                 return
-            if back_to is not None and key:
+            if back_to is not None and key:  # any other key than y is a no
                 message = _back(folder, back_to) if key == "y" else "kept going"
                 back_to = None
             elif key == "b":
@@ -172,6 +173,7 @@ def plot(
     """
     if not points:
         return ["no value yet"]
+    # Most of a loss's fall is in its first epochs; a linear axis would show little of the rest.
     logarithmic = logarithmic and min(v for _, v in points) > 0
     scaled = [(s, math.log(v) if logarithmic else v) for s, v in points]
     left, right = points[0][0], max(points[-1][0], points[0][0] + 1)
@@ -191,7 +193,7 @@ def plot(
         for c in range(first + 1, last):  # the way between two values, lightly
             share = (c - first) / (last - first)
             cells[row(v1 + share * (v2 - v1))][c] = "·"
-    for s, v in scaled:
+    for s, v in scaled:  # last, so that no way between two others covers a value
         cells[row(v)][column(s)] = "●"
     axis = ["─"] * columns
     for mark in marks:
