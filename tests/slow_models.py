@@ -1,5 +1,6 @@
 """Models that give a test the time to interfere: python train.py model._target_=slow_models.Slow"""
 
+import os
 import time
 from typing import Any
 
@@ -11,6 +12,17 @@ class Slow(MLP):
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         time.sleep(0.005)
+        return super().training_step(batch, batch_idx)
+
+
+class Signalled(MLP):
+    """Sends its own process a signal in the middle of a step: SIGNAL_AT=170:9 is `kill -9` in the
+    step with number 170. So a test needs not wait for the right moment, and always has the same."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        step, _, number = os.environ.get("SIGNAL_AT", "").partition(":")
+        if step == str(self.global_step):
+            os.kill(os.getpid(), int(number))
         return super().training_step(batch, batch_idx)
 
 

@@ -1,4 +1,4 @@
-"""A panda's journal, its record of metrics, and its inbox."""
+"""A panda's journal, its record of metrics, and its inbox: files, and no training."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from caviar.base.errors import UserError
-from caviar.panda.inbox import INBOX, Inbox, is_running, running
+from caviar.panda.inbox import INBOX, Inbox, is_running, run_state, running
 from caviar.panda.journal import (
     BACK,
     DAY,
+    DIVERGED,
     EVENTS,
+    FINISH,
     NOTE,
     READABLE,
+    RESUME,
     SET,
     START,
+    STOP,
     Event,
     Journal,
     Lineage,
@@ -30,8 +36,9 @@ from caviar.panda.journal import (
     sentence,
 )
 from caviar.panda.record import append_row, keep_until, rows
-
-KINDS = (START, DAY, SET, BACK, NOTE, "resume", "stop", "diverged", "finish")
+from caviar.panda.screen import screen
+from caviar.report.panda import panda_sections
+from conftest import awaited
 
 
 def day(number: int, value: float, branch: int = 0) -> Event:
@@ -69,6 +76,7 @@ def test_a_line_that_was_cut_off_is_left_behind(tmp_path: Path) -> None:
         assert len(made.events()) in (len(kept), len(kept) + 1)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
     """A real limit on the file's size, in a process of its own."""
     made = journal(tmp_path, day(1, 0.5))
@@ -81,10 +89,10 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
         "try:\n    Journal(Path(sys.argv[1])).write(event('note', 0, 1, 11, why='x' * 99))\n"
         "except OSError as error:\n    print(error)\n"
     )
-    said = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     ).stdout
-    assert "File too large" in said
+    assert "File too large" in printed
     assert (tmp_path / EVENTS).read_text() == before
     made.write(day(2, 0.4))
     assert [e.day for e in made.events()] == [0, 1, 2]
@@ -107,8 +115,40 @@ def test_branches_and_days_follow_from_the_journal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [START, DAY, SET, BACK, NOTE, "resume", "stop", "diverged", "finish"]
+    ("ends", "state"),
+    [
+        ([], "stopped"),  # killed in its first day
+        ([DAY, STOP], "stopped"),
+        ([DAY, FINISH], "finished"),
+        ([DAY, DIVERGED, NOTE], "diverged"),
+        ([DAY, FINISH, BACK], "stopped"),  # sent back, and not started again
+        ([DAY, STOP, RESUME], "stopped"),  # killed since
+    ],
 )
+def test_one_word_says_how_a_run_is_on_screen_and_page(
+    tmp_path: Path, ends: Sequence[str], state: str
+) -> None:
+    folder = tmp_path / "p"
+    origin = {"from": 0, "to": 0}
+    made = journal(folder, *(event(kind, int(kind == BACK), 1, 10, facts=origin) for kind in ends))
+    config = "metric: {name: val/loss, mode: min}\n"
+    (folder / "config.yaml").write_text(config, encoding="utf-8")
+
+    def says(word: str) -> bool:
+        console = Console(width=100)
+        with console.capture() as captured:
+            console.print(screen(folder, ""))
+        page, *_ = panda_sections(folder)
+        assert run_state(folder, Lineage.of(made.events())) == word
+        assert f"p is {word}, after" in page.words[0]
+        return f"· {word}" in captured.get()
+
+    assert says(state)
+    with running(folder):
+        assert says("running")
+
+
+@pytest.mark.parametrize("kind", [START, DAY, SET, BACK, NOTE, RESUME, STOP, DIVERGED, FINISH])
 def test_every_event_has_words(kind: str) -> None:
     assert "branch 0, day 1, step 2" in sentence(event(kind, 0, 1, 2))
 
@@ -166,22 +206,34 @@ def test_nobody_is_there_to_be_asked(tmp_path: Path) -> None:
         Inbox(tmp_path).ask({}, 5)
 
 
-def test_a_run_that_dies_with_a_request_in_its_hands(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("dies", "message"),
+    [
+        (True, "the run took this and ended; see caviar panda log"),
+        (False, "the run took this, but has not answered; see caviar panda log for whether it"),
+    ],
+)
+def test_a_run_that_took_a_request_and_says_nothing(
+    tmp_path: Path, dies: bool, message: str
+) -> None:
+    """It died with the request in its hands; or its disk is full, and the answer is a file too."""
     inbox = Inbox(tmp_path)
-    said: list[str] = []
+    refusals: list[str] = []
 
     def ask() -> None:
         with pytest.raises(UserError) as refused:
-            inbox.ask({}, 20)
-        said.append(str(refused.value))
+            inbox.ask({}, 20 if dies else 0.3)
+        refusals.append(str(refused.value))
 
+    asking = threading.Thread(target=ask, daemon=True)
     with running(tmp_path):
-        asking = threading.Thread(target=ask)
         asking.start()
-        while inbox.take() is None:
-            pass
+        awaited(lambda: inbox.take() is not None)
+        if not dies:
+            asking.join(20)
     asking.join(20)
-    assert said == ["the run took this and ended; see caviar panda log"]
+    assert len(refusals) == 1
+    assert refusals[0].startswith(message)
 
 
 def test_a_run_that_does_not_answer_loses_the_request(tmp_path: Path) -> None:

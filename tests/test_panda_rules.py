@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from caviar.base.errors import UserError
-from caviar.panda.journal import BACK, DAY, SET, Event, event
+from caviar.panda.journal import BACK, DAY, SET, START, Event, event
 from caviar.panda.keeper import Action, Day, Rules, decide
 from caviar.panda.levers import read_changes, settable
 from caviar.panda.screen import plot
@@ -61,7 +61,7 @@ def test_a_relative_change_is_one_of_the_value_in_force() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("typed", "message"),
     [
         ([], "nothing to change"),
         (["optimizer.lr"], "write KEY=VALUE"),
@@ -91,9 +91,9 @@ def test_a_relative_change_is_one_of_the_value_in_force() -> None:
         (["optimizer.lr=0.1", "optimizer.lr=0.2"], "set twice"),
     ],
 )
-def test_a_change_that_cannot_be_says_why(given: Sequence[str], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        read_changes(given, CONFIG, {}, SPACE, force=False)
+def test_a_change_that_cannot_be_says_why(typed: Sequence[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_changes(typed, CONFIG, {}, SPACE, force=False)
 
 
 def test_force_leaves_the_declared_space_but_not_sense() -> None:
@@ -159,6 +159,13 @@ def test_the_keeper_goes_back_when_it_diverged() -> None:
     first = decided([], diverged=True)
     assert first is not None
     assert first.back_to == 0
+
+
+def test_the_keeper_goes_no_further_back_than_a_fork_was_made_from() -> None:
+    forked = event(START, 0, 3, 30, facts={"checkpoint": "checkpoints/origin.ckpt"})
+    action = decide(Rules(), [forked], [], "min", diverged=True)
+    assert action is not None
+    assert action.back_to == 3
 
 
 def test_the_keeper_goes_further_back_when_that_did_not_help() -> None:

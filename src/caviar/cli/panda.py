@@ -1,4 +1,7 @@
-"""The verbs of a panda: start, set, back, fork, stop, log, watch."""
+"""The verbs of a panda: start, set, back, fork, stop, log, picture, watch.
+
+Only start and fork train; the others ask the run, or read its folder, and import no torch.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,12 @@ panda = typer.Typer(
 )
 app.add_typer(panda, name="panda")
 
-Why = Annotated[str, typer.Option("--why", help="For the journal.")]
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())  # journal.md has an event a line
+
+
+Why = Annotated[str, typer.Option("--why", help="For the journal.", callback=_one_line)]
 Force = Annotated[bool, typer.Option("--force", help="Also outside of the declared space.")]
 Changes = Annotated[
     list[str] | None,
@@ -26,7 +34,7 @@ Changes = Annotated[
         show_default=False,
     ),
 ]
-PATIENCE = 120.0  # seconds for the run to answer: one step, and what else it is at
+PATIENCE = 120.0  # seconds for the run to take a request: one step, or a validation
 
 
 @panda.command(epilog='Example: caviar panda start search.study=mine panda.day="2 epochs"')
@@ -37,18 +45,18 @@ def start(overrides: Overrides = None, force: Force = False) -> None:
     from caviar.panda.begin import start_overrides
 
     rooms.attach_ledgers()  # to know the study of a search when it sees one
-
     train_py(start_overrides(overrides or [], force))
 
 
 @panda.command("set", epilog='Example: caviar panda set optimizer.lr=*1.5 --why "flat since day 2"')
 def set_(changes: Changes = None, why: Why = "", force: Force = False) -> None:
     """Change values of the run while it trains: lr, momentum, dropout, batch size, …"""
-    from caviar.panda.begin import find_folder, nudge
+    from caviar.panda.begin import find_folder
+    from caviar.panda.inbox import nudge
     from caviar.screen.view import console
 
     folder, changed = find_folder(changes or [])
-    for line in nudge(folder, changed, " ".join(why.split()), force, PATIENCE):
+    for line in nudge(folder, changed, why, force, PATIENCE):
         console.print(line)
 
 
@@ -60,11 +68,12 @@ def back(
     force: Force = False,
 ) -> None:
     """Go on from an earlier day, with the values in force, as a new branch."""
-    from caviar.panda.begin import find_folder, go_back
+    from caviar.panda.begin import find_folder
+    from caviar.panda.inbox import go_back
     from caviar.screen.view import console
 
     folder, changed = find_folder(changes or [])
-    console.print(go_back(folder, to, changed, " ".join(why.split()), force, PATIENCE))
+    console.print(go_back(folder, to, changed, why, force, PATIENCE))
 
 
 @panda.command(epilog="Example: caviar panda fork calmer --from day3 optimizer.lr=*0.5")
@@ -81,7 +90,7 @@ def fork(
     from caviar.screen.view import console, shown_path
 
     folder, changed = find_folder(changes or [])
-    made = make_fork(folder, name, day, changed, " ".join(why.split()), force)
+    made = make_fork(folder, name, day, changed, why, force)
     console.print(f"a copy of {folder.name} in {shown_path(made)}")
     train_py(start_overrides([f"search.study={name}"]))
 
@@ -89,7 +98,8 @@ def fork(
 @panda.command(epilog="Example: caviar panda stop")
 def stop(changes: Changes = None) -> None:
     """Let the run write a checkpoint and leave; start goes on with it."""
-    from caviar.panda.begin import find_folder, stop_run
+    from caviar.panda.begin import find_folder
+    from caviar.panda.inbox import stop_run
     from caviar.screen.view import console
 
     folder, _ = find_folder(changes or [])
@@ -113,7 +123,7 @@ def picture(
 ) -> None:
     """Draw the curve over the days, its nudges and its branches, as PNG."""
     from caviar.panda.begin import find_folder
-    from caviar.report.panda import draw
+    from caviar.report.panda import draw  # the only verb that needs the report
     from caviar.screen.view import console, shown_path
 
     folder, _ = find_folder(changes or [])

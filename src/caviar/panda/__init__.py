@@ -5,19 +5,21 @@
     caviar panda back --to day3
     caviar panda watch
 
-settings.py  the `panda` node of the config
-journal.py   what happened, append-only: the one truth, all else follows from it
-lineage.py   branches and days, read from the journal
-record.py    every metric of every branch; logger.py writes it
+What a run leaves in its folder, and what other terminals do with it; no torch:
+
+journal.py   what happened, append-only: the one truth; branches and days follow from it
+record.py    every metric of every branch
 levers.py    what can be changed while it trains, and to what
+inbox.py     what other terminals ask of the run, and how it gets there
+begin.py     which run a command is about; how one is begun, gone on with, copied
+keeper.py    the settings, and the rules for the night
+screen.py    what a person sees in a terminal
 
-begin.py     which run a command is about; requests.py, fork.py: what it asks of it
-inbox.py     from other terminals to the run, and back
-screen.py    what a person sees; plot.py in characters, picture.py as PNG
+The training itself:
 
-drive.py     one process of the run
-callback.py  days and nudges, inside the training
-actions.py   what is done to a run, always in the journal as well
-apply.py     a value in the optimizer, the schedule, the model
-keeper.py    the rules for the night
+run.py       one process of the run, from its journal's end to the next
+callback.py  days, nudges and the keeper, between the steps
+actions.py   a value in the optimizer, the schedule, the model; never without its journal's line
+
+The picture and the page are the report's: `caviar.report.panda`.
 """

@@ -1,10 +1,12 @@
-"""What is done to a run, by a user or by the keeper: always in the journal as well."""
+"""What is done to a run, by a user or by the keeper: always in the journal as well.
 
-# MERGED panda.apply """Change a value in the training that runs: optimizer, schedule, dropout, batch size, clipping."""
-#
+First how the two are kept together, over all ranks; then how a value is changed in a training that
+runs: in optimizer, schedule, dropout, batch size, clipping.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,12 +16,24 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
 from caviar.base.errors import UserError
-from caviar.panda.journal import SET, Journal, Lineage, back_event, event, sentence
+from caviar.panda.journal import (
+    BACK,
+    DAY,
+    SET,
+    Journal,
+    Lineage,
+    back_event,
+    event,
+    sentence,
+    shown,
+)
 from caviar.screen.view import console
+from caviar.training.callbacks import BestMetric
 from caviar.training.modules import Module
 from caviar.training.optim import build_scheduler
 
 
+# An interrupt, so that Lightning shuts its loops and loaders down, and `train` hands it on.
 class Rollback(KeyboardInterrupt):
     """The run goes on from an earlier day, which the journal names."""
 
@@ -59,20 +73,49 @@ class Actions:
             OSError: the journal's disk is full.
         """
         old = {key: OmegaConf.select(self.config, key) for key in changes}
-        told = {key: [old[key], new] for key, new in changes.items()}
+        moves = {key: [old[key], new] for key, new in changes.items()}
         failed: Exception | None = None
         try:
+            # In force before it is written: the line says what is, also after a kill between them,
+            # since a value that nobody wrote down dies with its process.
             apply_values(trainer, self.config, changes)
-            self.write(trainer, SET, changes=told, why=why, by=by)
+            self.write(trainer, SET, changes=moves, why=why, by=by)
         except (UserError, OSError) as error:
             failed = error
+        # Only the first rank writes. If its disk is full, the others must take theirs back as well.
         failed = trainer.strategy.broadcast(failed)
         if failed is not None:
-            with suppress(UserError):
+            with suppress(UserError):  # what could not be set need not be taken back
                 apply_values(trainer, self.config, old)
             raise failed
         self.log_lr(trainer, trainer.global_step)
-        return told
+        return moves
+
+    def write_day(self, trainer: pl.Trainer, best: BestMetric, validated: bool) -> None:
+        """Write down the end of a day: its metric, that of the day before, what was changed.
+
+        Arguments:
+            trainer: at the day's end.
+            best: follows the metric.
+            validated: whether the metric is of this day, and not of an earlier one.
+        """
+        if not trainer.is_global_zero:
+            return
+        lineage = Lineage.of(self.journal.events())
+        before = next((e.facts.get("value") for e in reversed(lineage.days())), None)
+        today = (self.branch, self.day - 1)
+        nudges = [e for e in lineage.events if e.kind in (SET, BACK) and (e.branch, e.day) == today]
+        after = [f"{key} {shown(new)}" for e in nudges for key, (_, new) in e.changes.items()]
+        logged = trainer.callback_metrics.get(best.metric)  # none yet in a process that goes on
+        summary = {
+            "metric": best.metric,
+            "value": best.last if logged is None else float(logged),
+            "before": before,
+            "after": ", ".join(after),
+            "lr": current_lr(trainer),
+            "validated": validated,
+        }
+        self.write(trainer, DAY, facts=summary)
 
     def log_lr(self, trainer: pl.Trainer, step: int) -> None:
         """By the loggers themselves: `self.log` would round it to single precision."""
@@ -82,14 +125,19 @@ class Actions:
     def write_back(
         self, trainer: pl.Trainer, to: int, changes: Mapping[str, Any], why: str, by: str
     ) -> None:
-        """Write down where to go on; `Rollback` is to follow."""
+        """Write down where to go on, on no rank if the journal cannot; `Rollback` is to follow.
+
+        Raises:
+            UserError: there is no such day.
+            OSError: the journal's disk is full.
+        """
         failed: Exception | None = None
         if trainer.is_global_zero:
             old = {key: OmegaConf.select(self.config, key) for key in changes}
-            told = {key: [old[key], new] for key, new in changes.items()}
+            moves = {key: [old[key], new] for key, new in changes.items()}
             try:
                 events = self.journal.events()
-                self.journal.write(back_event(events, to, trainer.global_step, told, why, by))
+                self.journal.write(back_event(events, to, trainer.global_step, moves, why, by))
             except (UserError, OSError) as error:
                 failed = error
         failed = trainer.strategy.broadcast(failed)
@@ -97,7 +145,7 @@ class Actions:
             raise failed
 
 
-BETAS = {"beta1": 0, "beta2": 1}
+BETAS = {"beta1": 0, "beta2": 1}  # config keys for what torch has as one pair
 
 
 def apply_values(trainer: pl.Trainer, config: DictConfig, values: Mapping[str, Any]) -> None:
@@ -111,7 +159,7 @@ def apply_values(trainer: pl.Trainer, config: DictConfig, values: Mapping[str, A
     Raises:
         UserError: this model, optimizer or loader does not have it.
     """
-    before = _schedule(config)
+    before = _schedule(config)  # resolved, so that it shows what an interpolation makes of it
     for key, value in values.items():
         node, _, name = key.partition(".")
         if node == "optimizer":
@@ -126,7 +174,7 @@ def apply_values(trainer: pl.Trainer, config: DictConfig, values: Mapping[str, A
             _set_max_epochs(trainer, value)
         if OmegaConf.select(config, key) != value:  # not over an interpolation that says the same
             OmegaConf.update(config, key, value)
-    # A cosine's length follows trainer.max_epochs.
+    # Not only where a key of its own was set: a cosine's length follows trainer.max_epochs.
     if _schedule(config) != before or any(key.startswith("scheduler.") for key in values):
         _rebuild_schedule(trainer, config)
 
@@ -159,6 +207,7 @@ def _set_optimizer(trainer: pl.Trainer, config: DictConfig, name: str, value: An
                 group[name] = value
             else:
                 raise UserError(f"optimizer.{name}: this optimizer has no {name}")
+    # A schedule computes the next lr from these, and would undo the change with its next step.
     if name == "lr":
         for schedule in trainer.lr_scheduler_configs:
             scheduler: Any = schedule.scheduler
@@ -183,7 +232,10 @@ def _set_batch_size(trainer: pl.Trainer, key: str, value: int) -> None:
 
 
 def renew_loader(trainer: pl.Trainer) -> None:
-    """Let the next epoch have a loader of its own, if the batch size was changed; once."""
+    """Let the next epoch have a loader of its own, if the batch size was changed; once.
+
+    Not in every epoch: the processes of a loader would start anew in each.
+    """
     running: Any = trainer  # Lightning sets what it does not declare
     wanted = getattr(datamodule_of(trainer), "batch_size", None)
     has = getattr(trainer.train_dataloader, "batch_size", wanted)
@@ -203,10 +255,13 @@ def _set_max_epochs(trainer: pl.Trainer, value: int) -> None:
 
 
 def _rebuild_schedule(trainer: pl.Trainer, config: DictConfig) -> None:
-    """The schedule with its new parameters, as far along as the old one."""
+    """The schedule with its new parameters, as far along as the old one.
+
+    Many schedules compute each lr from the one before, so the new one is walked from the start.
+    """
     for schedule in trainer.lr_scheduler_configs:
         old: Any = schedule.scheduler
-        if schedule.reduce_on_plateau:
+        if schedule.reduce_on_plateau:  # it has no past to walk, only what it has seen
             for name, value in config.scheduler.items():
                 if hasattr(old, name):
                     setattr(old, name, value)
@@ -214,6 +269,9 @@ def _rebuild_schedule(trainer: pl.Trainer, config: DictConfig) -> None:
         for group in old.optimizer.param_groups:
             group["lr"] = group["initial_lr"]
         new = build_scheduler(config.scheduler, old.optimizer)
-        for _ in range(old.last_epoch):
-            new.step()
+        with warnings.catch_warnings():
+            # torch takes this for a training loop in the wrong order.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+            for _ in range(old.last_epoch):
+                new.step()
         schedule.scheduler = new

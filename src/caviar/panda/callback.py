@@ -1,7 +1,8 @@
 """Days, nudges and rollbacks, inside the training.
 
 Nudges come in front of a step. A day ends behind one, or behind an epoch, with a checkpoint that
-the run can go on from bit for bit.
+the run can go on from bit for bit. A day of steps or minutes that is over where no such checkpoint
+can be written (gradients are being accumulated, a validation is to come) ends a step later.
 """
 
 from __future__ import annotations
@@ -28,17 +29,16 @@ from caviar.panda.actions import (
     datamodule_of,
     renew_loader,
 )
-from caviar.panda.inbox import INBOX, Inbox, Request
-from caviar.panda.journal import BACK, DAY, NOTE, RESUME, SET, Lineage, day_checkpoint, shown
-from caviar.panda.keeper import Action, Day, PandaSettings, decide
+from caviar.panda.inbox import Inbox, Request
+from caviar.panda.journal import DAY, NOTE, RESUME, Lineage, day_checkpoint
+from caviar.panda.keeper import Day, PandaSettings, decide
 from caviar.panda.levers import read_changes, settable
 from caviar.space import Space
 from caviar.training.callbacks import BestMetric
 from caviar.training.resume import between_steps, epoch_is_over
 
 STATE = "panda"  # in a checkpoint: branch, day, values in force
-AGAIN = 1.0  # seconds between looks into the inbox, whatever its date says
-LOOK = 50  # batches between looks at the loss for NaN
+LOOK = 50  # batches between looks at the loss for NaN: each waits for the device
 
 
 # A Checkpoint, so that Lightning runs it behind the module's own epoch end.
@@ -61,8 +61,6 @@ class PandaCallback(pl.callbacks.Checkpoint):
         self._begun = 0.0  # where the day began, in its own unit
         self._loaded: dict[str, Any] | None = None
         self._validated = False  # since the day began
-        self._looked = 0.0  # when the inbox was last looked into
-        self._seen = 0  # when the inbox was last changed, in ns
 
     # -- the run begins, or goes on
 
@@ -70,7 +68,9 @@ class PandaCallback(pl.callbacks.Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._loaded = checkpoint.get(STATE)
-        if self._loaded and "random_states" in checkpoint:  # in an epoch, which keeps its batches
+        # A checkpoint inside of an epoch: it goes on with the batches that it was cut into, though
+        # another size may be in force from the next epoch on.
+        if self._loaded and "random_states" in checkpoint:
             datamodule_of(trainer).batch_size = self._loaded["values"]["data.batch_size"]
 
     def on_save_checkpoint(
@@ -96,12 +96,14 @@ class PandaCallback(pl.callbacks.Checkpoint):
         now_on = float(trainer.current_epoch) if epochs else self._clock(trainer)
         self._begun = now_on - spent
         if self._loaded is not None and trainer.is_global_zero:
-            # The checkpoint of a day is written before its line in the journal.
+            # The checkpoint of a day is written before its line in the journal, never behind it: a
+            # line without a checkpoint would be a day to go back to that is not there. Where the
+            # line is missing, it is written now.
             events = self.at.journal.events()
             ended = {(e.branch, e.day) for e in events if e.kind == DAY}
             own = self._loaded["branch"] == self.at.branch and self.at.day > events[0].day
             if own and (self.at.branch, self.at.day) not in ended:
-                self._write_day(trainer)
+                self.at.write_day(trainer, self.best, self._validated)
             self.at.write(trainer, RESUME)
 
     def _values(self) -> dict[str, Any]:
@@ -120,23 +122,14 @@ class PandaCallback(pl.callbacks.Checkpoint):
 
     def _next_request(self, trainer: pl.Trainer) -> Request | None:
         """The next one, the same on every rank of a distributed run."""
-        request = None
-        if trainer.is_global_zero:
-            try:
-                changed = os.stat(self.folder / INBOX).st_mtime_ns  # some microseconds
-            except FileNotFoundError:
-                changed = 0
-            now = time.monotonic()  # a clock of files may be too coarse to tell
-            if changed != self._seen or now > self._looked + AGAIN:
-                self._looked = now
-                request = self.inbox.take()
-                self._seen = 0 if request is not None else changed
+        request = self.inbox.poll() if trainer.is_global_zero else None
         if trainer.world_size == 1:
             return request
+        # In front of every step, so a number first: an object is pickled and takes two broadcasts.
         there = torch.tensor([int(request is not None)], device=trainer.strategy.root_device)
         torch.distributed.broadcast(there, src=0)
-        found: Request | None = trainer.strategy.broadcast(request) if there.item() else None
-        return found
+        same: Request | None = trainer.strategy.broadcast(request) if there.item() else None
+        return same
 
     def _serve(self, trainer: pl.Trainer, request: Request) -> None:
         what, why = request.what, request.what.get("why", "")
@@ -151,18 +144,20 @@ class PandaCallback(pl.callbacks.Checkpoint):
                 raise Rollback
             plain: Any = OmegaConf.to_container(self.config, resolve=True)
             space = Space.parse(plain["space"] or {})
-            read = read_changes(what["set"], plain, {}, space, what["force"])
-            told = self.at.change(trainer, {c.key: c.new for c in read}, why, "user")
+            # The config has what is in force: each nudge is written into it.
+            changes = read_changes(what["set"], plain, {}, space, what["force"])
+            moves = self.at.change(trainer, {c.key: c.new for c in changes}, why, "user")
         except (UserError, OSError) as error:
             self._answer(trainer, request, error=str(error))
             return
         place = {"step": trainer.global_step, "epoch": trainer.current_epoch}
-        self._answer(trainer, request, changes=told, lr=current_lr(trainer), **place)
+        self._answer(trainer, request, changes=moves, lr=current_lr(trainer), **place)
 
-    def _answer(self, trainer: pl.Trainer, request: Request, **said: Any) -> None:
+    def _answer(self, trainer: pl.Trainer, request: Request, **words: Any) -> None:
         if trainer.is_global_zero:
-            with suppress(OSError):  # a full disk; what was asked is in the journal, or refused
-                self.inbox.answer(request, **said)
+            # On a full disk the training goes on, and who asked is told to look into the journal.
+            with suppress(OSError):
+                self.inbox.answer(request, **words)
 
     # -- days
 
@@ -219,33 +214,15 @@ class PandaCallback(pl.callbacks.Checkpoint):
 
     def _end_day(self, trainer: pl.Trainer) -> None:
         self.at.day += 1
-        # A day that was put off by a step, for a validation or a stop, puts off no other.
+        # A day that was put off by a step puts off no other: the next one is counted from where
+        # this one should have ended. By the clock it is not; there a day is a length of work.
         now, length = self._clock(trainer), self.length.length
         whole = self._begun + (now - self._begun) // length * length
         self._begun = now if self.length.unit == "seconds" else whole
         trainer.save_checkpoint(day_checkpoint(self.folder, self.at.branch, self.at.day))
-        if trainer.is_global_zero:
-            self._write_day(trainer)
-        self._keep(trainer, diverged=False)
-
-    def _write_day(self, trainer: pl.Trainer) -> None:
-        lineage = Lineage.of(self.at.journal.events())
-        before = next((e.facts.get("value") for e in reversed(lineage.days())), None)
-        today = (self.at.branch, self.at.day - 1)
-        nudges = [e for e in lineage.events if e.kind in (SET, BACK) and (e.branch, e.day) == today]
-        after = [f"{key} {shown(new)}" for e in nudges for key, (_, new) in e.changes.items()]
-        logged = trainer.callback_metrics.get(self.best.metric)
-        value = self.best.last if logged is None else float(logged)
-        facts = {
-            "metric": self.best.metric,
-            "value": value,
-            "before": before,
-            "after": ", ".join(after),
-            "lr": current_lr(trainer),
-            "validated": self._validated,
-        }
+        self.at.write_day(trainer, self.best, self._validated)
         self._validated = False
-        self.at.write(trainer, DAY, facts=facts)
+        self._keep(trainer, diverged=False)
 
     # -- the keeper
 
@@ -264,10 +241,8 @@ class PandaCallback(pl.callbacks.Checkpoint):
             mode = "min" if self.best.sign == 1 else "max"
             action = decide(self.settings.rules, events, days, mode, diverged)
         action = trainer.strategy.broadcast(action)
-        if action is not None:
-            self._act(trainer, action)
-
-    def _act(self, trainer: pl.Trainer, action: Action) -> None:
+        if action is None:
+            return
         lr = OmegaConf.select(self.config, "optimizer.lr")
         changes = {} if action.lr is None else {"optimizer.lr": float(f"{lr * action.lr:.12g}")}
         if action.stop:

@@ -3,10 +3,10 @@
 `journal.jsonl` has an event a line, synced to disk; `journal.md` says the same for reading. A line
 that a full disk or a kill has torn is cut off before the next one is written, and nothing before
 it is ever touched.
-"""
 
-# MERGED panda.lineage """Branches and days, read from the journal: where the model is, and how it came there."""
-#
+A `Lineage` is what the events add up to: branches and days, the values in force, the checkpoint to
+go on from. None of it is kept anywhere else, so nothing can disagree with the journal.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from caviar.config.overrides import joined
 
 EVENTS, READABLE = "journal.jsonl", "journal.md"  # in the study's folder
 
+# In journals on disk for good, as is each field of `Event`.
 START, RESUME, DAY, SET, BACK, STOP, DIVERGED, FINISH, NOTE = (
     "start", "resume", "day", "set", "back", "stop", "diverged", "finish", "note",
 )  # fmt: skip
@@ -68,13 +69,13 @@ class Journal:
         """Everything that is written down whole."""
         if not self.exists():
             return []
-        found = []
+        whole = []
         for line in (self.folder / EVENTS).read_text(encoding="utf-8").splitlines():
             try:
-                found.append(Event(**json.loads(line)))
+                whole.append(Event(**json.loads(line)))
             except (ValueError, TypeError):
-                break  # torn; nothing can follow it
-        return found
+                break  # torn; nothing can follow it, since the next writer cuts it off first
+        return whole
 
     def write(self, event: Event) -> None:
         """Append an event, synced to disk.
@@ -83,18 +84,16 @@ class Journal:
             OSError: the disk is full; the journal is as it was.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        # NaN is null: it is no JSON, and a reader that stops at it would lose all that follows.
         line = json.dumps(finite(asdict(event)), separators=(",", ":"), ensure_ascii=False)
         append_synced(self.folder / EVENTS, f"{line}\n".encode())
-        with suppress(OSError):  # it follows from the events, and is written anew with the next
-            self.write_readable()
-
-    def write_readable(self) -> None:
-        """`journal.md`, from the events."""
-        with replaced(self.folder / READABLE) as partial:
+        # The event stands once its line does. journal.md follows from the events and is written
+        # anew with the next one: a disk that is full by now must not undo what is in force.
+        with suppress(OSError), replaced(self.folder / READABLE) as partial:
             partial.write_text(self.text(), encoding="utf-8")
 
     def text(self) -> str:
-        """The journal for reading."""
+        """The journal for reading, an event a line: what `caviar panda log` prints."""
         lines = [f"# Journal of {self.folder.name}", ""]
         for event in self.events():
             when = event.time.replace("T", " ")[:16]
@@ -115,24 +114,24 @@ def sentence(event: Event) -> str:
     changed = ", ".join(
         f"{key} {shown(old)} → {shown(new)}" for key, (old, new) in event.changes.items()
     )
-    facts = event.facts
+    detail = event.facts
     if event.kind == DAY:
-        before, now = facts.get("before"), facts.get("value")
+        before, now = detail.get("before"), detail.get("value")
         moved = f"{shown(before)} → {shown(now)}" if before is not None else shown(now)
-        after = f" after {facts['after']}" if facts.get("after") else ""
-        return f"{where} · day {event.day} ends: {facts.get('metric')} {moved}{after}"
-    said = {
+        after = f" after {detail['after']}" if detail.get("after") else ""
+        return f"{where} · day {event.day} ends: {detail.get('metric')} {moved}{after}"
+    words = {
         START: "begins",
         RESUME: "goes on",
         SET: changed,
-        BACK: f"back from step {facts.get('left')} of branch {facts.get('from')}"
+        BACK: f"back from step {detail.get('left')} of branch {detail.get('from')}"
         + (f", with {changed}" if changed else ""),
         STOP: "stopped",
         DIVERGED: "diverged",
         FINISH: "finished",
         NOTE: "",
     }[event.kind]
-    return f"{where}{' · ' if said else ''}{said}{who}{reason}"
+    return f"{where}{' · ' if words else ''}{words}{who}{reason}"
 
 
 def shown(value: Any) -> str:
@@ -149,49 +148,55 @@ LAST = Path("checkpoints") / "last.ckpt"  # of the latest epoch, or the latest s
 
 @dataclass
 class Lineage:
-    """What the journal adds up to."""
+    """What the journal adds up to: where the model is, and how it came there."""
 
     events: Sequence[Event]
     overrides: list[str] = field(default_factory=list)
-    """What the user began with."""
+    """What the user began with, the seed that was drawn among them."""
+    start: dict[str, Any] = field(default_factory=dict)
+    """What the first event says besides: the W&B run's id, a fork's checkpoint."""
     values: dict[str, Any] = field(default_factory=dict)
     """Values in force that a nudge has set, by config key."""
     branch: int = 0
     origins: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Branch → the branch and day that it began from."""
-    facts: dict[str, Any] = field(default_factory=dict)
-    """Of the start: the W&B run's id, where it was forked from."""
 
     @classmethod
     def of(cls, events: Sequence[Event]) -> Lineage:
         """Add up the events."""
-        found = cls(events)
+        lineage = cls(events)
         for e in events:
             if e.kind == START:
-                found.overrides = list(e.facts.get("overrides", []))
-                found.facts = dict(e.facts)
+                lineage.overrides = list(e.facts.get("overrides", []))
+                lineage.start = dict(e.facts)
             if e.kind == BACK:
-                found.branch = e.branch
-                found.origins[e.branch] = (e.facts["from"], e.facts["to"])
+                lineage.branch = e.branch
+                lineage.origins[e.branch] = (e.facts["from"], e.facts["to"])
             if e.kind == NOTE and "overrides" in e.facts:
-                found.overrides = list(joined(found.overrides, e.facts["overrides"]))
+                lineage.overrides = list(joined(lineage.overrides, e.facts["overrides"]))
+            # Going back takes no value back: what is in force is in force on every branch. And a
+            # fork is begun with the values that were in force where it came from.
             if e.kind in (SET, BACK, START):
-                found.values |= {key: new for key, (_, new) in e.changes.items()}
-        return found
+                lineage.values |= {key: new for key, (_, new) in e.changes.items()}
+        return lineage
 
     @property
-    def state(self) -> str:
-        """What the last event left: `finished`, `diverged`, or `begun`."""
+    def ending(self) -> str:
+        """How the last process left: `finished`, `diverged` or `stopped`.
+
+        A kill writes nothing, so whatever has no end is stopped. Whether it runs at this moment
+        the journal cannot know; `inbox.run_state` does.
+        """
+        kinds = [e.kind for e in self.events if e.kind != NOTE]
         ends = {FINISH: "finished", DIVERGED: "diverged"}
-        kinds = [e.kind for e in self.events if e.kind != "note"]
-        return ends.get(kinds[-1], "begun") if kinds else "begun"
+        return ends.get(kinds[-1], "stopped") if kinds else "stopped"
 
     def days(self, branch: int | None = None) -> list[Event]:
         """The ends of days that lead to a branch's present, its ancestors' before it."""
         branch = self.branch if branch is None else branch
         before: list[Event] = []
         if branch in self.origins:
-            origin, day = self.origins[branch]
+            origin, day = self.origins[branch]  # which may itself lie on an ancestor's branch
             before = [e for e in self.days(origin) if e.day <= day]
         own = [e for e in self.events if e.kind == DAY and e.branch == branch]
         return [*before, *own]
@@ -207,14 +212,14 @@ class Lineage:
         Raises:
             UserError: there was none.
         """
-        found = [e for e in (self.first, *self.days()) if e.day == number]
-        if not found:
+        ended = [e for e in (self.first, *self.days()) if e.day == number]
+        if not ended:
             last = max((e.day for e in self.days()), default=self.first.day)
             raise UserError(
                 f"day {number}: this branch has days {self.first.day} to {last}; write one of "
                 f"them, such as --to day{max(self.first.day, last - 1)}"
             )
-        return found[-1]
+        return ended[-1]
 
 
 def back_event(
@@ -236,14 +241,14 @@ def back_event(
         by: `user` or `keeper`.
     """
     lineage = Lineage.of(events)
-    branch = 1 + max(e.branch for e in events)
+    branch = 1 + max(e.branch for e in events)  # never a number that a branch had before
     step = lineage.day(to).step
-    facts = {"from": lineage.branch, "to": to, "left": left}
-    return event(BACK, branch, to, step, changes=changes, why=why, by=by, facts=facts)
+    origin = {"from": lineage.branch, "to": to, "left": left}
+    return event(BACK, branch, to, step, changes=changes, why=why, by=by, facts=origin)
 
 
 def day_checkpoint(folder: Path, branch: int, day: int) -> Path:
-    """Where the checkpoint of a day's end is kept."""
+    """Where the checkpoint of a day's end is kept: two branches may both have a day 3."""
     return folder / "checkpoints" / f"branch{branch}" / f"day{day:04d}.ckpt"
 
 
@@ -268,16 +273,6 @@ def checkpoint_of(folder: Path, lineage: Lineage, day: int) -> Path | None:
     """
     ended = lineage.day(day)
     if ended.kind == START:
-        forked = lineage.facts.get("checkpoint")
+        forked = lineage.start.get("checkpoint")
         return None if forked is None else folder / forked
     return day_checkpoint(folder, ended.branch, day)
-
-
-def values_before(config: Mapping[str, Any], values: Mapping[str, Any], key: str) -> Any:
-    """A key's value in force."""
-    if key in values:
-        return values[key]
-    node: Any = config
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node

@@ -1,10 +1,8 @@
-"""The keeper for the night: what the rules of `panda.rules` say at a day's end.
+"""The keeper for the night: the `panda` node of the config, and what its rules say at a day's end.
 
-Pure functions of the days so far, so that every decision can be read again in the journal.
+The decision is a pure function of the journal's events, so that it can be made again, by a reader
+or by a run that was killed in the middle of it: what the keeper has done so far is in there too.
 """
-
-# MERGED panda.settings """The `panda` node of the config: its fields, their types and their rules."""
-#
 
 from __future__ import annotations
 
@@ -16,114 +14,8 @@ from dataclasses import dataclass, field
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from caviar.base.errors import UserError
+from caviar.base.errors import UserError, check_rules
 from caviar.panda.journal import BACK, SET, START, Event
-
-
-@dataclass(frozen=True)
-class Action:
-    """What is to be done, and why."""
-
-    why: str
-    back_to: int | None = None
-    """The day to go back to."""
-    lr: float | None = None
-    """The learning rate's factor."""
-    stop: bool = False
-
-
-def decide(
-    rules: Rules,
-    events: Sequence[Event],
-    days: Sequence[Event],
-    mode: str,
-    diverged: bool,
-) -> Action | None:
-    """What the rules ask for now; None for nothing.
-
-    Arguments:
-        rules: of the config.
-        events: the whole journal.
-        days: the ends of days that lead to now.
-        mode: `min` or `max`, of the metric.
-        diverged: whether a loss is NaN or infinite.
-    """
-    done = [e for e in events if e.by == "keeper" and e.kind in (SET, BACK)]
-    # A day inside of an epoch may pass without a validation, and says nothing new.
-    validated = [e for e in days if e.facts.get("validated", True)]
-    values = {e.day: _loss(e.facts.get("value"), mode) for e in validated}
-    good = [day for day, value in values.items() if math.isfinite(value)]
-    today = days[-1] if days and days[-1].day in values else None
-    jumped = not diverged and today is not None and _jumped(rules, values, today.day)
-    if diverged or jumped:
-        if len(done) >= rules.most:
-            return Action(f"the keeper has acted {len(done)} times, which is its limit", stop=True)
-        first = events[0].day if events and events[0].kind == START else 0
-        last = _last_good(values, good, rules, today, jumped, first)
-        # Back there again, and it went wrong again: one day more, each time.
-        tries = sum(e.kind == BACK and e.facts.get("to") == last for e in done)
-        to = max(first, last - max(0, tries - 1))
-        rule = rules.jump if jumped else rules.diverged
-        if jumped and today is not None:
-            best = min(values[d] for d in good if d < today.day)
-            why = f"{_shown(values[today.day], mode)} after {_shown(best, mode)}: a jump"
-        else:
-            why = "the loss is NaN or infinite"
-        return Action(why, back_to=to, lr=rule.lr)
-    if today is None or not _flat(rules, values, events, today):
-        return None
-    lowered = sum(e.kind == SET for e in done)
-    days_flat = f"no progress in {rules.plateau.days} days"
-    if lowered >= rules.plateau.stop_after or len(done) >= rules.most:
-        return Action(f"{days_flat}, and the lr was lowered {lowered} times", stop=True)
-    return Action(days_flat, lr=rules.plateau.lr)
-
-
-def _jumped(rules: Rules, values: dict[int, float], today: int) -> bool:
-    """Whether today is much worse than the best day before it."""
-    before = [v for day, v in values.items() if day < today and math.isfinite(v)]
-    if not before or not math.isfinite(values[today]):
-        return bool(before)
-    best = min(before)
-    # Of a metric that is to grow, losses are negative: worse by the factor is closer to zero.
-    worst = best * rules.jump.factor if best > 0 else best / rules.jump.factor
-    return values[today] > worst
-
-
-def _last_good(
-    values: dict[int, float],
-    good: Sequence[int],
-    rules: Rules,
-    today: Event | None,
-    jumped: bool,
-    first: int,
-) -> int:
-    """The latest day that ended well; the beginning, if none did."""
-    before = [d for d in good if today is None or not jumped or d < today.day]
-    sane = [d for d in before if not _jumped(rules, {k: v for k, v in values.items() if k <= d}, d)]
-    return max(sane, default=first)
-
-
-def _flat(rules: Rules, values: dict[int, float], events: Sequence[Event], today: Event) -> bool:
-    """Whether the last days brought no progress, counted from the last change on."""
-    changed = max((e.day for e in events if e.kind in (SET, BACK)), default=0)
-    recent = [day for day in values if day > changed][-rules.plateau.days :]
-    before = [value for day, value in values.items() if recent and day < recent[0]]
-    if len(recent) < rules.plateau.days or not before:
-        return False
-    best = min(before)
-    return min(values[day] for day in recent) > best - rules.plateau.better * abs(best)
-
-
-def _loss(value: float | None, mode: str) -> float:
-    if value is None or not math.isfinite(value):
-        return math.inf
-    return value if mode == "min" else -value
-
-
-def _shown(loss: float, mode: str) -> str:
-    return f"{loss if mode == 'min' else -loss:.4g}"
-
 
 UNITS = {"epoch": 1.0, "step": 1.0, "minute": 60.0, "hour": 3600.0}
 
@@ -165,6 +57,7 @@ class Jump:
     """A day ends much worse than the best one of its branch: back to the last good day."""
 
     factor: float = 2.0
+    """How many times worse."""
     lr: float = 0.5
 
 
@@ -173,6 +66,7 @@ class Plateau:
     """Days without progress: lower the learning rate, and at last stop."""
 
     days: int = 3
+    """Each with a validation."""
     better: float = 0.01
     """A day counts as progress if it betters the best one by this share."""
     lr: float = 0.5
@@ -188,6 +82,7 @@ class Rules:
     jump: Jump = field(default_factory=Jump)
     plateau: Plateau = field(default_factory=Plateau)
     most: int = 10
+    """Actions in all; what would be the next one stops the run."""
 
 
 @dataclass
@@ -213,14 +108,126 @@ class PandaSettings:
             raise UserError(f"panda.{error.full_key}: {str(error).splitlines()[0]}") from None
         assert isinstance(settings, cls)
         Day.parse(settings.day)
-        rules = settings.rules
-        shares = {f"rules.{n}.lr": getattr(rules, n).lr for n in ("diverged", "jump", "plateau")}
-        for name, value in shares.items():
-            if not 0 < value < 1:
-                raise UserError(f"panda.{name}={value} should be a factor between 0 and 1")
-        if rules.jump.factor <= 1:
-            raise UserError(f"panda.rules.jump.factor={rules.jump.factor} should be above 1")
-        for name, number in (("plateau.days", rules.plateau.days), ("most", rules.most)):
-            if number < 1:
-                raise UserError(f"panda.rules.{name}={number} should be 1 or more")
+        rules, share = settings.rules, "a factor between 0 and 1"
+        check_rules(
+            "panda.rules.",
+            [
+                ("diverged.lr", rules.diverged.lr, 0 < rules.diverged.lr < 1, share),
+                ("jump.lr", rules.jump.lr, 0 < rules.jump.lr < 1, share),
+                ("plateau.lr", rules.plateau.lr, 0 < rules.plateau.lr < 1, share),
+                ("jump.factor", rules.jump.factor, rules.jump.factor > 1, "above 1"),
+                ("plateau.days", rules.plateau.days, rules.plateau.days >= 1, "1 or more"),
+                ("most", rules.most, rules.most >= 1, "1 or more"),
+            ],
+        )
         return settings
+
+
+@dataclass(frozen=True)
+class Action:
+    """What is to be done, and why."""
+
+    why: str
+    back_to: int | None = None
+    """The day to go back to."""
+    lr: float | None = None
+    """The learning rate's factor."""
+    stop: bool = False
+
+
+def decide(
+    rules: Rules,
+    events: Sequence[Event],
+    days: Sequence[Event],
+    mode: str,
+    diverged: bool,
+) -> Action | None:
+    """What the rules ask for now; None for nothing.
+
+    Arguments:
+        rules: of the config.
+        events: the whole journal.
+        days: the ends of days that lead to now.
+        mode: `min` or `max`, of the metric.
+        diverged: whether a loss is NaN or infinite.
+    """
+    # Counted from the journal, not in memory: each going back is a process of its own.
+    done = [e for e in events if e.by == "keeper" and e.kind in (SET, BACK)]
+    # A day inside of an epoch may pass without a validation, and says nothing new.
+    validated = [e for e in days if e.facts.get("validated", True)]
+    values = {e.day: _loss(e.facts.get("value"), mode) for e in validated}
+    good = [day for day, value in values.items() if math.isfinite(value)]
+    today = days[-1] if days and days[-1].day in values else None
+    jumped = not diverged and today is not None and _jumped(rules, values, today.day)
+    if diverged or jumped:
+        # A model that cannot be saved is not to be trained until morning.
+        if len(done) >= rules.most:
+            return Action(f"the keeper has acted {len(done)} times, which is its limit", stop=True)
+        # A fork's first weights are those of a day: it has nothing before.
+        first = events[0].day if events and events[0].kind == START else 0
+        before = [day for day in good if not jumped or today is None or day < today.day]
+        # A day that was a jump itself is no place to go back to, though its loss is a number.
+        sane = [
+            day
+            for day in before
+            if not _jumped(rules, {d: v for d, v in values.items() if d <= day}, day)
+        ]
+        last = max(sane, default=first)
+        # Back there again, and it went wrong again: one day more, each time.
+        tries = sum(e.kind == BACK and e.facts.get("to") == last for e in done)
+        to = max(first, last - max(0, tries - 1))
+        rule = rules.jump if jumped else rules.diverged
+        if jumped and today is not None:
+            best = min(values[d] for d in good if d < today.day)
+            why = f"{_shown(values[today.day], mode)} after {_shown(best, mode)}: a jump"
+        else:
+            why = "the loss is NaN or infinite"
+        return Action(why, back_to=to, lr=rule.lr)
+    if today is None or not _flat(rules, values, events):
+        return None
+    # Going back halves the lr as well, but not because of a plateau: it is no reduction here.
+    lowered = sum(e.kind == SET for e in done)
+    why = f"no progress in {rules.plateau.days} days"
+    if lowered >= rules.plateau.stop_after or len(done) >= rules.most:
+        return Action(f"{why}, and the lr was lowered {lowered} times", stop=True)
+    return Action(why, lr=rules.plateau.lr)
+
+
+def _jumped(rules: Rules, values: dict[int, float], today: int) -> bool:
+    """Whether today is much worse than the best day before it."""
+    before = [v for day, v in values.items() if day < today and math.isfinite(v)]
+    # The first day has nothing to be worse than, not even if it is no number: there `diverged`
+    # looks at the loss itself.
+    if not before or not math.isfinite(values[today]):
+        return bool(before)
+    best = min(before)
+    # Of a metric that is to grow, losses are negative: worse by the factor is closer to zero.
+    worst = best * rules.jump.factor if best > 0 else best / rules.jump.factor
+    return values[today] > worst
+
+
+def _flat(rules: Rules, values: dict[int, float], events: Sequence[Event]) -> bool:
+    """Whether the last days brought no progress, counted from the last change on.
+
+    Also from a user's: a nudge gets its days before the keeper judges what it brought.
+    """
+    # A change in the days since day n is written down with n, and shows from day n + 1 on.
+    changed = max((e.day for e in events if e.kind in (SET, BACK)), default=0)
+    recent = [day for day in values if day > changed][-rules.plateau.days :]
+    before = [value for day, value in values.items() if recent and day < recent[0]]
+    if len(recent) < rules.plateau.days or not before:
+        return False
+    best = min(before)
+    # By a share of the best's size: a metric may be negative, and lower is better in any case here.
+    return min(values[day] for day in recent) > best - rules.plateau.better * abs(best)
+
+
+def _loss(value: float | None, mode: str) -> float:
+    """The metric as something to be minimised; what is no number is worst."""
+    if value is None or not math.isfinite(value):
+        return math.inf
+    return value if mode == "min" else -value
+
+
+def _shown(loss: float, mode: str) -> str:
+    return f"{loss if mode == 'min' else -loss:.4g}"

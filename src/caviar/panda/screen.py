@@ -1,10 +1,8 @@
 """`caviar panda watch`: the run on one screen, with keys for the usual nudges.
 
-It reads what the run writes, and asks it as any other terminal does.
+It reads what the run writes, and asks it as any other terminal does, so that it may be closed and
+opened at any time, or run twice.
 """
-
-# MERGED panda.plot """A learning curve in characters, with its nudges marked below it."""
-#
 
 from __future__ import annotations
 
@@ -25,19 +23,19 @@ from rich.live import Live
 from rich.text import Text
 
 from caviar.base.errors import UserError
-from caviar.panda.begin import go_back, nudge, read_config
-from caviar.panda.inbox import is_running
-from caviar.panda.journal import SET, Event, Journal, Lineage, sentence, shown, values_before
-from caviar.panda.levers import settable
-from caviar.panda.record import branch_line, rows
+from caviar.panda.inbox import go_back, nudge, run_state
+from caviar.panda.journal import SET, Event, Journal, Lineage, sentence, shown
+from caviar.panda.levers import read_config, settable, value_in_force
+from caviar.panda.record import present_line, rows
 from caviar.screen.view import console
 
 PERIOD = 0.5  # seconds between looks
-PATIENCE = 30.0  # seconds for the run to take what a key asks
+PATIENCE = 30.0  # seconds for the run to take what a key asks: the screen stands still meanwhile
 FACTOR = 1.5  # of a key's nudge
 KEYS = {
     "+": ("lr up", f"optimizer.lr=*{FACTOR}"),
     "-": ("lr down", f"optimizer.lr=/{FACTOR}"),
+    # Of 1-β, since a momentum times 1.5 would be above 1.
     "m": ("momentum up", "one_minus.optimizer.momentum=*0.5"),
     "n": ("momentum down", "one_minus.optimizer.momentum=*2"),
 }
@@ -49,49 +47,53 @@ def watch(folder: Path) -> None:
     if not (sys.stdin.isatty() and console.is_terminal):
         console.print(screen(folder, ""))
         return
-    said, asked = "", None
+    message, back_to = "", None  # back_to: the day that a `y` goes back to
     with _keys_at_once(), Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
-            live.update(screen(folder, said), refresh=True)
+            live.update(screen(folder, message), refresh=True)
             key = _key()
             if key == "q":
                 return
-            if asked is not None and key:
-                said, asked = (_back(folder, asked) if key == "y" else "kept going"), None
+            if back_to is not None and key:  # any other key than y is a no
+                message = _back(folder, back_to) if key == "y" else "kept going"
+                back_to = None
             elif key == "b":
                 lineage = Lineage.of(Journal(folder).events())
                 days = lineage.days()
-                asked = max(lineage.first.day, days[-1].day - 1) if days else lineage.first.day
-                said = f"back to day {asked}? y to do it"
+                back_to = max(lineage.first.day, (days or [lineage.first])[-1].day - 1)
+                message = f"back to day {back_to}? y to do it"
             elif key in KEYS:
-                said = _nudge(folder, KEYS[key][1])
+                message = _nudge(folder, KEYS[key][1])
 
 
-def screen(folder: Path, said: str) -> RenderableType:
-    """The run as it is now."""
+def screen(folder: Path, message: str) -> RenderableType:
+    """The run as it is now.
+
+    Arguments:
+        folder: of the study.
+        message: the last line: what a key's nudge has done.
+    """
     config, events = read_config(folder), Journal(folder).events()
     lineage, metric = Lineage.of(events), config["metric"]["name"]
-    points = _line(rows(folder), lineage, metric)
+    points = present_line(rows(folder), lineage, metric)
     width = min(console.width, 110)
-    height = max(6, min(16, console.height - 16))
+    height = max(6, min(16, console.height - 16))  # the rest takes up to 16 lines
     nudges = [e.step for e in events if e.kind == SET and e.branch == lineage.branch]
-    state = "stopped" if lineage.state == "begun" else lineage.state
-    state = "running" if is_running(folder) else state
     days = lineage.days()
     day = days[-1].day if days else 0
     step = points[-1][0] + 1 if points else 0
-    where = f"branch {lineage.branch} · day {day} · step {step:.0f} · {state}"
+    where = f"branch {lineage.branch} · day {day} · step {step:.0f} · {run_state(folder, lineage)}"
     head = Text(f"{folder.name} · {where}", "bold")
     lines = plot(points, nudges, width, height, config["metric"]["mode"] == "min")
-    shown_keys = "   ".join(f"[{key}] {what}" for key, (what, _) in KEYS.items())
+    keys = "   ".join(f"[{key}] {what}" for key, (what, _) in KEYS.items())
     return Group(
         head,
         Text(f"{metric}: {trend(days)}"),
         Text("\n".join(lines), no_wrap=True, overflow="crop"),
         Text(_values(config, lineage)),
         *(Text(f"  {sentence(e)}", overflow="ellipsis", no_wrap=True) for e in events[-4:]),
-        Text(f"{shown_keys}   [b] back one day   [q] quit", "dim"),
-        Text(said, "bold"),
+        Text(f"{keys}   [b] back one day   [q] quit", "dim"),
+        Text(message, "bold"),
     )
 
 
@@ -110,30 +112,16 @@ def trend(days: Sequence[Event]) -> str:
     return ", ".join(words)
 
 
-def _line(
-    found: Sequence[dict[str, Any]], lineage: Lineage, metric: str
-) -> list[tuple[float, float]]:
-    """The curve that leads to the present: each branch from where it began."""
-    branch = lineage.branch
-    points = branch_line(found, lineage, metric, branch)
-    while branch in lineage.origins:
-        start = points[0][0] if points else math.inf
-        branch = lineage.origins[branch][0]
-        before = branch_line(found, lineage, metric, branch)
-        points = [*(p for p in before if p[0] < start), *points]
-    return points
-
-
 def _values(config: dict[str, Any], lineage: Lineage) -> str:
     """What is in force, of what can be changed."""
-    shown_values = [
+    values = [
         f"{key.rpartition('.')[2]} {shown(value)}"
         for key in settable(config)
-        if (value := values_before(config, lineage.values, key)) is not None
+        if (value := value_in_force(config, lineage.values, key)) is not None
     ]
     lrs = [e.facts["lr"] for e in lineage.days() if "lr" in e.facts]
     now = f"   (lr of the schedule: {lrs[-1]:.4g})" if lrs else ""
-    return f"{'   '.join(shown_values)}{now}"
+    return f"{'   '.join(values)}{now}"
 
 
 def _nudge(folder: Path, change: str) -> str:
@@ -158,7 +146,7 @@ def _key() -> str:
 
 @contextmanager
 def _keys_at_once() -> Iterator[None]:
-    """Keys come without Enter, and are not shown."""
+    """Keys come without Enter, and are not shown; the terminal is put back whatever happens."""
     before = termios.tcgetattr(sys.stdin)
     tty.setcbreak(sys.stdin)
     try:
@@ -174,7 +162,7 @@ def plot(
     height: int,
     logarithmic: bool,
 ) -> list[str]:
-    """Lines of text, `height` of them for the curve and two for its axis.
+    """A learning curve in characters: `height` lines, and two for its axis with the nudges.
 
     Arguments:
         points: steps and finite values, in order.
@@ -185,6 +173,7 @@ def plot(
     """
     if not points:
         return ["no value yet"]
+    # Most of a loss's fall is in its first epochs; a linear axis would show little of the rest.
     logarithmic = logarithmic and min(v for _, v in points) > 0
     scaled = [(s, math.log(v) if logarithmic else v) for s, v in points]
     left, right = points[0][0], max(points[-1][0], points[0][0] + 1)
@@ -204,7 +193,7 @@ def plot(
         for c in range(first + 1, last):  # the way between two values, lightly
             share = (c - first) / (last - first)
             cells[row(v1 + share * (v2 - v1))][c] = "·"
-    for s, v in scaled:
+    for s, v in scaled:  # last, so that no way between two others covers a value
         cells[row(v)][column(s)] = "●"
     axis = ["─"] * columns
     for mark in marks:

@@ -57,7 +57,7 @@ def write_panda_report(folder: Path) -> list[Path]:
     Raises:
         UserError: its config is damaged.
     """
-    from caviar.panda.begin import read_config
+    from caviar.panda.levers import read_config
     from caviar.report.panda import panda_sections
 
     return _write(folder, read_config(folder)["metric"]["name"], panda_sections(folder))

@@ -1,23 +1,29 @@
-"""The page of one model that is looked after: its curve with every nudge, and its journal."""
+"""The page of one model that is looked after, and its picture: the curve with every nudge.
 
-# MERGED panda.picture """The curve over the days, its nudges as marks, and its branches: `caviar panda picture`."""
-#
+`caviar report` writes the page, `caviar panda picture` the picture alone. Both are of what the run
+has left in its folder, also while it runs.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from caviar.panda.begin import read_config
-from caviar.panda.inbox import is_running
+from caviar.panda.inbox import run_state
 from caviar.panda.journal import BACK, DAY, DIVERGED, SET, Event, Journal, Lineage, sentence, shown
-from caviar.panda.record import branch_line, curve, rows
+from caviar.panda.levers import read_config
+from caviar.panda.record import Line, branch_line, curve, rows
 from caviar.report.marks import Chart, Spec, layers, metric_channel, metric_domain, table
 from caviar.report.page import Section, Table
 from caviar.report.png import write_png
 from caviar.screen.view import plural
+
+LABELS = 16  # nudges that the legend has room for
+DAYS = 12  # numbers above the picture
+WIDTH = 760  # of the PNG
+
+Ends = tuple[float, float]  # of the picture, up and down
 
 
 def panda_sections(folder: Path) -> list[Section]:
@@ -26,56 +32,32 @@ def panda_sections(folder: Path) -> list[Section]:
     Arguments:
         folder: of a panda that was begun.
     """
-    config, events = read_config(folder), Journal(folder).events()
+    config, events, record = read_config(folder), Journal(folder).events(), rows(folder)
     metric, mode = config["metric"]["name"], config["metric"]["mode"]
-    lineage, found = Lineage.of(events), rows(folder)
-    nudges = nudges_in(events)
-    values = [
-        (v, s, b)
-        for b in range(lineage.branch + 1)
-        for s, v in zip(*curve(found, metric, b), strict=True)
-        if math.isfinite(v)
-    ]
+    lineage, nudges = Lineage.of(events), nudges_in(events)
+    branches = range(lineage.branch + 1)
+    values = [(value, step, b) for b in branches for step, value in curve(record, metric, b)]
     if values:
         value, step, branch = (min if mode == "min" else max)(values)
         best = f"Its best {metric} is {value:.4g}, at step {step} of branch {branch}."
     else:
         best = f"It has come to no value of {metric} yet."
-    state = "running now" if is_running(folder) else lineage.state
     days = plural(len(lineage.days()), "day")
     back = len(lineage.origins)
     verdict = [
-        f"{folder.name} is {state}, after {days} and {plural(len(nudges), 'nudge')}"
-        f"{f', {back} of them going back' if back else ''}.",
+        f"{folder.name} is {run_state(folder, lineage)}, after {days} and "
+        f"{plural(len(nudges), 'nudge')}{f', {back} of them going back' if back else ''}.",
         best,
     ]
-    journal = Table(
-        ["when", "what"],
-        [[e.time.replace("T", " ")[:16], sentence(e)] for e in events if e.kind != DAY],
-    )
-    days_table = Table(
-        ["when", "day"],
-        [[e.time.replace("T", " ")[:16], sentence(e)] for e in events if e.kind == DAY],
-    )
-    curves = Section(
-        "curves",
-        "Its curve, and its nudges",
-        ["A triangle is a nudge; a dotted line a divergence. Point at them for what they changed."],
-        [curve_chart(folder)],
-    )
+    sentences = [(e.kind, [e.time.replace("T", " ")[:16], sentence(e)]) for e in events]
+    journal = Table(["when", "what"], [row for kind, row in sentences if kind != DAY])
+    ends = Table(["when", "day"], [row for kind, row in sentences if kind == DAY])
+    hint = "A triangle is a nudge; a dotted line a divergence. Point at them for what they changed."
     return [
         Section("verdict", "Verdict", verdict),
-        curves,
-        Section("journal", "Journal", tables=[journal, days_table]),
+        Section("curves", "Its curve, and its nudges", [hint], [curve_chart(folder)]),
+        Section("journal", "Journal", tables=[journal, ends]),
     ]
-
-
-LABELS = 16  # nudges that the legend has room for
-DAYS = 12  # numbers above the picture
-WIDTH = 760  # of the PNG
-
-Line = list[tuple[float, float]]  # step and value
-Ends = tuple[float, float]  # of the picture, up and down
 
 
 def draw(folder: Path, path: Path) -> Path:
@@ -85,12 +67,14 @@ def draw(folder: Path, path: Path) -> Path:
 
 def curve_chart(folder: Path) -> Chart:
     """The picture of the panda in a folder."""
-    config, events, found = read_config(folder), Journal(folder).events(), rows(folder)
+    config, events, record = read_config(folder), Journal(folder).events(), rows(folder)
     metric, lineage = config["metric"]["name"], Lineage.of(events)
-    lines = {b: branch_line(found, lineage, metric, b) for b in range(lineage.branch + 1)}
+    lines = {b: branch_line(record, lineage, metric, b) for b in range(lineage.branch + 1)}
     # A branch is more than the point where it began.
     lines = {b: line for b, line in lines.items() if len(line) > (b in lineage.origins)}
     values = [v for line in lines.values() for _, v in line]
+    # What lies outside is drawn at the edge: a branch that diverged passes all bounds, and would
+    # make a flat line of all the others.
     up = metric_channel("value", metric, values, config["metric"]["mode"], clamp=False)
     domain = metric_domain(values, config["metric"]["mode"])
     ends = (domain[0][0], domain[0][1]) if domain else (-math.inf, math.inf)
@@ -131,50 +115,51 @@ def _branches(
     lines: dict[int, Line], names: dict[int, str], now: int, encoding: Spec, ends: Ends
 ) -> Spec:
     """A line for each branch, the present one thicker."""
-    points = [(names[b], b == now, s, _cut(v, ends)) for b, line in lines.items() for s, v in line]
-    columns = zip(*points, strict=True) if points else ([], [], [], [])
-    named = zip(("branch", "now", "step", "value"), columns, strict=True)
+    points = [(b, s, _cut(v, ends)) for b, line in lines.items() for s, v in line]
+    columns: dict[str, list[object]] = {
+        "branch": [names[b] for b, _, _ in points],
+        "now": [str(b == now) for b, _, _ in points],
+        "step": [s for _, s, _ in points],
+        "value": [v for _, _, v in points],
+    }
     width = {"condition": {"test": "datum.now == 'True'", "value": 2.4}, "value": 1.3}
     tooltip = [{"field": "branch", "type": "nominal"}, {"field": "step", "type": "quantitative"}]
     tooltip.append({"field": "value", "type": "quantitative", "format": ".4~g"})
     return {
-        "data": table({name: list(map(_plain, values)) for name, values in named}),
+        "data": table(columns),
         "mark": {"type": "line", "clip": True, "point": {"size": 14}},
         "encoding": {**encoding, "strokeWidth": width, "tooltip": tooltip},
     }
 
 
 def _cut(value: float, ends: Ends) -> float:
-    """Into the picture: a branch that diverged passes all bounds."""
+    """A value as it is drawn: inside of the picture."""
     return min(max(value, ends[0]), ends[1])
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, bool) else value
 
 
 def _nudges(
     events: Sequence[Event], lines: dict[int, Line], names: dict[int, str], place: Spec, ends: Ends
 ) -> list[Spec]:
     """A triangle at each nudge, numbered; what it changed is in the legend and under a pointer."""
-    found = [(e, _words(e)) for e in nudges_in(events)]
+    nudges = nudges_in(events)
     marks = []
-    for number, (nudge, words) in enumerate(found, start=1):
+    for number, nudge in enumerate(nudges, start=1):
         line = lines.get(nudge.branch, [])
         before = [p for p in line if p[0] <= nudge.step] or line[:1]
         if not before:
             continue
         # Several at one place stand above one another.
-        above = sum(e.step == nudge.step for e, _ in found[: number - 1])
-        label = f"{number}: {words}" if number <= LABELS else "…"
+        above = sum(e.step == nudge.step for e in nudges[: number - 1])
+        label = f"{number}: {_words(nudge)}" if number <= LABELS else "…"
         height = _cut(before[-1][1], ends)
         marks.append((nudge.step, height, str(number), label, sentence(nudge), -16 - 13 * above))
     if not marks:
         return []
-    columns = ("step", "value", "number", "label", "said", "above")
+    columns = ("step", "value", "number", "label", "sentence", "above")
     data = table(dict(zip(columns, map(list, zip(*marks, strict=True)), strict=True)))
     labels = list(dict.fromkeys(mark[3] for mark in marks))
     legend = {"orient": "bottom", "columns": 1, "symbolType": "triangle-up", "labelLimit": 340}
+    # The legend is the list of what was changed; all its triangles look the same.
     same = {"domain": labels, "range": ["transparent"]}
     triangles: Spec = {
         "data": data,
@@ -188,7 +173,7 @@ def _nudges(
         "encoding": {
             **place,
             "fill": {"field": "label", "type": "nominal", "scale": same, "legend": legend},
-            "tooltip": [{"field": "said", "type": "nominal", "title": "nudge"}],
+            "tooltip": [{"field": "sentence", "type": "nominal", "title": "nudge"}],
         },
     }
     numbers: Spec = {
@@ -203,11 +188,11 @@ def _divergences(events: Sequence[Event], across: Spec) -> list[Spec]:
     steps = [e.step for e in events if e.kind == DIVERGED]
     if not steps:
         return []
-    said = [sentence(e) for e in events if e.kind == DIVERGED]
-    tooltip = [{"field": "said", "type": "nominal", "title": "diverged"}]
+    sentences = [sentence(e) for e in events if e.kind == DIVERGED]
+    tooltip = [{"field": "sentence", "type": "nominal", "title": "diverged"}]
     return [
         {
-            "data": table({"step": steps, "said": said}),
+            "data": table({"step": steps, "sentence": sentences}),
             "mark": {"type": "rule", "strokeDash": [2, 3], "color": {"expr": "ink"}},
             "encoding": {"x": across, "tooltip": tooltip},
         }
