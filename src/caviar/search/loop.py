@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from caviar.search.confirm import Confirmed, confirm, confirm_spec, print_plan
 from caviar.search.settings import CONFIRM, TEST, VERDICT
 from caviar.search.stages import refined_sweep, run_stage, stage_spec
 from caviar.search.study import Study
-from caviar.search.verdict import DEFAULT, Setting, Verdict, read_verdict, write_verdict
+from caviar.search.verdict import DEFAULT, Verdict, mean_text, read_verdict, write_verdict
 from caviar.space.sweep_file import SweepFile
 
 
@@ -118,17 +117,13 @@ def print_refinement(sweep: SweepFile, found: Refinement) -> None:
 def print_verdict(verdict: Verdict, study: Study) -> None:
     """Default against winner, and in plain words whether to believe it."""
     metric = verdict.metric
-    rows = [("default", verdict.default)]
-    if verdict.winner.note != verdict.default.note:
-        rows.append(("winner", verdict.winner))
-    rows += [(s.note, s) for s in verdict.others]
-    names = sorted({*verdict.default.test, *verdict.winner.test})
+    rows, names = verdict.rows(), verdict.test_metrics
     head, settings = setting_columns([s.point or verdict.defaults for _, s in rows])
     table = plain_table(f"{study.name}: default against winner", "", metric, "seeds", *names)
     found = plain_table("settings", "", "found as", *head)
     for (label, setting), row in zip(rows, settings, strict=True):
-        tests = [_mean(setting.test[name]) if name in setting.test else "" for name in names]
-        table.add_row(label, _mean(setting.values), str(len(setting.values)), *tests)
+        tests = [mean_text(setting.test[name]) if name in setting.test else "" for name in names]
+        table.add_row(label, mean_text(setting.values), str(len(setting.values)), *tests)
         found.add_row(label, setting.origin or "conf/", *row)
     console.print(table)
     console.print(found)
@@ -160,13 +155,6 @@ def _finish(study: Study, confirmed: Confirmed | None) -> None:
 
 def _below(path: Path, folder: Path) -> Path:
     return path.relative_to(folder) if path.is_relative_to(folder) else path
-
-
-def _mean(values: list[float]) -> str:
-    if not all(map(math.isfinite, values)):
-        return f"{sum(not math.isfinite(v) for v in values)} of {len(values)} diverged"
-    setting = Setting("", {}, values, [])
-    return f"{setting.mean:.4g} ± {setting.standard_error:.2g}"
 
 
 def refuse_when_confirmed(study: Study) -> None:
