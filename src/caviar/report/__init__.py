@@ -30,6 +30,7 @@ def write_report(study: Study, pictures: bool = True) -> list[Path]:
         study: whose ledger exists; it may still run.
         pictures: as PNG files, too; the page has its own without them.
     """
+    # scikit-learn and SciPy come with these; the page of a panda goes without.
     from caviar.report.axes import axes_section
     from caviar.report.budget import budget_section
     from caviar.report.confirm import confirm_section
@@ -71,7 +72,7 @@ def is_panda(folder: Path) -> bool:
 
 
 def _write(folder: Path, metric: str, sections: Iterable[Section], pictures: bool) -> list[Path]:
-    if not pictures:
+    if not pictures:  # nor a process that would draw them
         return [write_page(folder / PAGE, folder.name, metric, list(sections))]
     made, drawn = [], []
     with Drawing() as drawing:

@@ -64,6 +64,7 @@ def axes_section(snapshot: Snapshot) -> Section:
         )
     if any(not t.finished and t.point for t in snapshot.trials):
         words.append("A tick on a bar: a trial that has no value yet.")
+    # The plane first: in it one sees what coarse to fine means.
     charts = [_plane(snapshot)] if len(snapshot.space) > 1 else []
     charts += [_against_value(snapshot, axis) for axis in snapshot.space]
     title = "Axes: how the ranges narrowed, and what came of it"
@@ -191,6 +192,7 @@ def _ranges(snapshot: Snapshot) -> Table:
     """Each axis in each stage, and why."""
     rows = []
     for axis in snapshot.space:
+        # Also of a stage that left the range alone: that nothing spoke against it is a result.
         for stage in snapshot.stages:
             why = "; ".join(stage.reasons.get(axis.name, ()))
             drawn = sum(axis.name in t.point for t in stage.trials)

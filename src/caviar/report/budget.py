@@ -39,7 +39,8 @@ def budget_section(snapshot: Snapshot) -> Section:
     now = time.time()
     spent: defaultdict[tuple[str, str], float] = defaultdict(float)
     for trial in snapshot.everything:
-        running = trial.seconds_running(now) if trial.running else 0.0  # so far
+        # Failed and pruned ones cost as well; of a running one, what it has taken so far.
+        running = trial.seconds_running(now) if trial.running else 0.0
         seconds = trial.result.seconds if trial.result else running
         spent[trial.stage, trial.status] += seconds
     if any(spent.values()):
@@ -67,6 +68,7 @@ def _expected(snapshot: Snapshot) -> Chart | None:
         "field": "n",
         "type": "quantitative",
         "title": "number of trials",
+        # Each doubling of the budget is as wide as the one before: what does the next one buy?
         "scale": {"type": "log", "nice": False},
         "axis": {"tickCount": 6, "labelExpr": "format(datum.value, '~g')", "grid": False},
     }
@@ -101,7 +103,7 @@ def _expected(snapshot: Snapshot) -> Chart | None:
 def _seconds(spent: Spent) -> Chart:
     """A bar for each stage, a colour for each status."""
     rows = [(*key, seconds) for key, seconds in spent.items() if seconds > 0]
-    stages = list(dict.fromkeys(stage for stage, *_ in rows))
+    stages = list(dict.fromkeys(stage for stage, *_ in rows))  # as they ran, not by name
     bars: Spec = {
         "mark": {"type": "bar"},
         "encoding": {

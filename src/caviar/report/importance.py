@@ -43,6 +43,7 @@ def importance_section(snapshot: Snapshot) -> Section:
     if len(measured.axes) > 1:
         drawn = [t.point for t in measured.trials]
         units, scores = prepared(measured.space, drawn, measured.losses)
+        # The seed of `measure`: map and shares are of one forest.
         forest = Forest(measured.space, units, scores, seed=0)
         first, second = (i.axis for i in measured.axes[:2])
         one, other = (measured.space.axes.index(axis) for axis in (first, second))
@@ -81,6 +82,7 @@ def _bars(measured: Sequence[Importance]) -> Chart:
         },
         "yOffset": beside,
     }
+    # To 100 % always: bars of two reports compare, and small shares look small.
     across = {"type": "quantitative", "title": "share", "scale": {"domain": [0, 1]}}
     across["axis"] = {"format": "%", "tickCount": 5}
     says = tooltip(
@@ -123,7 +125,8 @@ def _map(
     losses = np.array(measured.losses)
     finite = losses[np.isfinite(losses)]
     ranked = np.sort(np.where(np.isfinite(losses), losses, finite.max()))
-    values = np.quantile(ranked, ndtr(expected))  # the loss of that rank
+    # A normal score says little to a reader; the loss of that rank is in his units.
+    values = np.quantile(ranked, ndtr(expected))
     if snapshot.mode == "max":
         values = -values
     left, right = _places(across, x)
@@ -175,6 +178,7 @@ def _cells(forest: Forest, axis: Axis, position: int) -> list[float]:
     """Ends of the map's cells, in unit coordinates; one cell for each value of a choice."""
     if isinstance(axis.scale, Choice):
         return np.linspace(0, 1, len(axis.scale.values) + 1).tolist()
+    # Stages may have grown past the first one's ends, and the forest has learned that, too.
     column = forest.columns[position].start
     low, high = forest.ends[:, column].tolist()
     return np.linspace(low, high, CELLS + 1).tolist()

@@ -129,6 +129,7 @@ def words_of(snapshot: Snapshot, trials: Sequence[Trial]) -> dict[str, list[Any]
     """The columns that every picture of trials has: what a pointer says, and `stage`."""
     few = len(snapshot.trials) <= FEW
     values = [best_value(t) for t in trials]
+    # Plain words for names: Vega reads the dots of a config key as a path.
     return {
         "trial": [f"{t.stage}/{t.number}" for t in trials],
         "stage": [t.stage for t in trials],

@@ -62,6 +62,7 @@ def write_page(path: Path, study: str, metric: str, sections: Sequence[Section])
         "study": study,
         "metric": metric,
         "charts": {chart.name: chart.spec for section in sections for chart in section.charts},
+        # One section has them; the script makes one table.
         "rows": list(next((section.rows for section in sections if section.rows), [])),
         # The page has a ground of its own, which pictures let through.
         "themes": {"light": theme(dark=False) | {"background": None}, "dark": theme(dark=True)},

@@ -67,6 +67,7 @@ class Snapshot:
         ledger = study.ledger
         stages = []
         for name in study.search_stages():
+            # As it was begun: the file beside it may have been edited since.
             text = ledger.spec(name)["sweep"]
             sweep = SweepFile.parse(text, study.sweep_path(name))
             reasons = reasons_in(text) or _reasons_beside(study.sweep_path(name), sweep)
@@ -80,7 +81,7 @@ class Snapshot:
             confirmed=ledger.trials(CONFIRM),
             tested=ledger.trials(TEST),
             verdict=read_verdict(verdict) if verdict.exists() else None,
-            tiers=study.tiers(),
+            tiers=study.tiers(),  # composes the whole config, so once
         )
 
     @property

@@ -78,6 +78,7 @@ def _curves(snapshot: Snapshot, trials: Sequence[Trial], step: int) -> Chart:
     }
     up = metric_channel("height", snapshot.metric, values, snapshot.mode, clamp=False)
     pointed = {"select": {"type": "point", "fields": ["trial"], "on": "pointerover"}}
+    # A row a point, not a list a trial: Vega takes CSV, and that is what keeps the page small.
     rows = [
         (name, trial.stage, _fate(trial), *point)
         for name, trial, curve in zip(names, trials, curves, strict=True)
@@ -119,6 +120,7 @@ def _curves(snapshot: Snapshot, trials: Sequence[Trial], step: int) -> Chart:
     if ended:
         columns = dict(zip(("stage", "epoch", "height"), zip(*ended, strict=True), strict=True))
         parts.append(crosses(columns, {"x": across, "y": up, "color": stage_colour(snapshot)}))
+    # Once more, and last: what is drawn later lies on top.
     best = [c for t, c in zip(trials, curves, strict=True) if t is snapshot.best]
     title = "All trials"
     if best and snapshot.best:

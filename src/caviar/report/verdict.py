@@ -88,6 +88,7 @@ def worth_sentence(snapshot: Snapshot) -> str:
     else:
         count = len(last.losses)
         curve = expected_best(last.losses)
+        # The first stage has none before it: what did its second half bring?
         half = float(np.interp(count / 2, curve.n, curve.unbiased))
         gain = _rounded(half - float(curve.unbiased[-1]), last.losses)
         sure = gain > 0
@@ -135,7 +136,7 @@ def _brought(before: Sequence[float], after: Sequence[float], count: int) -> tup
 
     Of equally many trials: a stage of 60 finds better than one of 20 by its number alone.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(0)  # written again, the report says the same
     both = [(np.array(losses), best_of_weights(len(losses), count)) for losses in (before, after)]
 
     def best(losses: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
@@ -153,6 +154,7 @@ def _brought(before: Sequence[float], after: Sequence[float], count: int) -> tup
 
 def _cost(stage: Stage) -> str:
     """What as many trials again would take, one after another."""
+    # The median: one trial that hung until its timeout is no measure of the next ones.
     seconds = [t.result.seconds for t in stage.trials if t.result and t.result.seconds > 0]
     count = len(stage.trials)
     if not seconds:

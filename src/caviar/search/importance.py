@@ -70,6 +70,7 @@ def study_importance(study: Study, tiers: Mapping[str, int]) -> StudyImportance:
     """
     overrides = study.ledger.spec(importance_stage(study))["overrides"]
     first, _, trials = pooled_trials(study, overrides)
+    # On the first stage's box: shares within a narrowed one would say how well refine has worked.
     space = Space(tuple(replace(axis, tier=tiers.get(axis.key)) for axis in first))
     losses = [t.result.loss(study.mode) for t in trials if t.result]
     axes = measure(space, [t.point for t in trials], losses)
