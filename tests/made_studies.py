@@ -69,8 +69,8 @@ def _bowl(space: Space, points: Sequence[Mapping[str, Any]]) -> list[float]:
     units = space.to_unit({name: [p[name] for p in points] for name in space.names})
     noise = np.random.default_rng(0).normal(size=len(points))
     weights = 1.0 / (1 + np.arange(len(space)))
-    found: list[float] = (0.1 + ((units - 0.5) ** 2) @ weights + 0.01 * np.abs(noise)).tolist()
-    return found
+    losses: list[float] = (0.1 + ((units - 0.5) ** 2) @ weights + 0.01 * np.abs(noise)).tolist()
+    return losses
 
 
 def _write(
@@ -84,10 +84,10 @@ def _write(
     error: str,
 ) -> None:
     """One trial in one record, as the ledger leaves a finished one; thousands in seconds."""
-    known: dict[str, Any] = {"best": value, "best_epoch": epochs - 1, "last": value}
+    values: dict[str, Any] = {"best": value, "best_epoch": epochs - 1, "last": value}
     failed = status not in (COMPLETE, PRUNED, DIVERGED)
     waits = status == "waiting"
-    result = Result(status, seconds=1.5, **({} if status not in (COMPLETE, PRUNED) else known))
+    result = Result(status, seconds=1.5, **({} if status not in (COMPLETE, PRUNED) else values))
     result.error = error if failed else None
     sign = 1 if study.mode == "min" else -1
     curve = {epoch: value + sign / (1 + epoch) for epoch in range(0 if waits else epochs)}
