@@ -24,6 +24,7 @@ from caviar.report.marks import (
 from caviar.report.page import Section
 from caviar.report.snapshot import Snapshot, best_value
 from caviar.screen.view import plural, setting_columns
+from caviar.search.driver import trial_overrides
 from caviar.search.settings import CONFIRM, TEST
 
 POINTS = 20_000  # in the picture, at most; longer curves are thinned out alike
