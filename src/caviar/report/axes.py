@@ -115,7 +115,7 @@ def _strip(
     colour = stage_colour(snapshot)
     shared: Spec = {"x": across, "y": up, "color": colour}
     if legend:
-        shared["strokeOpacity"] = DIMMED
+        shared["opacity"] = DIMMED
     says = tooltip({"stage": "stage", "range": "range"})
     ranges = [
         (stage.name, *pair, row[stage.name], str(stage.axis(axis).scale))

@@ -209,10 +209,11 @@ def trial_marks(
     if rest:
         marks.append(points(columns(rest), {**shown, "shape": colour, "fillOpacity": DIMMED}))
     if lost:
-        marks.append(crosses(columns(lost), {**shown, "y": lost_up or up}))
+        dimmed = {"strokeOpacity": DIMMED} if rest else {}
+        marks.append(crosses(columns(lost), {**shown, **dimmed, "y": lost_up or up}))
     if best:
         marks.append(ring(columns(best), {"x": across, "y": up}))
-    # Nobody zooms into crosses at the top, which have no place up.
-    if rest or (lost and lost_up is None):
+    # Crosses alone are neither zoomed, as at the top they have no place up, nor dimmed.
+    if rest:
         marks[0]["params"] = [ZOOM, LEGEND]
     return marks

@@ -120,7 +120,8 @@ def _curves(snapshot: Snapshot, trials: Sequence[Trial], step: int) -> Chart:
     ]
     if ended:
         columns = dict(zip(("stage", "epoch", "height"), zip(*ended, strict=True), strict=True))
-        parts.append(crosses(columns, {"x": across, "y": up, "color": stage_colour(snapshot)}))
+        look = {"color": stage_colour(snapshot), "strokeOpacity": DIMMED}
+        parts.append(crosses(columns, {"x": across, "y": up, **look}))
     # Once more, and last: what is drawn later lies on top.
     best = [c for t, c in zip(trials, curves, strict=True) if t is snapshot.best]
     title = "All trials"
