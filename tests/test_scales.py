@@ -20,7 +20,7 @@ from caviar.space import (
 from caviar.space.scales import round_significant
 
 EVEN = (np.arange(100_000) + 0.5) / 100_000  # every part of the unit interval equally often
-bounded = settings(max_examples=100, deadline=None)
+bounded = settings(max_examples=60, deadline=None)
 
 
 def _ordered(low, high):
