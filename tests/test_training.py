@@ -335,6 +335,7 @@ def test_training_is_the_same_whoever_watches(composed: Compose, tmp_path: Path)
         (["metric.name=val/f1"], "metric.name is val/f1, but validation logged only"),
         (["model._target_=torch.nn.Identity"], "derive it from"),
         (["one_minus.optimizer.momentum=abc"], "'abc' is not a number"),
+        (["one_minus.optimizer.momentun=0.1"], "momentun"),
     ],
 )
 def test_a_slip_gets_one_message_and_exit_code_2(
