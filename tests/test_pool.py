@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from omegaconf import OmegaConf
 from caviar.base.environment import devices_of, several_devices
 from caviar.base.errors import UserError
 from caviar.pool import machine
+from caviar.pool.pool import Pool
 from caviar.pool.process import Job, Running, start_server
+from caviar.pool.worker import Launched
 from hydra_plugins.caviar.launcher import PoolSettings
 
 LAUNCHER = "pool"
@@ -125,6 +128,21 @@ def test_a_process_can_be_ended_at_any_moment_of_its_life(milliseconds: int) -> 
             ending.join()
         assert ended
         assert running.process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_while_it_forks_is_started_again() -> None:
+    start_server([])
+    server = forkserver._forkserver._forkserver_pid
+    os.kill(server, signal.SIGSTOP)  # so that it is asked, and never answers
+    death = threading.Timer(0.3, os.kill, (server, signal.SIGKILL))
+    death.start()
+    pool = Pool([], Launched(None, None, None, {}, {}), [], None, 0, 0, lambda *_: None)
+    running = pool._forked(Job(0, []))
+    death.join()
+    assert forkserver._forkserver._forkserver_pid != server
+    assert running.process.exitcode is None
+    running.end()
 
 
 def dealt(

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,17 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None
     path.write_bytes(content)
     with pytest.raises(UserError, match="is no checkpoint that loads safely"):
         read_checkpoint(path)
+
+
+def test_a_checkpoint_that_is_damaged_anywhere_is_read_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.ckpt"
+    torch.save({"state_dict": {}, "epoch": 1}, path)
+    whole = path.read_bytes()
+    start = whole.index(b"state_dict") - 10
+    for place in range(start, start + 50):  # the pickled part, and some behind it
+        path.write_bytes(whole[:place] + b"." + whole[place + 1 :])
+        with suppress(UserError):
+            assert "state_dict" in read_checkpoint(path)
 
 
 def test_only_the_metric_and_losses_decide_on_divergence(main: Main, runs: Path) -> None:

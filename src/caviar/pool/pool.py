@@ -110,7 +110,11 @@ class Pool:
 
     def _forked(self, job: Job) -> Running:
         start_server(self._preload)  # unless it runs; somebody may have killed it
-        return Running(job, self._pickled, self.timeout)
+        try:
+            return Running(job, self._pickled, self.timeout)
+        except (EOFError, OSError):  # just now, between the two
+            start_server(self._preload)
+            return Running(job, self._pickled, self.timeout)
 
     def _wait(self, until: float) -> list[Running]:
         """Wait until some jobs have ended, or are out of time, at most until a point in time."""
