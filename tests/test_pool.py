@@ -12,6 +12,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
@@ -128,6 +129,37 @@ def test_a_process_can_be_ended_at_any_moment_of_its_life(milliseconds: int) -> 
             ending.join()
         assert ended
         assert running.process.exitcode == -signal.SIGKILL
+
+
+class OfTwo(Exception):
+    """Can be pickled, and not be loaded again, as many libraries' exceptions."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+class Raises:
+    """Cannot be loaded in a worker."""
+
+    def __reduce__(self) -> Any:
+        return raise_of_two, ()
+
+
+def raise_of_two() -> None:
+    raise OfTwo(1, 2)
+
+
+@pytest.mark.slow
+def test_an_answer_that_cannot_be_read_is_an_error_of_its_job_alone() -> None:
+    start_server([])
+    running = Running(Job(0, []), cloudpickle.dumps(Raises()), None)
+    slot = machine.Slot(0)
+    running.begin(slot, 0)
+    running.receive()
+    assert isinstance(running.answer, RuntimeError)
+    assert "the job's return value: TypeError: OfTwo" in str(running.answer)
+    running.end()
+    slot.close()
 
 
 @pytest.mark.slow

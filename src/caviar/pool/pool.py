@@ -37,7 +37,7 @@ class Pool:
     """Runs jobs in slots, without a barrier between them.
 
     Arguments:
-        slots: room for trials; see `caviar.pool.slots`.
+        slots: room for trials; see `caviar.pool.machine.slots_for`.
         launched: what all jobs have in common.
         preload: modules that the server imports before the first job.
         timeout: seconds for a job; None for no limit.
@@ -71,6 +71,10 @@ class Pool:
 
     def run(self, jobs: Sequence[Sequence[str]], first: int) -> list[Any]:
         """Run all jobs; a JobReturn each, in their order.
+
+        Arguments:
+            jobs: the overrides of each.
+            first: the index of the first.
 
         Raises:
             SearchFailed: the first `max_failures` all failed with the same error.
