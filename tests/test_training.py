@@ -70,12 +70,13 @@ def test_what_an_epoch_logged_after_its_checkpoint_is_not_lost(main: Main, runs:
 
 @pytest.mark.slow
 def test_same_seed_same_answer_and_another_seed_another(main: Main, runs: Path) -> None:
+    run = [*FAST, "model.dropout=0.1", "+trainer.limit_train_batches=9"]
     for seed in ("0", "0", "1", "null"):
-        assert main(*FAST, f"seed={seed}", "model.dropout=0.1") == 0
+        assert main(*run, f"seed={seed}") == 0
     zero, again, one, fresh = (result(runs, i) for i in range(4))
     assert zero["best"] == again["best"] != one["best"]
     assert (zero["seed"], one["seed"]) == (0, 1)
-    assert main(*FAST, f"seed={fresh['seed']}", "model.dropout=0.1") == 0  # it was written down
+    assert main(*run, f"seed={fresh['seed']}") == 0  # it was written down
     assert result(runs, 4)["best"] == fresh["best"]
 
 
@@ -216,6 +217,17 @@ KILLED = "import os; os.kill(os.getpid(), 9)"
         # The error is this rank's own, and its peers wait for it.
         ([SLEEPS], {}, "CUDA error", None),
         ([], {}, "CUDA error", None),
+    ],
+    ids=[
+        "slow to leave",
+        "killed on its way out",
+        "leaves late",
+        "leaves while it writes",
+        "killed",
+        "another was killed",
+        "another left",
+        "alive",
+        "alone",
     ],
 )
 def test_what_another_rank_ended_with_is_found_out(
