@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,13 @@ def test_what_an_epoch_logged_after_its_checkpoint_is_not_lost(main: Main, runs:
 
 @pytest.mark.slow
 def test_same_seed_same_answer_and_another_seed_another(main: Main, runs: Path) -> None:
+    run = [*FAST, "model.dropout=0.1", "+trainer.limit_train_batches=9"]
     for seed in ("0", "0", "1", "null"):
-        assert main(*FAST, f"seed={seed}", "model.dropout=0.1") == 0
+        assert main(*run, f"seed={seed}") == 0
     zero, again, one, fresh = (result(runs, i) for i in range(4))
     assert zero["best"] == again["best"] != one["best"]
     assert (zero["seed"], one["seed"]) == (0, 1)
-    assert main(*FAST, f"seed={fresh['seed']}", "model.dropout=0.1") == 0  # it was written down
+    assert main(*run, f"seed={fresh['seed']}") == 0  # it was written down
     assert result(runs, 4)["best"] == fresh["best"]
 
 
@@ -147,6 +149,17 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None
         read_checkpoint(path)
 
 
+def test_a_checkpoint_that_is_damaged_anywhere_is_read_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.ckpt"
+    torch.save({"state_dict": {}, "epoch": 1}, path)
+    whole = path.read_bytes()
+    start = whole.index(b"state_dict") - 10
+    for place in range(start, start + 50):  # the pickled part, and some behind it
+        path.write_bytes(whole[:place] + b"." + whole[place + 1 :])
+        with suppress(UserError):
+            assert "state_dict" in read_checkpoint(path)
+
+
 def test_only_the_metric_and_losses_decide_on_divergence(main: Main, runs: Path) -> None:
     assert main(*FAST, "model._target_=broken_models.UndefinedScore") == 0
     assert result(runs, 0)["status"] == "complete"
@@ -204,6 +217,17 @@ KILLED = "import os; os.kill(os.getpid(), 9)"
         # The error is this rank's own, and its peers wait for it.
         ([SLEEPS], {}, "CUDA error", None),
         ([], {}, "CUDA error", None),
+    ],
+    ids=[
+        "slow to leave",
+        "killed on its way out",
+        "leaves late",
+        "leaves while it writes",
+        "killed",
+        "another was killed",
+        "another left",
+        "alive",
+        "alone",
     ],
 )
 def test_what_another_rank_ended_with_is_found_out(
@@ -335,6 +359,7 @@ def test_training_is_the_same_whoever_watches(composed: Compose, tmp_path: Path)
         (["metric.name=val/f1"], "metric.name is val/f1, but validation logged only"),
         (["model._target_=torch.nn.Identity"], "derive it from"),
         (["one_minus.optimizer.momentum=abc"], "'abc' is not a number"),
+        (["one_minus.optimizer.momentun=0.1"], "momentun"),
     ],
 )
 def test_a_slip_gets_one_message_and_exit_code_2(

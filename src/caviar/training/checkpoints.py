@@ -78,10 +78,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"ckpt_path={path}: there is no such file")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises many kinds, by where the damage is
+    except Exception as error:  # torch raises many kinds, by where the damage is; some say nothing
+        words = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
-            f"ckpt_path={path} is no checkpoint that loads safely (weights_only=True): "
-            f"{str(error).splitlines()[0]}"
+            f"ckpt_path={path} is no checkpoint that loads safely (weights_only=True): {words}"
         ) from None
     if not isinstance(checkpoint, dict) or not {"state_dict", "epoch"} <= set(checkpoint):
         raise UserError(f"ckpt_path={path} is no checkpoint of Lightning's")
