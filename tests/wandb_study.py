@@ -10,7 +10,8 @@ from caviar.base.result import RESULT
 from caviar.ledger import Trial
 from caviar.space import Axis, Choice, Integer, Log, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
-from caviar.wandb.ledger import Registered, SweepLedger, digest
+from caviar.wandb.ledger import SweepLedger
+from caviar.wandb.record import Registered, digest
 from conftest import Process, Start, awaited, done
 from wandb_standin import Run
 
