@@ -51,9 +51,7 @@ def fetch_sweep(path: str) -> ServerSweep:
     """
     with _clear_errors(path), _scratch_folder():
         sweep = _api().sweep(path)
-        # Whoever edits a sweep may leave anything there; then it differs from what we know in all.
-        document = sweep.config if isinstance(sweep.config, Mapping) else {}
-        return ServerSweep(document, str(sweep.state).lower())
+        return ServerSweep(sweep.config, str(sweep.state).lower())
 
 
 def fetch_runs(path: str) -> list[WandbRun]:
