@@ -55,6 +55,7 @@ def complete_overrides(arguments: Sequence[str]) -> list[str]:
     if Path(run_id).name in ("", "..") or "/" in run_id:  # the service names runs, not our folders
         raise UserError(f"{RUN}={run_id!r} cannot be a folder's name; use letters and digits")
     point = read_point(Path(os.environ[POINT_FILE]))
+    # The agent's file tells a number from text that looks like one; its command line does not.
     fixed = [a for a in arguments if a.partition("=")[0] not in point]
     if any(flag in fixed for flag in ("-m", "--multirun")):
         raise UserError(f"sweep {sweep_id}: its command has -m, but W&B draws; leave it out")
@@ -70,8 +71,9 @@ def complete_overrides(arguments: Sequence[str]) -> list[str]:
         "search.study": override_value(study),
         "hydra.run.dir": override_value(str(folder)),
     }
-    # The agent writes null as None, and text as it is; the point is written as Hydra reads it.
+    # What the sweep's command says itself stays: logger=none is somebody's wish.
     more = [f"{key}={value}" for key, value in added.items() if key not in given]
+    # The agent writes null as None, and text as it is; the point is written as Hydra reads it.
     return [*fixed, *point_overrides(point), *more]
 
 

@@ -53,6 +53,8 @@ def asked_sweep(study: Study, overrides: Sequence[str]) -> tuple[DictConfig, Swe
             )
         study.settings = replace(study.settings, stage=to_come[0])
     checks.no_seed(overrides)
+    # Composed with the loader that a search has from Hydra itself: what differed between the two
+    # would be registered, and not be what runs here.
     with initialize_config_dir(str(project.root() / "conf"), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
@@ -157,7 +159,8 @@ def adopt(study: Study, sweep: SweepFile, path: str, force: bool) -> Registered:
     registered = Registered.now(sweep.stage, path, stage_spec(study, sweep))
     document = fetch_sweep(path).document
     changed = refuse_changed_sweep(registered, document)
-    # The same file may be spelt otherwise: 1 for 1.0, or with half steps of whole numbers.
+    # The same file may be spelt otherwise: 1 for 1.0, or with half steps of whole numbers. The text
+    # that is kept is ours, so that agents are compared with what this machine has seen.
     there = SweepFile.parse(yaml.safe_dump(dict(document)), Path(path))
     if changed and not there.same_trials(sweep):
         raise UserError(
@@ -203,6 +206,8 @@ def _refuse_other_file(study: Study, sweep: SweepFile, force: bool) -> None:
 def _remember(study: Study, sweep: SweepFile, registered: Registered) -> None:
     """Write the stage's file, unless it says the same already, then the record."""
     file = study.sweep_path(sweep.stage)
+    # The file before the record: a command that is killed between the two leaves a sweep that
+    # nobody recorded, and the same command with --id takes it up.
     try:
         written = SweepFile.read(file) == sweep  # its comments say why; they are kept
     except UserError:

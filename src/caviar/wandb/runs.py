@@ -76,6 +76,8 @@ def trials_of(
         runs: all of the sweep's.
         over: whether the sweep starts no more; a run that has not begun by then never will.
     """
+    # W&B gives no numbers. By age a run keeps its own while others come; and by name where several
+    # began in the same second, because the service sends them in any order.
     ordered = sorted(runs, key=lambda run: (_time(run.created) or LATEST, run.name))
     return [_trial(stage, number, sweep, run, over) for number, run in enumerate(ordered)]
 
@@ -84,7 +86,7 @@ def _trial(stage: str, number: int, sweep: SweepFile, run: WandbRun, over: bool)
     config = run.config if isinstance(run.config, Mapping) else {}
     summary = run.summary if isinstance(run.summary, Mapping) else {}
     result, curve = _ending(summary) or (None, {})
-    if result is None:
+    if result is None:  # its word counts before W&B's, which calls a run finished that was ended
         result, curve = _ending_by_state(run.state, over), _latest(summary, sweep.metric)
     elif result.status == COMPLETE:
         result = _checked(result, summary, f"{sweep.metric}_best")
