@@ -252,8 +252,8 @@ def _scale(name: str, parameter: Mapping[str, Any]) -> Scale:
     for cls in (Log, Linear, Integer):
         if distribution == DISTRIBUTIONS[cls]:
             return cls(low, high)
-    known = ", ".join(dict.fromkeys(DISTRIBUTIONS.values()))
-    raise ScaleError(f"the distribution {distribution!r} is not one of {known}")
+    names = ", ".join(dict.fromkeys(DISTRIBUTIONS.values()))
+    raise ScaleError(f"the distribution {distribution!r} is not one of {names}")
 
 
 def _declared(axis: Axis) -> str:
