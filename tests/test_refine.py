@@ -13,7 +13,7 @@ from caviar.refine.ranges import SHRINK_LIMIT, TOP
 from caviar.space import Axis, Choice, Integer, Linear, Log, LogInteger, OneMinusLog, Space
 
 both = pytest.mark.parametrize("method", METHODS)
-few = settings(max_examples=10, deadline=None)
+few = settings(max_examples=6, deadline=None)
 
 
 def space_of(**scales):

@@ -58,6 +58,7 @@ class Axis:
     key: str
     """Its key in the config: `optimizer.momentum`."""
     scale: Scale
+    # No part of what is searched: a study goes on when somebody changes the priors.
     tier: int | None = field(default=None, compare=False)
     """Its importance by the lecture, 1 to 3; a prior, to be measured."""
 
@@ -80,6 +81,7 @@ class Space:
         Raises:
             SpaceError: an entry is no scale, or a range that the scale cannot be.
         """
+        # Tiers stand beside the axes, by dotted key, so that an override of an axis keeps them.
         tiers = tree.get(TIERS) or {}
         axes = []
         for key, declared in _leaves({k: v for k, v in tree.items() if k != TIERS}):

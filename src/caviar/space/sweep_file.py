@@ -38,10 +38,11 @@ GOALS = {"min": "minimize", "max": "maximize"}
 LAUNCH = ("${env}", "${interpreter}", "${program}")  # before the fixed overrides
 POINT = "${args_no_hyphens}"  # after them
 DECLARES = re.compile(r"[+~]*space([.=@/]|$)")  # an override of the `space` node
+# Comments, as `SweepFile.text` writes them and `_comments` finds them again:
 HEADS = ("# Stage ", "# Here: ", "# W&B: ")  # the first lines, which say how to run the file
-AXIS = re.compile(r"  ([^\s#].*?):(\s.*)?")
-TIER = re.compile(r"# (?:.*, )?tier (\d+)$")
-REASON = re.compile(r"    #(?: (.*))?")
+AXIS = re.compile(r"  ([^\s#].*?):(\s.*)?")  # two spaces deep, with whatever stands behind
+TIER = re.compile(r"# (?:.*, )?tier (\d+)$")  # behind an axis
+REASON = re.compile(r"    #(?: (.*))?")  # four spaces deep
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ class SweepFile:
             raise ValueError(f"method is {document.get('method')!r}; only random is supported")
         if not isinstance(document["parameters"], dict):
             raise ValueError("parameters holds no axis; is the file whole?")
+        # By the last space: the name of a study may have some, that of a stage has none.
         study, _, stage = str(document.get("name", "")).rpartition(" ")
         notes, reasons, tiers = _comments(text)
         axes = []
@@ -156,6 +158,7 @@ class SweepFile:
                 raise ValueError(f"parameters.{name}: {_message(error)}") from None
             axes.append(Axis(name.removeprefix(scale.prefix), scale, tiers.get(name)))
         command = [str(word) for word in document["command"] or ()]
+        # Without it every run of the sweep would train the same default setting.
         if POINT not in command:
             raise ValueError(
                 f"command lacks {POINT}, where the hyperparameters go; is the file whole?"
@@ -217,7 +220,8 @@ def _parameter(scale: Scale) -> list[str]:
     low, high = scale.low, scale.high
     if isinstance(scale, LogInteger):
         # W&B rounds a log-uniform float, so half a step each way gives the ends their full share.
-        low, high = scale.low - 0.5, scale.high + 0.5
+        low, high = scale.low - scale.half_step, scale.high + scale.half_step
+    # OneMinusLog as plain Log: the prefix in its name tells that these are complements.
     lines = [f"distribution: {DISTRIBUTIONS[type(scale)]}"]
     lines += [f"min: {_scalar(low)}", f"max: {_scalar(high)}"]
     return [*lines, "q: 1"] if isinstance(scale, LogInteger) else lines
@@ -233,11 +237,13 @@ def _scale(name: str, parameter: Mapping[str, Any]) -> Scale:
         if not isinstance(parameter["values"], list):
             raise ScaleError("values is no list; is the file whole?")
         return Choice(tuple(parameter["values"]), complement)
+    # W&B guesses a missing distribution from the ends, whole numbers as int_uniform; we refuse.
     distribution = parameter.get("distribution")
     low, high = parameter["min"], parameter["max"]
     if distribution == "q_log_uniform_values":
         if parameter.get("q", 1) != 1:
             raise ScaleError(f"q is {parameter['q']!r}; only steps of 1 are supported")
+        # The half steps off again; 16 … 4096, written by hand, holds the same whole numbers.
         return LogInteger(math.floor(number(low) + 0.5), math.ceil(number(high) - 0.5))
     if complement:
         if distribution != DISTRIBUTIONS[OneMinusLog]:
@@ -246,8 +252,8 @@ def _scale(name: str, parameter: Mapping[str, Any]) -> Scale:
     for cls in (Log, Linear, Integer):
         if distribution == DISTRIBUTIONS[cls]:
             return cls(low, high)
-    known = ", ".join(dict.fromkeys(DISTRIBUTIONS.values()))
-    raise ScaleError(f"the distribution {distribution!r} is not one of {known}")
+    names = ", ".join(dict.fromkeys(DISTRIBUTIONS.values()))
+    raise ScaleError(f"the distribution {distribution!r} is not one of {names}")
 
 
 def _declared(axis: Axis) -> str:
@@ -265,11 +271,13 @@ def _comment(words: str) -> str:
 def _scalar(value: Any) -> str:
     """A YAML 1.1 scalar that reads back as `value`; floats always with a decimal point."""
     if isinstance(value, float):
+        # repr gives 1e-05, which YAML 1.1 reads as text: it wants 1.0e-05, and a sign behind e.
         mantissa, e, exponent = repr(value).partition("e")
         mantissa += "" if "." in mantissa else ".0"
         sign = "" if exponent.startswith("-") or not e else "+"
         return f"{mantissa}{e}{sign}{exponent.lstrip('+')}"
     if isinstance(value, str):
+        # Bare where it reads back as this very text: not `on`, `null`, `1e5` or `a: b`.
         if (
             re.fullmatch(r"[A-Za-z_$]([\w${}=./ -]*[\w${}=./-])?", value)
             and yaml.safe_load(value) == value
