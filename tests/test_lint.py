@@ -84,7 +84,7 @@ def test_whole_floats_are_whole():
     assert problems("model.width", Integer(16, 128), {"model": {"width": 32.0}}) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 99), st.integers(-8, 3), st.integers(3, 6))
 def test_linear_over_three_decades_warns(mantissa, exponent, decades):
     # 1e-2 / 1e-5 is a hair below 1000

@@ -8,9 +8,11 @@ import re
 import signal
 import threading
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
@@ -24,7 +26,9 @@ from omegaconf import OmegaConf
 from caviar.base.environment import devices_of, several_devices
 from caviar.base.errors import UserError
 from caviar.pool import machine
+from caviar.pool.pool import Pool
 from caviar.pool.process import Job, Running, start_server
+from caviar.pool.worker import Launched
 from hydra_plugins.caviar.launcher import PoolSettings
 
 LAUNCHER = "pool"
@@ -125,6 +129,52 @@ def test_a_process_can_be_ended_at_any_moment_of_its_life(milliseconds: int) -> 
             ending.join()
         assert ended
         assert running.process.exitcode == -signal.SIGKILL
+
+
+class OfTwo(Exception):
+    """Can be pickled, and not be loaded again, as many libraries' exceptions."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+class Raises:
+    """Cannot be loaded in a worker."""
+
+    def __reduce__(self) -> Any:
+        return raise_of_two, ()
+
+
+def raise_of_two() -> None:
+    raise OfTwo(1, 2)
+
+
+@pytest.mark.slow
+def test_an_answer_that_cannot_be_read_is_an_error_of_its_job_alone() -> None:
+    start_server([])
+    running = Running(Job(0, []), cloudpickle.dumps(Raises()), None)
+    slot = machine.Slot(0)
+    running.begin(slot, 0)
+    running.receive()
+    assert isinstance(running.answer, RuntimeError)
+    assert "the job's return value: TypeError: OfTwo" in str(running.answer)
+    running.end()
+    slot.close()
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_while_it_forks_is_started_again() -> None:
+    start_server([])
+    server = forkserver._forkserver._forkserver_pid
+    os.kill(server, signal.SIGSTOP)  # so that it is asked, and never answers
+    death = threading.Timer(0.3, os.kill, (server, signal.SIGKILL))
+    death.start()
+    pool = Pool([], Launched(None, None, None, {}, {}), [], None, 0, 0, lambda *_: None)
+    running = pool._forked(Job(0, []))
+    death.join()
+    assert forkserver._forkserver._forkserver_pid != server
+    assert running.process.exitcode is None
+    running.end()
 
 
 def dealt(

@@ -140,7 +140,7 @@ def test_command(project: Path, command: str) -> None:
 def test_the_report_of_a_study_of_sweeps_has_its_runs(project: Path) -> None:
     """After `make sweep`, `agent`, `refine`, `confirm` and `report`, as the README has them."""
     page = (project / "runs/vision/report.html").read_text(encoding="utf-8")
-    found = re.search(r'<script id="facts" type="application/json">(.*?)</script>', page, re.DOTALL)
+    found = re.search(r'<script id="study-data"[^>]*>(.*?)</script>', page, re.DOTALL)
     assert found is not None
     rows = [row for row in json.loads(found[1])["rows"] if row["stage"] == "01_coarse"]
     assert len(rows) == 5

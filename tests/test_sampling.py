@@ -128,12 +128,12 @@ def test_trial_seeds_differ_and_fit_every_library():
     assert all(0 <= s < 2**31 for s in seeds)
 
 
-def test_a_million_points_of_seven_axes():
+def test_a_hundred_thousand_points_of_seven_axes():
     space = Space((*SPACE.axes, Axis("optimizer.weight_decay", Log(1e-6, 1e-1))))
-    columns = space.draw(0, STAGE, 1_000_000)
+    columns = space.draw(0, STAGE, 100_000)
     assert list(columns) == space.names
-    assert all(column.shape == (1_000_000,) for column in columns.values())
+    assert all(column.shape == (100_000,) for column in columns.values())
     assert columns["optimizer.lr"].min() >= 1e-4
     assert columns["optimizer.lr"].max() <= 1
     last = {name: column[-1:].tolist()[0] for name, column in columns.items()}
-    assert last == space.point(0, STAGE, 999_999)
+    assert last == space.point(0, STAGE, 99_999)

@@ -1,10 +1,16 @@
 """Spaces: parsed from the config's shape, named once, mapped to the unit box and back."""
 
+import doctest
+import importlib
+import pkgutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import caviar.refine
+import caviar.space
 from caviar.space import Axis, Choice, Integer, Linear, Log, OneMinusLog, Space, SpaceError
 
 TREE = {
@@ -113,3 +119,11 @@ def test_a_bad_axis_is_named(declared, mend):
     assert caught.value.key == "optimizer.lr"
     assert str(caught.value).startswith("optimizer.lr: ")
     assert mend in caught.value.message
+
+
+@pytest.mark.parametrize("room", [caviar.space, caviar.refine], ids=lambda room: room.__name__)
+def test_the_examples_in_docstrings_run(room):
+    names = [f"{room.__name__}.{m.name}" for m in pkgutil.iter_modules(room.__path__)]
+    results = [doctest.testmod(importlib.import_module(name)) for name in names]
+    assert sum(r.attempted for r in results) >= 4
+    assert not any(r.failed for r in results)

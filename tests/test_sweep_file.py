@@ -1,10 +1,12 @@
 """Sweep files: they read back to exactly the same space, obey W&B's rules, and refuse clearly."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from caviar.base.errors import UserError
@@ -101,6 +103,30 @@ def test_it_reads_back_the_same(tmp_path_factory):
     assert reread(SWEEP, tmp_path_factory) == SWEEP
 
 
+printable = st.characters(codec="utf-8").filter(str.isprintable)
+lines = st.text(printable).map(lambda text: text.rstrip(" "))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(lines), st.dictionaries(st.sampled_from(SWEEP.space.names), st.lists(lines)))
+@example(["Here: python", "Stage 1"], {"model.width": ["", "  # indented", "model.hidden:", "-"]})
+def test_comments_are_read_back_whatever_they_say(notes, reasons):
+    sweep = replace(SWEEP, notes=tuple(notes), reasons=reasons)
+    back = SweepFile.parse(sweep.text(), Path("02_fine.yaml"))
+    assert back.notes == sweep.notes
+    assert back.reasons == {name: words for name, words in reasons.items() if words}
+    assert [axis.tier for axis in back.space] == [axis.tier for axis in AXES]
+    assert back.text() == sweep.text()
+
+
+def test_reasons_stay_with_their_axis_in_a_file_edited_by_hand():
+    inline = "  'a.b': {value: 1}  # mine\n    # why\n  optimizer.dampening:\n"
+    text = TEXT.replace("  optimizer.dampening:\n", inline).replace("# Stage 02_fine", "# My")
+    sweep = SweepFile.parse(text, Path("02_fine.yaml"))
+    assert sweep.reasons == {"optimizer.lr": list(SWEEP.reasons["optimizer.lr"]), "a.b": ["why"]}
+    assert sweep.notes == ("My of study digits, random search.", "Refined from 01_coarse.")
+
+
 def test_writing_replaces_the_whole_file(tmp_path):
     path = tmp_path / "study" / "02_fine.yaml"  # makes the folder
     for _ in range(2):
@@ -108,7 +134,7 @@ def test_writing_replaces_the_whole_file(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["02_fine.yaml"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(any_scale, min_size=1, max_size=4))
 def test_any_space_reads_back_exactly(tmp_path_factory, scales):
     sweep = SweepFile("s", "01", space_of(*scales), 3, "val/loss", "max")
@@ -118,7 +144,7 @@ def test_any_space_reads_back_exactly(tmp_path_factory, scales):
     assert repr(back.space) == repr(sweep.space)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(any_scale, st.floats(0, 0.6), st.integers(0, 1000))
 def test_points_of_a_narrowed_space_survive_the_file(tmp_path_factory, scale, low, number):
     if not isinstance(scale, Choice):
@@ -128,7 +154,7 @@ def test_points_of_a_narrowed_space_survive_the_file(tmp_path_factory, scale, lo
     assert back.point(0, "02_fine", number) == sweep.space.point(0, "02_fine", number)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.floats(1e-30, 1e30), st.floats(1.001, 1e6))
 def test_floats_have_a_decimal_point_and_integers_none(low, ratio):
     text = SweepFile(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import os
-import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from caviar.base.errors import UserError
 from caviar.training.data import EpochLoader, EpochSampler, SplitData
 from caviar.training.models import CharGRU
 from caviar.training.text import NUM_SYMBOLS, REPLACEMENT, UNKNOWN, SourceText, decode, encode
@@ -44,10 +44,10 @@ def library(tmp_path: Path) -> Path:
     return folder
 
 
-def text(library: Path | None = None, length: int = 8, **changed: object) -> SourceText:
+def text(library: Path | None = None, **changed: Any) -> SourceText:
     folder = None if library is None else str(library)
-    arguments: dict[str, object] = {"chars_per_file": 30, "batch_size": 4, **changed}
-    module = SourceText(NUM_SYMBOLS, length, folder=folder, **arguments)  # type: ignore[arg-type]
+    arguments = {"num_symbols": NUM_SYMBOLS, "length": 8, "folder": folder, **changed}
+    module = SourceText(**{"chars_per_file": 30, "batch_size": 4, **arguments})
     module.setup()
     return module
 
@@ -70,7 +70,7 @@ def test_the_vocabulary_is_printable_ascii_newline_and_one_more() -> None:
     assert NUM_SYMBOLS == 97
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.text())
 def test_any_text_has_one_symbol_for_each_character(given_text: str) -> None:
     symbols = encode(given_text)
@@ -185,11 +185,10 @@ def test_dropout_can_be_changed_while_it_trains() -> None:
 
 
 def test_a_text_model_learns_the_same_from_the_same_seed(main: Main, runs: Path) -> None:
-    assert main(*SMALL, "model.dropout=0.1", "test=true") == 0
-    assert main(*SMALL, "model.dropout=0.1") == 0
-    assert main(*SMALL, "model.dropout=0.1", "seed=1") == 0
-    first, again, other = (values(runs, i, "val/loss") for i in range(3))
-    assert first == again != other
+    for _ in range(2):
+        assert main(*SMALL, "model.dropout=0.1", "test=true") == 0
+    first, again = (values(runs, i, "val/loss") for i in range(2))
+    assert first == again
     trained = values(runs, 0, "train/loss")
     assert len(first) == len(trained) == 2
     assert first[1] < first[0] < np.log(NUM_SYMBOLS)
@@ -204,7 +203,8 @@ def test_a_text_model_learns_the_same_from_the_same_seed(main: Main, runs: Path)
 
 @pytest.mark.slow
 def test_it_beats_what_knows_only_how_frequent_each_character_is(main: Main, runs: Path) -> None:
-    assert main("experiment=text", "callbacks=none", "logger=none") == 0
+    half = ["experiment=text", "trainer.max_epochs=2"]
+    assert main(*half, "callbacks=none", "logger=none") == 0
     data = text(length=64, chars_per_file=1280, batch_size=32)
     counts = torch.bincount(data.splits["train"].labels.flatten(), minlength=NUM_SYMBOLS) + 1
     unigram = -(counts / counts.sum()).log()[data.splits["val"].labels].mean()
@@ -213,55 +213,35 @@ def test_it_beats_what_knows_only_how_frequent_each_character_is(main: Main, run
     assert best < float(unigram) - 0.8
 
 
-class Interrupts(CharGRU):
-    """Gets a Ctrl-C in its fifth step, once."""
-
-    def training_step(
-        self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int
-    ) -> torch.Tensor:
-        if self.global_step == 4 and self.trainer.ckpt_path is None:
-            os.kill(os.getpid(), signal.SIGINT)
-        return super().training_step(batch, batch_idx)
-
-
-def test_an_interrupted_run_goes_on_to_the_same_bits(main: Main, runs: Path) -> None:
-    run = [*SMALL, "callbacks=default", "model.dropout=0.2"]
-    assert main(*run) == 0
-    assert main(*run, "model._target_=test_text.Interrupts") == 130
-    last = runs / "train/1/checkpoints/last.ckpt"
-    kept = torch.load(last, weights_only=True)
-    assert kept["global_step"] == 5
-    assert len(kept["epoch_losses"]) == 5  # inside of the first epoch
-    assert main(*run, f"ckpt_path='{last}'") == 0
-    whole, resumed = result(runs, 0), result(runs, 2)
-    assert resumed["best"] == whole["best"]
-    assert resumed["metrics"] == whole["metrics"]
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_symbols": 10}, "data.num_symbols is 97, not 10"),
+        ({"length": 0}, "data.length=0 should lie between 1 and 29"),
+        ({"length": 30}, "data.length=30 should lie between"),
+        ({"folder": "/nowhere"}, "no Python source in /nowhere"),
+        ({"length": 5000, "chars_per_file": 9000}, "no file for train"),
+        ({"fractions": [0.9, 0.1, 0]}, "are not three shares of 1"),
+        ({"fractions": [0.98, 0.01, 0.01]}, "leave nothing for val"),
+        ({"batch_size": 0}, "data.batch_size 0 is below 1"),
+    ],
+)
+def test_a_slip_is_told(library: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        text(**{"library": library, **arguments})
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["experiment=text", "data.num_symbols=10"], "data.num_symbols is 97, not 10"),
-        (["experiment=text", "data.length=0"], "data.length=0 should lie between 1 and 1279"),
-        (["experiment=text", "data.chars_per_file=64"], "data.length=64 should lie between"),
-        (["experiment=text", "data.folder=/nowhere"], "no Python source in /nowhere"),
-        (
-            ["experiment=text", "data.length=5000000", "data.chars_per_file=9000000"],
-            "no file for train",
-        ),
-        (["experiment=text", "data.fractions=[0.9,0.1,0]"], "are not three shares of 1"),
-        (["experiment=text", "data.fractions=[0.999,0.0005,0.0005]"], "leave nothing for val"),
-        (["data.fractions=[0.9999,0.00005,0.00005]"], "leave nothing for val"),
-        (["experiment=text", "data.batch_size=0"], "data.batch_size 0 is below 1"),
-        (["experiment=text", "data.lenght=3"], "lenght"),
-        (["experiment=text", "model.width=-1"], "model (_target_ caviar.training.models.CharGRU)"),
-        (["experiment=text", "model.dropout=2"], "dropout probability has to be between 0 and 1"),
+        (["data.length=0"], "data.length=0 should lie between 1 and 1279"),
+        (["model.width=-1"], "model (_target_ caviar.training.models.CharGRU)"),
     ],
 )
 def test_a_slip_gets_one_message_and_exit_code_2(
     main: Main, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    assert main(*FAST, *arguments) == 2
+    assert main(*FAST, "experiment=text", *arguments) == 2
     printed = capsys.readouterr().err
     assert printed.count("error: ") == 1
     assert message in printed

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from pytorch_lightning.loggers import CSVLogger
 
 from caviar.base.errors import UserError
+from caviar.base.result import Result
 from caviar.config import resolvers
+from caviar.training import train
+from caviar.training.callbacks import BestMetric, is_loss
+from caviar.training.checkpoints import read_checkpoint, rows_before
 from caviar.training.data import EpochSampler, SklearnData
+from caviar.training.ddp import failed_rank
 from caviar.training.optim import build_optimizer, build_scheduler
 from conftest import FAST, ROOT, Main
 
 Compose = Callable[..., DictConfig]
+LOST = "[…/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:16808"
 
 
 @pytest.fixture
@@ -32,19 +44,20 @@ def composed(runs: Path, hydra_state: None) -> Compose:
     return call
 
 
-def result(runs: Path, number: int) -> dict[str, object]:
+def result(runs: Path, number: int) -> dict[str, Any]:
     return json.loads((runs / "train" / str(number) / "result.json").read_text())
 
 
 def test_what_an_epoch_logged_after_its_checkpoint_is_not_lost(main: Main, runs: Path) -> None:
     """A process may be killed between the two; and between the validation and the training row."""
-    from caviar.training.checkpoints import read_checkpoint, rows_before
-
     assert main("trainer.max_epochs=2") == 0
     folder = runs / "train/0"
     lines = (folder / "metrics.csv").read_text().splitlines()
     whole = list(csv.DictReader(lines))
     checkpoint = read_checkpoint(folder / "checkpoints/last.ckpt")
+    # A trial that died between its last checkpoint and its result has nothing left to train.
+    assert checkpoint["metrics"] == result(runs, 0)["metrics"]
+    assert checkpoint["metrics"]["val/loss"] == result(runs, 0)["last"]
     assert rows_before(folder, checkpoint) == whole
     assert whole[-1]["train/loss"]
     assert not whole[-1]["val/loss"]
@@ -57,12 +70,13 @@ def test_what_an_epoch_logged_after_its_checkpoint_is_not_lost(main: Main, runs:
 
 @pytest.mark.slow
 def test_same_seed_same_answer_and_another_seed_another(main: Main, runs: Path) -> None:
+    run = [*FAST, "model.dropout=0.1", "+trainer.limit_train_batches=9"]
     for seed in ("0", "0", "1", "null"):
-        assert main(*FAST, f"seed={seed}", "model.dropout=0.1") == 0
+        assert main(*run, f"seed={seed}") == 0
     zero, again, one, fresh = (result(runs, i) for i in range(4))
     assert zero["best"] == again["best"] != one["best"]
     assert (zero["seed"], one["seed"]) == (0, 1)
-    assert main(*FAST, f"seed={fresh['seed']}", "model.dropout=0.1") == 0  # it was written down
+    assert main(*run, f"seed={fresh['seed']}") == 0  # it was written down
     assert result(runs, 4)["best"] == fresh["best"]
 
 
@@ -128,13 +142,22 @@ def test_what_a_resume_cannot_change_is_said(
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04torn"])
-def test_a_damaged_checkpoint_is_refused(
-    main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
-) -> None:
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "torn.ckpt"
     path.write_bytes(content)
-    assert main(*FAST, f"ckpt_path='{path}'") == 2
-    assert "is no checkpoint that loads safely" in capsys.readouterr().err
+    with pytest.raises(UserError, match="is no checkpoint that loads safely"):
+        read_checkpoint(path)
+
+
+def test_a_checkpoint_that_is_damaged_anywhere_is_read_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.ckpt"
+    torch.save({"state_dict": {}, "epoch": 1}, path)
+    whole = path.read_bytes()
+    start = whole.index(b"state_dict") - 10
+    for place in range(start, start + 50):  # the pickled part, and some behind it
+        path.write_bytes(whole[:place] + b"." + whole[place + 1 :])
+        with suppress(UserError):
+            assert "state_dict" in read_checkpoint(path)
 
 
 def test_only_the_metric_and_losses_decide_on_divergence(main: Main, runs: Path) -> None:
@@ -142,19 +165,185 @@ def test_only_the_metric_and_losses_decide_on_divergence(main: Main, runs: Path)
     assert result(runs, 0)["status"] == "complete"
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("loss", True),
+        ("val/loss", True),
+        ("train_loss", True),
+        ("val_loss", True),
+        ("train/loss_step", True),
+        ("train/loss_epoch", True),
+        ("train-loss.step", True),
+        ("Loss/train", True),
+        ("val/loss/dataloader_idx_0", True),
+        ("val/acc", False),
+        ("lossless_ratio", False),
+        ("val/glossary", False),
+        ("losses", False),
+    ],
+)
+def test_a_loss_is_known_by_the_words_of_its_name(name: str, expected: bool) -> None:
+    assert is_loss(name) == expected
+
+
+@pytest.mark.parametrize(("name", "status"), [("train_loss", "diverged"), ("lossy", "complete")])
+def test_any_loss_that_is_not_a_number_is_divergence(
+    main: Main, runs: Path, name: str, status: str
+) -> None:
+    model = ["model._target_=broken_models.LogsNan", f"+model.name={name}"]
+    assert main(*FAST, *model, "trainer.max_epochs=3", "+trainer.limit_train_batches=2") == 0
+    assert result(runs, 0)["status"] == status
+
+
+SLEEPS = "import time; time.sleep(60)"
+KILLED = "import os; os.kill(os.getpid(), 9)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ranks", "written", "error", "expected"),
+    [
+        # It has told, and its end takes long on a busy machine; or it dies on its way out.
+        ([SLEEPS], {1: "ValueError: mine"}, LOST, "rank 1: ValueError: mine"),
+        ([KILLED], {1: "ValueError: mine"}, LOST, "rank 1: ValueError: mine"),
+        # It leaves without a word, later than a rank with an error of its own would wait.
+        (["import time; time.sleep(3); exit(3)"], {}, LOST, "rank 1: it left with exit code 3"),
+        (["exit(3)"], {1: ""}, LOST, "rank 1: it left with exit code 3"),
+        ([KILLED], {}, LOST, "rank 1 was killed by SIGKILL"),
+        # The others only lost it.
+        (["exit(1)", KILLED], {1: LOST}, LOST, "rank 2 was killed by SIGKILL"),
+        (["exit(1)", "exit(3)"], {1: LOST}, LOST, "rank 2: it left with exit code 3"),
+        # The error is this rank's own, and its peers wait for it.
+        ([SLEEPS], {}, "CUDA error", None),
+        ([], {}, "CUDA error", None),
+    ],
+    ids=[
+        "slow to leave",
+        "killed on its way out",
+        "leaves late",
+        "leaves while it writes",
+        "killed",
+        "another was killed",
+        "another left",
+        "alive",
+        "alone",
+    ],
+)
+def test_what_another_rank_ended_with_is_found_out(
+    tmp_path: Path, ranks: list[str], written: dict[int, str], error: str, expected: str | None
+) -> None:
+    for rank, text in written.items():
+        (tmp_path / f"error_rank_{rank}.txt").write_text(text)
+    processes = [subprocess.Popen([sys.executable, "-c", rank]) for rank in ranks]
+    try:
+        cause = failed_rank(processes, tmp_path, RuntimeError(error))
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert (None if cause is None else str(cause)) == expected
+
+
 def test_a_run_that_diverges_says_so_and_stops(main: Main, runs: Path) -> None:
     assert main(*FAST, "optimizer.lr=1e6", "trainer.max_epochs=30") == 0
     assert result(runs, 0)["status"] == "diverged"
 
 
-@pytest.mark.slow
-def test_a_resumed_run_goes_on_where_it_was(main: Main, runs: Path) -> None:
-    assert main("logger=none", "trainer.max_epochs=2") == 0
-    last = runs / "train/0/checkpoints/last.ckpt"
-    assert main("logger=none", "trainer.max_epochs=4", f"ckpt_path='{last}'") == 0
-    assert main("logger=none", "trainer.max_epochs=4") == 0
-    assert result(runs, 1)["best_epoch"] == 3
-    assert result(runs, 1)["best"] == pytest.approx(result(runs, 2)["best"], rel=1e-5)
+@pytest.mark.parametrize("stopped", ["inside of an epoch", "at the end of one"])
+def test_a_resumed_run_goes_on_to_the_same_bits(main: Main, runs: Path, stopped: str) -> None:
+    """Weights, momentum, schedule, random numbers, order, and everything that is logged."""
+    run = ["model.dropout=0.2", "data.batch_size=128", "trainer.max_epochs=3"]  # 9 steps an epoch
+    assert main(*run) == 0
+    if stopped == "inside of an epoch":
+        assert main(*run, "model._target_=broken_models.Interrupted") == 130
+    else:
+        assert main(*run, "trainer.max_epochs=1") == 0
+    last = runs / "train/1/checkpoints/last.ckpt"
+    inside = stopped == "inside of an epoch"
+    before = torch.load(last, weights_only=True)
+    assert before["global_step"] == (12 if inside else 9)
+    assert len(before["epoch_losses"]) == (3 if inside else 0)
+    assert ("random_states" in before) == inside
+    assert main(*run, f"ckpt_path='{last}'") == 0
+
+    whole, resumed = result(runs, 0), result(runs, 2)
+    for name in ("status", "best", "best_epoch", "last", "metrics"):
+        assert resumed[name] == whole[name]
+    logged = [(runs / f"train/{i}/metrics.csv").read_text().splitlines() for i in (0, 2)]
+    assert logged[0][0] == logged[1][0]
+    assert logged[0][3:] == logged[1][1:]  # the first epoch's two rows are in the other folder
+    for name in ("best", "last"):
+        first, second = (
+            torch.load(runs / f"train/{i}/checkpoints/{name}.ckpt", weights_only=True)
+            for i in (0, 2)
+        )
+        for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
+            assert_same_bits(first[part], second[part])
+
+
+def assert_same_bits(first: Any, second: Any) -> None:
+    """Of plain containers with tensors among them."""
+    assert type(first) is type(second)
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_same_bits(first[key], second[key])
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            assert_same_bits(one, other)
+    else:
+        assert first == second
+
+
+def test_training_is_the_same_whoever_watches(composed: Compose, tmp_path: Path) -> None:
+    told: list[Any] = []
+
+    class Watcher(pl.Callback):
+        def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            told.append(("epoch", trainer.current_epoch))
+
+    def report(epoch: int, value: float) -> bool:
+        told.append(("metric", epoch, value))
+        return False
+
+    def extend(best: BestMetric) -> tuple[list[pl.Callback], list[Any]]:
+        assert best.metric == "val/loss"
+        return [Watcher()], [CSVLogger(tmp_path / "own", name="", version="")]
+
+    def ended(result: Result, curve: Mapping[int, float]) -> None:
+        told.append((result.status, result.best, dict(curve)))
+
+    def trained(name: str, *overrides: str, **hooks: Any) -> Result:
+        folder = tmp_path / name
+        folder.mkdir()
+        config = composed(
+            "trainer.max_epochs=2",
+            "+trainer.limit_train_batches=5",
+            "model.dropout=0.2",
+            f"paths.output={folder}",
+            *overrides,
+        )
+        return train(config, folder, **hooks)
+
+    plain = trained("plain")
+    watched = trained("watched", report=report, extend=extend, ended=ended)
+    assert (watched.best, watched.metrics) == (plain.best, plain.metrics)
+    rows = [(tmp_path / name / "metrics.csv").read_text() for name in ("plain", "watched", "own")]
+    assert rows[0] == rows[1] == rows[2]
+    curve = {told[0][1]: told[0][2], told[2][1]: told[2][2]}
+    assert told[1::2] == [("epoch", 0), ("epoch", 1)]
+    assert told[4:] == [("complete", plain.best, curve)]
+    assert plain.last == curve[1]
+
+    told.clear()
+    raises = ["model._target_=broken_models.Raises", "model.width=99"]
+    with pytest.raises(ValueError, match="too wide"):
+        trained("failed", *raises, ended=ended)
+    assert told == [("exception", None, {})]
 
 
 @pytest.mark.parametrize(
@@ -164,11 +353,9 @@ def test_a_resumed_run_goes_on_where_it_was(main: Main, runs: Path) -> None:
         (["fit=false"], "fit=false and test=false leave nothing to do"),
         (["fit=false", "test=true"], "needs a model to test"),
         (["seed=-1"], "seed=-1 should be a whole number from 0 on, or null"),
-        (["seed=abc"], "seed=abc should be"),
         (["optimizer.lr=-1"], "optimizer (_target_ torch.optim.SGD)"),
         (["optimizer=sdg"], "sdg"),
         (["model.widht=3"], "widht"),
-        (["data.num_features=3"], "the data has 64 features"),
         (["metric.name=val/f1"], "metric.name is val/f1, but validation logged only"),
         (["model._target_=torch.nn.Identity"], "derive it from"),
         (["one_minus.optimizer.momentum=abc"], "'abc' is not a number"),
@@ -262,22 +449,22 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     assert set(ranks[0]) | set(ranks[1]) == set(range(101))
 
 
-def test_unknown_data_names_the_known(composed: Compose) -> None:
+def test_data_that_is_not_as_the_config_says_is_refused() -> None:
     with pytest.raises(UserError, match="digits, breast_cancer, wine, iris"):
         SklearnData("mnist", num_features=1, num_classes=1, batch_size=1)
+    with pytest.raises(UserError, match="the data has 64 features and 10 classes"):
+        data(num_features=3)
+    with pytest.raises(UserError, match="leave nothing for val"):
+        data(fractions=[0.9999, 0.00005, 0.00005])
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["experiment=breast_cancer", "test=true"],
-        ["optimizer=adam"],
-        ["optimizer=adamw", "scheduler=cosine"],
-        ["callbacks=early_stopping", "logger=csv"],
-        ["trainer=cpu", "scheduler=none"],
-        ["debug=fast"],
-        ["debug=overfit", "trainer.max_epochs=2"],
-        ["debug=profile", "trainer.max_epochs=1"],
+        ["experiment=breast_cancer", "test=true", "callbacks=early_stopping", "optimizer=adam"],
+        ["optimizer=adamw", "scheduler=cosine", "trainer=cpu"],
+        ["debug=fast", "scheduler=none"],
+        ["debug=overfit"],
     ],
 )
 def test_every_group_trains(main: Main, runs: Path, arguments: list[str]) -> None:
@@ -287,13 +474,3 @@ def test_every_group_trains(main: Main, runs: Path, arguments: list[str]) -> Non
     metrics = found["metrics"]
     assert isinstance(metrics, dict)
     assert ("test/loss" in metrics) == ("test=true" in arguments)
-
-
-def test_a_checkpoint_knows_the_metrics_of_its_own_epoch(main: Main, runs: Path) -> None:
-    """A trial that died between its last checkpoint and its result has nothing left to train."""
-    assert main("trainer.max_epochs=3", "logger=none") == 0
-    result = json.loads((runs / "train/0/result.json").read_text())
-    last = runs / "train/0/checkpoints/last.ckpt"
-    kept = torch.load(last, weights_only=True)["metrics"]
-    assert kept["val/loss"] == result["last"]
-    assert kept == result["metrics"]

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from caviar.base.errors import UserError
 from caviar.config.overrides import point_overrides
 from caviar.space import Axis, Choice, Space
 from caviar.space.sweep_file import SweepFile
-from caviar.wandb.child import POINT_FILE, complete_overrides, refuse_undeclared, started_by_agent
+from caviar.wandb.child import (
+    POINT_FILE,
+    complete_overrides,
+    read_point,
+    refuse_undeclared,
+    run_number,
+    started_by_agent,
+)
 from caviar.wandb.child import RUN as RUN_ID
 from caviar.wandb.child import SWEEP as SWEEP_ID
-from caviar.wandb.ledger import write_registered
+from caviar.wandb.record import write_registered
 from wandb_study import POINT, SPACE, record_of
 
 
@@ -28,7 +38,11 @@ from wandb_study import POINT, SPACE, record_of
         ("optimizer.momentum", 0.9),  # its coordinate is the complement
         ("optimizer.lr", "${oc.env:HOME}"),
         ("optimizer.lr", True),
+        ("optimizer.lr", float("nan")),
+        ("optimizer.lr", 10**400),
+        ("model.width", 64.5),
         ("model.act", "tanh"),
+        ("model.act", ["relu"]),
     ],
 )
 def test_what_the_space_does_not_declare_is_refused(name: str, value: Any) -> None:
@@ -72,6 +86,53 @@ def test_a_run_is_completed_with_what_a_trial_has(
     assert not started_by_agent()
 
 
+@pytest.mark.parametrize(
+    ("run_id", "number"),
+    [("1x2y", 89530), ("zz", 1295), ("ABC", 13368), ("a_b", 371), ("007", 7)],
+)
+def test_ids_of_letters_and_digits_keep_their_number(run_id: str, number: int) -> None:
+    """The number decides the seed; a study that goes on must not train its runs otherwise."""
+    assert run_number(run_id) == number
+
+
+@pytest.mark.usefixtures("hydra_state")
+def test_a_run_may_be_called_anything(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W&B allows it, and people set WANDB_RUN_ID."""
+    write_registered(runs / "s", record_of())
+    point = agent_run(monkeypatch, tmp_path, **POINT)
+    seeds = set()
+    ids = ["1x2y", "my-run", "my-ruN", "a.b", "_", "-", "2026-01-01 10h", "läuft", "it=1", "\udcff"]
+    for run_id in ids:
+        monkeypatch.setenv(RUN_ID, run_id)
+        completed = complete_overrides(point)
+        seeds |= {override for override in completed if override.startswith("seed=")}
+        parsed = OverridesParser.create().parse_overrides(completed)
+        (folder,) = [o.value() for o in parsed if o.key_or_group == "hydra.run.dir"]
+        assert folder == f"{runs}/s/01_coarse/{run_id}"
+    assert "seed=62562283" in seeds  # of 1x2y, as ever
+    assert len(seeds) == len(ids)
+
+
+@pytest.mark.parametrize("run_id", ["..", ".", "../../a", "a/b"])
+def test_a_runs_folder_stays_in_its_stage(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_id: str
+) -> None:
+    write_registered(runs / "s", record_of())
+    point = agent_run(monkeypatch, tmp_path, **POINT)
+    monkeypatch.setenv(RUN_ID, run_id)
+    with pytest.raises(UserError, match=r"WANDB_RUN_ID='.*' cannot be a folder's name"):
+        complete_overrides(point)
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"- 1", b"{", b"7", b"a: [b", b"text"])
+def test_an_unreadable_point_is_a_clear_message(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "point.yaml").write_bytes(content)
+    with pytest.raises(UserError, match="the agent's file of this run's point cannot be read"):
+        read_point(tmp_path / "point.yaml")
+
+
 @pytest.mark.usefixtures("hydra_state")
 def test_without_a_record_the_space_of_the_command_decides(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -95,3 +156,11 @@ def test_the_point_is_written_as_hydra_reads_it(
     given = agent_run(monkeypatch, tmp_path, **{"model.a": None, "model.b": "10"})
     assert given == ["model.a=None", "model.b=10"]  # as the agent writes them
     assert complete_overrides(given)[:2] == ["model.a=null", "model.b='10'"]
+
+
+@pytest.mark.slow
+def test_every_run_of_an_agent_begins_without_heavy_imports() -> None:
+    heavy = "{'torch', 'optuna', 'sqlalchemy', 'wandb', 'rich', 'lightning', 'hydra'}"
+    code = f"import sys, caviar.wandb.child; sys.exit(' '.join({heavy} & set(sys.modules)) or 0)"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (finished.returncode, finished.stderr) == (0, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,13 @@ from caviar.base.result import MARKER, RESULT
 from caviar.ledger.trials import Trial
 from caviar.space import Axis, Choice, LogInteger, Space
 from caviar.space.sweep_file import SweepFile
-from caviar.wandb.ledger import RECORD, find_registered, read_registered, write_registered
-from caviar.wandb.register import refuse_changed_sweep
+from caviar.wandb.record import (
+    RECORD,
+    find_registered,
+    read_registered,
+    refuse_changed_sweep,
+    write_registered,
+)
 from caviar.wandb.runs import WandbRun, trials_of
 from conftest import ROOT
 from wandb_standin.law import draw
@@ -91,6 +97,85 @@ def test_numbers_that_are_text(value: Any, status: str) -> None:
     assert trial(run(**told)).status == status
 
 
+def result_json(**fields: Any) -> dict[str, Any]:
+    """A summary with a marker, as `finish_wandb` writes it, but for `fields`."""
+    whole = {"status": "complete", "best": 0.5, "curve": [[0, 0.5]]}
+    return {MARKER: "complete", RESULT: json.dumps({**whole, **fields})}
+
+
+ENDLESS = 10**400  # JSON's whole numbers may have any length
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"created": None}, "complete"),
+        ({"created": "yesterday"}, "complete"),
+        ({"created": 7}, "complete"),
+        ({"created": "2026-01-01T00:00:00+02:00"}, "complete"),
+        ({"label": None}, "complete"),
+        ({"state": None}, "complete"),
+        ({"state": "a state of next year", "summary": {}}, "exception"),
+        ({"summary": None}, "exception"),
+        ({"summary": [1]}, "exception"),
+        ({"summary": {MARKER: "complete"}}, "exception"),
+        ({"summary": {MARKER: "complete", RESULT: "[]"}}, "exception"),
+        ({"summary": {MARKER: "complete", RESULT: "null"}}, "exception"),
+        ({"summary": {MARKER: "complete", RESULT: "{}"}}, "exception"),
+        ({"summary": result_json(status="of a newer version")}, "exception"),
+        ({"summary": result_json(status=["complete"])}, "exception"),
+        ({"summary": result_json(best="0.5")}, "exception"),
+        ({"summary": result_json(best=math.nan)}, "diverged"),
+        ({"summary": result_json(best=ENDLESS)}, "diverged"),
+        ({"summary": result_json(best_epoch=[1])}, "exception"),
+        ({"summary": result_json(seconds=None)}, "exception"),
+        ({"summary": result_json(metrics=[1])}, "exception"),
+        ({"summary": result_json(error={})}, "exception"),
+        ({"summary": result_json(curve=7)}, "exception"),
+        ({"summary": result_json(curve=[[0]])}, "exception"),
+        ({"summary": result_json(curve=[["last", 0.5]])}, "exception"),
+        ({"summary": result_json(curve=[[math.inf, 0.5]])}, "exception"),
+        ({"summary": result_json(unheard_of=1)}, "complete"),
+        ({"summary": {"epoch": "NaN", "val/loss": 1}, "state": "running"}, "running"),
+        ({"summary": {"epoch": "Infinity", "val/loss": 1}, "state": "running"}, "running"),
+        ({"summary": {"epoch": ENDLESS, "val/loss": 1}, "state": "running"}, "running"),
+        ({"summary": {"epoch": 1, "val/loss": {"min": 1}}, "state": "running"}, "running"),
+        ({"config": None}, "exception"),
+        ({"config": []}, "exception"),
+        ({"config": {**POINT, "optimizer.lr": "NaN"}}, "exception"),
+        ({"config": {**POINT, "optimizer.lr": math.inf}}, "exception"),
+        ({"config": {**POINT, "optimizer.lr": ENDLESS}}, "exception"),
+        ({"config": {**POINT, "optimizer.lr": {"value": 0.1}}}, "exception"),
+        ({"config": {**POINT, "optimizer.lr": 1}}, "complete"),
+        ({"config": {**POINT, "model.width": 64.5}}, "exception"),
+        ({"config": {**POINT, "model.width": "Infinity"}}, "exception"),
+        ({"config": {**POINT, "model.act": ["relu"]}}, "exception"),
+        ({"config": {**POINT, "seed": "mine"}}, "complete"),
+        ({"config": {**POINT, "seed": ENDLESS}}, "complete"),
+        ({"config": {**POINT, "trainer": 3}}, "complete"),
+        ({"config": {**POINT, "trainer": {"max_epochs": "many"}}}, "complete"),
+        ({"config": {**POINT, "trainer": {"max_epochs": -1}}}, "complete"),
+    ],
+)
+def test_what_others_wrote_into_a_run_never_hides_the_rest(
+    change: dict[str, Any], status: str
+) -> None:
+    whole = WandbRun("a", "a", "finished", "2026-01-02T00:00:00Z", POINT, result_json())
+    neighbour = replace(whole, name="b", created="2026-01-01T00:00:00Z")
+    first, second = trials_of("01_coarse", SWEEP, [replace(whole, **change), neighbour])
+    if first.claim["run"] == "b":
+        first, second = second, first
+    assert (first.status, second.status) == (status, "complete")
+    # What the screen, refine and the report make of each.
+    assert first.result is None or isinstance(first.result.loss("min"), float)
+    assert all(isinstance(epoch, int) for epoch in first.curve)
+    assert first.seconds_running(2e9) >= 0
+    assert first.claim["epochs"] is None
+    for axis in SPACE:
+        if axis.name in first.point:
+            assert np.isfinite(axis.scale.to_unit([first.point[axis.name]])).all()
+
+
 def test_a_value_without_its_setting_teaches_nothing() -> None:
     lost = marked("complete", best=0.5)
     lost.config.pop("optimizer.lr")  # type: ignore[attr-defined]
@@ -148,9 +233,53 @@ def test_a_damaged_record_is_a_clear_message(runs: Path, old: str, new: str) -> 
         read_registered(runs / "s")
 
 
+DAMAGES = {
+    "empty": "",
+    "torn": '{"01_coarse": {"entity": "me", "pro',
+    "no mapping": "[]",
+    "null": "null",
+    "a stage that is text": '{"01_coarse": "me/p/xyz"}',
+    "a stage without its text": '{"01_coarse": {"facts": {}}}',
+    "keys of another version": '{"01_coarse": {"facts": {"sweep": ""}, "sweep_id": "xyz"}}',
+}
+
+
+@pytest.mark.parametrize("text", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_record_stops_nobody_elses_agents(
+    runs: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_registered(runs / "s", record_of())
+    (runs / "a").mkdir()
+    (runs / "a" / RECORD).write_text(text)
+    (runs / "b").mkdir()
+    (runs / "b" / RECORD).write_bytes(b"\xff")
+    assert find_registered("abc") == ("s", record_of())
+    assert capsys.readouterr().err == ""
+    assert find_registered("abd") is None
+    warned = capsys.readouterr().err
+    for study in "ab":
+        assert f"warning: sweep abd is in no record here, but {runs / study / RECORD} is" in warned
+        with pytest.raises(UserError, match=r"sweeps\.json is damaged"):
+            read_registered(runs / study)
+
+
+def test_a_damaged_record_stops_the_sweep_that_it_names(runs: Path) -> None:
+    """Else its runs would be checked against whatever space their own command composes."""
+    write_registered(runs / "s", record_of())
+    path = runs / "s" / RECORD
+    path.write_text(path.read_text().replace("log_uniform_values", "uniform", 1))
+    with pytest.raises(UserError, match="not the one that was registered"):
+        find_registered("abc")
+    write_registered(runs / "t", record_of())  # found after all, in another study
+    assert find_registered("abc") == ("t", record_of())
+
+
 @pytest.mark.parametrize(
     ("key", "value", "shown"),
     [
+        ("parameters", {1: {}, None: {}, "seed": {}}, "+parameters: seed"),
+        ("parameters", [1], "+parameters: 1"),
+        ("command", {True: 1, "a": 2}, "+command.True: 1"),
         ("program", "-c__import__('os')", "+program: -c__import__"),
         ("command", ["/bin/sh"], "+command: /bin/sh"),
         ("command", None, "+command: None"),

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
 
 from caviar.base.result import RESULT
 from caviar.ledger import Trial
 from caviar.space import Axis, Choice, Integer, Log, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
-from caviar.wandb.ledger import Registered, SweepLedger, digest
-from conftest import Process, Start, awaited, done
+from caviar.wandb.ledger import SweepLedger
+from caviar.wandb.record import Registered, digest
+from conftest import Process, Start, awaited
 from wandb_standin import Run
 
 SPACE = Space(
@@ -33,9 +41,38 @@ POINT = {
 SHORT = ["trainer.max_epochs=2", "~space.data"]
 
 
-def registered(start: Start, *overrides: str) -> str:
+def called(*arguments: str, code: int = 0) -> str:
+    """What the `caviar` command prints, run inside this process: it saves the imports.
+
+    The command is as ever but for its client of W&B, which is begun anew for each call, since it
+    remembers where the service was.
+    """
+    import wandb
+
+    from caviar.cli import main
+
+    hydra, argv = Singleton.get_state(), sys.argv
+    GlobalHydra.instance().clear()
+    sys.argv = ["caviar", *arguments]
+    printed, left = io.StringIO(), 0
+    try:
+        with redirect_stdout(printed), redirect_stderr(printed), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module="wandb")
+            main()
+    except SystemExit as leaving:
+        left = int(leaving.code or 0)
+    finally:
+        wandb.teardown()
+        GlobalHydra.instance().clear()
+        Singleton.set_state(hydra)
+        sys.argv = argv
+    assert left == code, printed.getvalue()
+    return printed.getvalue()
+
+
+def registered(*overrides: str) -> str:
     """Register the first stage of study `s`; its `entity/project/id`."""
-    printed = done(start("caviar", "sweep", "search.study=s", "--project", "p", *overrides))
+    printed = called("sweep", "search.study=s", "--project", "p", *overrides)
     return printed.rpartition("wandb agent ")[2].split()[0]
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from caviar.report.marks import Chart, axis_channel, metric_channel, table
+from caviar.report.channels import axis_channel, metric_channel
+from caviar.report.marks import Chart, table
 from caviar.space import Axis, Linear, Log, Space
 from caviar.space.sampling import trial_seed
 from lecture import found, stats

@@ -7,12 +7,13 @@ import json
 import re
 import sys
 import threading
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from wandb_standin.answers import Answer, Answers
+from wandb_standin.answers import ENTITY, Answer, Answers
 from wandb_standin.state import Run, State, Sweep
 
 KEY = "local" + "0123456789abcdef" * 3  # the client takes none of fewer than 40 characters
@@ -33,6 +34,8 @@ class Service:
         self.files: dict[str, bytes] = {}
         """What was uploaded, by run and name."""
         self.lock = threading.Lock()
+        self.unanswered: Counter[str] = Counter()
+        """How often each request has come, path and body, since it is not answered."""
         self._thawed = threading.Event()
         self._thawed.set()
         self._http = _Http(("127.0.0.1", 0), type("Bound", (_Handler,), {"service": self}))
@@ -55,6 +58,7 @@ class Service:
 
     def freeze(self) -> None:
         """Let every request wait."""
+        self.unanswered.clear()
         self._thawed.clear()
 
     def thaw(self) -> None:
@@ -66,8 +70,16 @@ class Service:
         with self.lock:
             return self._answers.answer(request["query"], request.get("variables") or {})
 
-    def wait_while_frozen(self) -> None:
-        self._thawed.wait(120)
+    def asked_again(self, path: str) -> bool:
+        """Whether a client has given up waiting for an answer, and asks the same again."""
+        with self.lock:
+            return any(n > 1 and path in request for request, n in self.unanswered.items())
+
+    def wait_while_frozen(self, request: str) -> None:
+        if not self._thawed.is_set():
+            with self.lock:
+                self.unanswered[request] += 1
+            self._thawed.wait(120)
 
     @property
     def operations(self) -> list[str]:
@@ -85,7 +97,8 @@ class Service:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What leads the real client here, with few retries, and keeps its files together."""
+        """What leads the real client here, with few retries, and keeps its files together. A run
+        tells its metrics each second (the client rounds down), not each 15 s."""
         few = {
             f"WANDB_X_{kind}_RETRY_{what}": number
             for kind in ("GRAPHQL", "FILE_STREAM", "FILE_TRANSFER")
@@ -102,8 +115,15 @@ class Service:
             "WANDB_CACHE_DIR": str(self.folder / "cache"),
             "WANDB_DATA_DIR": str(self.folder / "data"),
             "WANDB_ERROR_REPORTING": "false",
+            "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "1",
             **few,
         }
+
+    def register(self, text: str) -> str:
+        """Make a sweep of project `p` from a file's text, as `wandb sweep` does; its path."""
+        values = {"entityName": ENTITY, "projectName": "p", "config": text}
+        with self.lock:
+            return f"{ENTITY}/p/{self.state.upsert_sweep(values).name}"
 
     def sweep(self, name: str) -> Sweep:
         """A sweep by its id, or by what a command was given: `me/project/id`."""
@@ -130,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self._body()
-        self.service.wait_while_frozen()
+        self.service.wait_while_frozen(f"{self.path} {body!r}")
         if not self._authorised():
             return
         if self.path == "/graphql":

@@ -1,14 +1,14 @@
-"""The exceptions that end a command with one message and no traceback."""
-
-# MERGED faults """Which kind of fault ended a run, and its words in one line."""
-#
+"""The exceptions that end a command with one message, and which kind of fault ended a run."""
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from caviar.base.files import last_line
 from caviar.base.result import EXCEPTION, KILLED, OUT_OF_MEMORY, Result
 
 
@@ -58,8 +58,11 @@ def check_rules(node: str, rules: Iterable[tuple[str, Any, bool, str]]) -> None:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an exit is not the model's own: Lightning's on SIGTERM, where main is not ours; or
-    that of a cluster's handlers, when a job is preempted or its worker is ended."""
+    """Whether an exit is not the model's own, so that its trial waits again and has not failed.
+
+    It is Lightning's on SIGTERM, where main is not ours; or that of a cluster's handlers, when a
+    job is preempted or its worker is ended.
+    """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -69,7 +72,12 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 def failure(error: BaseException, seed: int | None) -> Result:
-    """The result of a run that an exception or a signal ended."""
+    """The result of a run that an exception or a signal ended.
+
+    Arguments:
+        error: what it raised; a KeyboardInterrupt stands for its signal.
+        seed: that the run used.
+    """
     if isinstance(error, KeyboardInterrupt):
         number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         return Result(KILLED, seed=seed, error=f"killed by {number.name}")
@@ -81,7 +89,8 @@ def fault_of(error: BaseException) -> str:
     cause = _innermost(error)
     if isinstance(cause, RankDied):
         return KILLED
-    # torch says for the CPU: DefaultCPUAllocator: can't allocate memory
+    # CUDA has a class of its own. For the CPU torch raises a plain RuntimeError, whose text is
+    # "DefaultCPUAllocator: can't allocate memory".
     lacks = isinstance(cause, RuntimeError) and "allocate memory" in str(cause)
     if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError" or lacks:
         return OUT_OF_MEMORY
@@ -94,6 +103,28 @@ def one_line(error: BaseException) -> str:
     words = " ".join(str(cause).split())
     named = "" if isinstance(cause, RankDied) else f"{type(cause).__name__}: "
     return f"{named}{words}"[:300]
+
+
+# What gloo and NCCL say where another process of a distributed run is gone.
+_LOST_PEER = re.compile(r"by peer|broken pipe|remote process|communicator was aborted", re.I)
+
+
+def lost_peer(message: str) -> bool:
+    """Whether a rank's error is only that it lost another one, which is to be asked then."""
+    return _LOST_PEER.search(message) is not None
+
+
+def rank_error(folder: Path) -> str:
+    """`rank 1: ValueError: what it says`, of the rank that failed first; empty if none has told.
+
+    The ranks that lost it write down theirs a moment later, and no less readily.
+
+    Arguments:
+        folder: of the run, in which each rank but the first leaves its `error_rank_1.txt`.
+    """
+    files = sorted(folder.glob("error_rank_*.txt"), key=lambda file: file.stat().st_mtime_ns)
+    told = [f"rank {file.stem[11:]}: {line}" for file in files if (line := last_line(file))]
+    return min(told, key=lost_peer, default="")  # the first that says more, else the first
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -12,14 +12,43 @@ from pathlib import Path
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A path to write to, which then takes the place of `path`."""
+    """A path to write to, which takes the place of `path` when the block ends without an error.
+
+    Whoever reads `path`, also after a power loss, finds the old content or the new one, whole.
+    Syncing takes some 5 to 20 ms on a disk of a virtual machine.
+
+    Raises:
+        OSError: the disk is full; `path` is as it was.
+    """
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # of the same kind
     try:
         yield partial
+        # A rename may reach the disk before the content does: an empty file would then stand for
+        # the whole one. The folder last, or the old file may come back after it was reported.
+        _sync(partial)
         os.replace(partial, path)
+        with suppress(OSError):  # some network file systems sync no folder
+            _sync(path.parent)
     finally:
         with suppress(FileNotFoundError):
             partial.unlink()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def last_line(path: Path) -> str:
+    """The last line of a text that another process writes; empty where there is none yet."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return ""
+    return lines[-1] if lines else ""
 
 
 @contextmanager
@@ -35,6 +64,9 @@ def locked(path: Path) -> Iterator[FileIO]:
 
 def append_synced(path: Path, lines: bytes) -> None:
     """Append whole lines under a lock, synced to disk; first cuts off a line that was torn.
+
+    A process that is killed while it writes leaves half a line at the end. The next line would be
+    glued to it, and neither could be read.
 
     Raises:
         OSError: the disk is full; the file is as it was.

@@ -10,10 +10,14 @@ from caviar.base.errors import UserError
 
 
 def root() -> Path:
-    """`CAVIAR_ROOT`, else the nearest folder upwards from here with `conf/train.yaml`, else the
-    checkout that the package was installed from.
+    """The project's folder.
 
-    `python train.py` sets `CAVIAR_ROOT` to its own folder, so it works from anywhere.
+    It is `CAVIAR_ROOT`, else the nearest folder upwards from here with `conf/train.yaml`, else the
+    checkout that the package was installed from. `python train.py` sets `CAVIAR_ROOT` to its own
+    folder, so it works from anywhere, and so do the processes that it starts.
+
+    Raises:
+        UserError: none of these holds a `conf/train.yaml`.
     """
     if named := os.environ.get(ROOT):
         places = [Path(named)]
@@ -30,5 +34,5 @@ def root() -> Path:
 
 
 def runs() -> Path:
-    """`CAVIAR_RUNS`, or `runs/` below the root: everything that training leaves behind."""
+    """Where all that training leaves behind goes: `CAVIAR_RUNS`, or `runs/` in the root."""
     return Path(os.environ.get(RUNS) or root() / "runs")

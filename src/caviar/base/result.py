@@ -23,7 +23,10 @@ MARKER, RESULT = "caviar/status", "caviar/result"
 
 @dataclass
 class Result:
-    """Outcome of one run; plain data, written as `result.json` and into the ledger."""
+    """Outcome of one run; plain data, written as `result.json` and into the ledger.
+
+    The names of the fields are keys on disk: those of studies made before must be read for ever.
+    """
 
     status: str = COMPLETE
     """`complete`, `diverged` (a metric was NaN or infinite), `pruned` (stopped as hopeless), or
@@ -53,7 +56,14 @@ class Result:
         return self.status in FAULTS
 
     def loss(self, mode: str) -> float:
-        """The value to minimise: worst (infinite) for a diverged run, NaN for a failed one."""
+        """The value to minimise: worst (infinite) for a diverged run, NaN for a failed one.
+
+        A diverged run tells of its setting, and no best value from before makes up for it. A failed
+        one tells nothing, so it must not be compared at all.
+
+        Arguments:
+            mode: `min` or `max`, of the declared metric.
+        """
         if self.failed or (self.status != DIVERGED and self.best is None):
             return math.nan
         if self.status == DIVERGED or self.best is None:
@@ -76,7 +86,10 @@ class Result:
 
 
 def test_metric(metric: str) -> str:
-    """The name of a validation metric on the test set: `val/loss` → `test/loss`."""
+    """The name of a validation metric on the test set: `val/loss` → `test/loss`.
+
+    One that does not begin with `val`, `valid` or `validation` keeps its name.
+    """
     return re.sub(r"^(validation|valid|val)(?=\W|_)", "test", metric)
 
 

@@ -14,7 +14,11 @@ from caviar.base.errors import Terminated
 
 @contextmanager
 def tidy_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the command as Ctrl-C does; Lightning keeps a handler that it finds."""
+    """Let SIGTERM end the command as Ctrl-C does.
+
+    Lightning keeps a handler that it finds, and would put its own in the place of the default one:
+    it turns the signal into an exit that looks like an ordinary one.
+    """
 
     def terminate(number: int, frame: FrameType | None) -> NoReturn:
         raise Terminated
@@ -28,7 +32,11 @@ def tidy_sigterm() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold a signal back until the block is done: for some milliseconds, not for training."""
+    """Hold a signal back until the block is done: for some milliseconds, not for training.
+
+    A trial that was claimed and not yet noted as this process's own, or trained and not yet
+    written, would be lost to a signal between the two.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals come to the main thread only
         return
@@ -42,5 +50,5 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if held:
+        if held:  # by the handlers that are there again; more than one signal counts as one
             signal.raise_signal(held[0])

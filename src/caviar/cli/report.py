@@ -1,34 +1,26 @@
 """The verbs that show what a study found: report, importance."""
 
-# MERGED cli.importance """`caviar importance`: a table with bars and intervals."""
-#
-
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
-from caviar.base.errors import UserError
 from caviar.cli.common import Overrides, app, study_of
-from caviar.refine import TooFewTrials
-from caviar.refine.importance import Importance, measure, sentences
-from caviar.refine.surrogate import TOP
-from caviar.screen.view import console, plain_table, plural
-from caviar.search.stages import latest_stage_with, pooled_trials
-from caviar.search.study import Study
-from caviar.space import Space
+
+if TYPE_CHECKING:  # SciPy and scikit-learn are behind them, which --help need not wait for
+    from rich.text import Text
+
+    from caviar.refine.importance import Importance
+    from caviar.search.study import Study
+
+WIDTH = 32  # of a bar, in characters, for all of the variance
 
 
 @app.command(epilog="Example: caviar importance search.study=mine")
 def importance(overrides: Overrides = None) -> None:
     """How much each hyperparameter matters, measured, beside the lecture's tiers."""
-
-    study = study_of(overrides)
-    print_importance(study, study.tiers())
+    print_importance(study_of(overrides))
 
 
 @app.command(epilog="Example: caviar report search.study=mine --open")
@@ -43,7 +35,7 @@ def report(
     from caviar.report import is_panda, write_panda_report, write_report
     from caviar.screen.view import console, plural, shown_path
 
-    study = study_of(overrides, ledger_needed=False)
+    study = study_of(overrides, ledger_needed=False)  # a panda has none
     with console.status(f"writing the report of {study.name}"):
         if is_panda(study.folder):
             page, *pictures = write_panda_report(study.folder)
@@ -57,49 +49,45 @@ def report(
         typer.launch(page.absolute().as_uri())
 
 
-WIDTH = 32  # of a bar, in characters, for all of the variance
-
-
-def print_importance(study: Study, tiers: Mapping[str, int]) -> None:
-    """Measure and print.
-
-    Arguments:
-        study: with finished trials.
-        tiers: config key → the lecture's tier.
+def print_importance(study: Study) -> None:
+    """A table of the axes with bars and intervals, and what it says in sentences.
 
     Raises:
         UserError: too few trials have finished.
     """
-    parent = latest_stage_with(study, TOP)
-    coarse, _, pooled = pooled_trials(study, study.ledger.spec(parent)["overrides"])
-    coarse = Space(tuple(replace(axis, tier=tiers.get(axis.key)) for axis in coarse))
-    losses = [t.result.loss(study.mode) for t in pooled if t.result]
+    from caviar.base.errors import UserError
+    from caviar.refine import TooFewTrials
+    from caviar.screen.view import console, plain_table, plural
+    from caviar.search.importance import importance_stage, study_importance
+
+    tiers = study.tiers()
     try:
-        found = measure(coarse, [t.point for t in pooled], losses)
+        measured = study_importance(study, tiers)
     except TooFewTrials as error:
-        raise UserError(f"study {study.name}: {error}; run more of stage {parent} first") from None
-    head = f"{study.name}: importance, from {plural(len(pooled), 'trial')} of all stages"
-    columns = ["axis", *(["tier"] if tiers else []), "share", "90 %", "", "PED-ANOVA", "90 %"]
-    table = plain_table(head, *columns)
+        more = f"run more of stage {importance_stage(study)} first"
+        raise UserError(f"study {study.name}: {error}; {more}") from None
+    trials = plural(len(measured.trials), "trial")
+    table = plain_table(
+        f"{study.name}: importance, from {trials} of all stages",
+        *["axis", *(["tier"] if tiers else []), "share", "90 %", "", "PED-ANOVA", "90 %"],
+    )
     for column in (table.columns[0], table.columns[-3]):
         column.justify = "left"
-    for one in found:
-        tier = [str(one.axis.tier or "")] if tiers else []
-        interval = f"{one.low:.0%} … {one.high:.0%}"
-        ped = f"{one.ped:.0%}", f"{one.ped_low:.0%} … {one.ped_high:.0%}"
-        table.add_row(one.axis.key, *tier, f"{one.share:.0%}", interval, bar(one), *ped)
+    for one, (key, tier, share, interval, *ped) in zip(measured.axes, measured.rows(), strict=True):
+        table.add_row(key, *([tier] if tiers else []), share, interval, _bar(one), *ped)
     console.print(table)
-    left = max(0.0, 1 - sum(i.share for i in found))
     console.print(
         f"share: of the variance of the losses' ranks, by itself (fANOVA on unit coordinates); "
-        f"{left:.0%} is interactions and noise"
+        f"{measured.unexplained:.0%} is interactions and noise"
     )
-    for sentence in sentences(found, len(pooled)):
+    for sentence in measured.sentences():
         console.print(sentence)
 
 
-def bar(one: Importance) -> Text:
+def _bar(one: Importance) -> Text:
     """The share as a bar, and its interval as a line behind it."""
+    from rich.text import Text
+
     filled, low, high = (round(x * WIDTH) for x in (one.share, one.low, one.high))
     cells = ["█" if c < filled else "─" if low <= c < high else " " for c in range(WIDTH)]
     return Text("".join(cells).rstrip(), no_wrap=True)

@@ -1,4 +1,4 @@
-"""The verbs of W&B sweeps: sweep, agent, sync."""
+"""The verbs of W&B: sweep registers a stage, agent runs it, sync uploads what ran offline."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def sweep(
         entity = entity or os.environ.get("WANDB_ENTITY")
         project = project or os.environ.get("WANDB_PROJECT") or str(config.name)
         registered, new = register(study, asked, entity, project, force)
-    known = "" if new else " already, with this content"
-    console.print(f"{registered.stage} of study {study.name} is sweep {registered.path}{known}")
+    already = "" if new else " already, with this content"
+    console.print(f"{registered.stage} of study {study.name} is sweep {registered.path}{already}")
     console.print(f"sweep file: {shown_path(study.sweep_path(registered.stage))}")
     console.print(f"next: caviar agent search.study={study.name}")
     console.print(f"elsewhere: wandb agent {registered.path}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,6 +21,7 @@ from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from caviar.base import project
 from caviar.base.environment import ROOT
@@ -30,6 +31,7 @@ from caviar.config.overrides import rewrite_one_minus
 
 Source = tuple[str, DictConfig]  # a file, or the command line, and what it says, from the root on
 MODES = ("min", "max")
+T = TypeVar("T")
 
 
 class Composer:
@@ -117,6 +119,21 @@ def check_root(config: DictConfig) -> None:
             ("test", config.test, isinstance(config.test, bool), "true or false"),
         ],
     )
+
+
+def read_settings(config: DictConfig, node: str, kind: type[T]) -> T:
+    """A node of the config as the dataclass that declares its fields, their types and defaults.
+
+    Raises:
+        UserError: a field is unknown, or of another type.
+    """
+    try:
+        plain = OmegaConf.to_container(config[node], resolve=True)
+        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), plain))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{node}.{error.full_key}: {str(error).splitlines()[0]}") from None
+    assert isinstance(settings, kind)
+    return settings
 
 
 def build(node: str, config: Any, **arguments: Any) -> Any:

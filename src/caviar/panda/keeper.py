@@ -11,10 +11,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from caviar.base.errors import UserError, check_rules
+from caviar.config.compose import read_settings
 from caviar.panda.journal import BACK, SET, START, Event
 
 UNITS = {"epoch": 1.0, "step": 1.0, "minute": 60.0, "hour": 3600.0}
@@ -101,12 +101,7 @@ class PandaSettings:
         Raises:
             UserError: a field is unknown, of another type, or breaks its rule.
         """
-        try:
-            node = OmegaConf.to_container(config.panda, resolve=True)
-            settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), node))
-        except OmegaConfBaseException as error:
-            raise UserError(f"panda.{error.full_key}: {str(error).splitlines()[0]}") from None
-        assert isinstance(settings, cls)
+        settings = read_settings(config, "panda", cls)
         Day.parse(settings.day)
         rules, share = settings.rules, "a factor between 0 and 1"
         check_rules(

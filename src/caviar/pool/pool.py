@@ -37,7 +37,7 @@ class Pool:
     """Runs jobs in slots, without a barrier between them.
 
     Arguments:
-        slots: room for trials; see `caviar.pool.slots`.
+        slots: room for trials; see `caviar.pool.machine.slots_for`.
         launched: what all jobs have in common.
         preload: modules that the server imports before the first job.
         timeout: seconds for a job; None for no limit.
@@ -71,6 +71,10 @@ class Pool:
 
     def run(self, jobs: Sequence[Sequence[str]], first: int) -> list[Any]:
         """Run all jobs; a JobReturn each, in their order.
+
+        Arguments:
+            jobs: the overrides of each.
+            first: the index of the first.
 
         Raises:
             SearchFailed: the first `max_failures` all failed with the same error.
@@ -110,7 +114,11 @@ class Pool:
 
     def _forked(self, job: Job) -> Running:
         start_server(self._preload)  # unless it runs; somebody may have killed it
-        return Running(job, self._pickled, self.timeout)
+        try:
+            return Running(job, self._pickled, self.timeout)
+        except (EOFError, OSError):  # just now, between the two
+            start_server(self._preload)
+            return Running(job, self._pickled, self.timeout)
 
     def _wait(self, until: float) -> list[Running]:
         """Wait until some jobs have ended, or are out of time, at most until a point in time."""

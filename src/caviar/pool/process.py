@@ -103,9 +103,16 @@ class Running:
     def receive(self) -> None:
         """Take the answer, if it sent one; else only its end will tell."""
         try:
-            self.answer = cloudpickle.loads(self.channel.recv_bytes())
+            pickled = self.channel.recv_bytes()
         except (EOFError, OSError):
             self.silent = True
+            return
+        try:
+            self.answer = cloudpickle.loads(pickled)
+        except (
+            Exception
+        ) as error:  # an exception of the job's own, say, that is built of two values
+            self.answer = RuntimeError(f"the job's return value: {type(error).__name__}: {error}")
 
     def terminate(self) -> None:
         """Ask the job to checkpoint and leave; what it has started is its own to end."""

@@ -8,8 +8,8 @@
 Hutter, Hoos & Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance" (ICML
 2014). A tree is constant on boxes, so a mean over some axes is a sum over its leaves of value
 times volume: a matrix product. Optuna's evaluator gives the same shares from the same forest (a
-test holds them against one another); it has neither interactions nor maps, and takes longer,
-which a bootstrap feels.
+test holds them against one another), but neither interactions nor maps, and takes several times as
+long (figures in `importance`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from caviar.space import Choice, Space
 
 Array = NDArray[np.float64]
 
-TREES = 16  # of the forest; its spread is small beside that of the trials
-DEPTH = 6  # of a tree; deeper ones learn the noise, and take long
+TREES = 16  # of the forest; time grows with it, and its spread is small beside that of the trials
+DEPTH = 6  # of a tree, up to 64 leaves; deeper ones learn the noise, and take long
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,12 @@ class Forest:
         inputs = features(space, units)
         fitted = RandomForestRegressor(TREES, max_depth=DEPTH, random_state=seed)
         fitted.fit(inputs, scores)
+        # The box that means are taken over: the first stage's, and what later stages grew beyond.
         ends = np.array([np.minimum(inputs.min(0), 0.0), np.maximum(inputs.max(0), 1.0)])
         self.ends = ends  # (2, columns)
-        found = [_leaves(e.tree_, ends) for e in fitted.estimators_]
-        self._trees = [t for t in found if len(t.values) > 1]  # a lone leaf explains nothing
+        trees = [_leaves(e.tree_, ends) for e in fitted.estimators_]
+        # A lone leaf explains nothing, and has no variance to take a share of.
+        self._trees = [tree for tree in trees if len(tree.values) > 1]
 
     def shares(self) -> Array:
         """Share of the variance that each axis explains by itself, shape (axes,)."""
@@ -78,15 +80,16 @@ class Forest:
             across: unit coordinates.
             up: unit coordinates.
         """
-        found = np.zeros((len(up), len(across)))
+        mean = np.zeros((len(up), len(across)))
         for tree in self._trees:
             lengths = self._cut(tree)[2]
             weights = tree.values * np.delete(lengths, [one, other], axis=1).prod(axis=1)
             inside = self._inside(tree, other, up), self._inside(tree, one, across)
-            found += (inside[0] * weights[:, None]).T @ inside[1]
-        return found / max(1, len(self._trees))
+            mean += (inside[0] * weights[:, None]).T @ inside[1]
+        return mean / max(1, len(self._trees))
 
     def _main(self, tree: _Tree) -> Array:
+        """Share of a tree's variance that each axis explains by itself, shape (axes,)."""
         inside, widths, lengths = self._cut(tree)
         variance = _variance(tree.values, lengths.prod(axis=1))
         shares = np.empty(len(self.space))
@@ -96,10 +99,12 @@ class Forest:
         return shares
 
     def _pair(self, tree: _Tree, one: int, other: int) -> float:
+        """Share of a tree's variance that two axes explain together only."""
         inside, widths, lengths = self._cut(tree)
         wide, tall = widths[one], widths[other]
         weights = tree.values * np.delete(lengths, [one, other], axis=1).prod(axis=1)
         both = (inside[one] * weights[:, None]).T @ inside[other]  # (across, up)
+        # The mean over both is in each of the two main effects, so it is taken off once.
         alone = (both @ tall)[:, None] + (wide @ both)[None, :] - wide @ both @ tall
         area = np.outer(wide, tall)
         return _variance((both - alone).ravel(), area.ravel()) / _variance(
@@ -119,8 +124,9 @@ class Forest:
         """The pieces that a tree cuts an axis into: a point in each, and their shares of it."""
         columns = self.columns[j]
         count = columns.stop - columns.start
-        if count > 1:
+        if count > 1:  # one column a value: each value has the same share of the axis
             return (np.arange(count) + 0.5) / count, np.full(count, 1 / count)
+        # A tree is constant between neighbouring cuts, so one point in each piece stands for it.
         cuts = np.unique([*tree.low[:, columns.start], *tree.high[:, columns.start]])
         widths = np.diff(cuts)
         return (cuts[1:] + cuts[:-1]) / 2, widths / widths.sum()
@@ -139,23 +145,23 @@ class Forest:
 
 def _columns(space: Space) -> list[slice]:
     """Where each axis lies among a model's inputs: an unordered choice has a column a value."""
-    found, start = [], 0
+    columns, start = [], 0
     for axis in space:
         scale = axis.scale
         count = len(scale.values) if isinstance(scale, Choice) and not scale.ordered else 1
-        found.append(slice(start, start + count))
+        columns.append(slice(start, start + count))
         start += count
-    return found
+    return columns
 
 
 def _leaves(tree: Any, ends: Array) -> _Tree:
-    """The boxes of a fitted tree."""
+    """The boxes of a fitted tree of scikit-learn's, from its root, which is the box `ends`."""
     values, lows, highs = [], [], []
     waiting = [(0, ends[0], ends[1])]
     while waiting:
         node, low, high = waiting.pop()
         column = tree.feature[node]
-        if column < 0:
+        if column < 0:  # a leaf
             values.append(tree.value[node].item())
             lows.append(low)
             highs.append(high)
@@ -167,6 +173,6 @@ def _leaves(tree: Any, ends: Array) -> _Tree:
 
 
 def _variance(values: Array, weights: Array) -> float:
-    """With weights whose sum is 1."""
+    """Variance under weights whose sum is 1."""
     mean = values @ weights
     return float((values - mean) ** 2 @ weights)

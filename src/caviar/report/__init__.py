@@ -1,10 +1,12 @@
 """The report of a study: `runs/<study>/report.html` and its pictures as PNG.
 
-snapshot.py       the study, read once
-section.py     what a page is made of
-verdict.py … trials.py    one section each, from the snapshot
+snapshot.py    the study, read once
+channels.py    where things lie: a hyperparameter on its own scale, the metric on its own
+marks.py       pictures and their parts: points, crosses, rings
+verdict.py, axes.py, importance.py, trials.py, budget.py, confirm.py    sections, from the snapshot
 panda.py       the sections of one model that is looked after
 page.py        sections into one self-contained file
+png.py         pictures into files
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from caviar.panda.journal import EVENTS
-from caviar.report.page import Section
+from caviar.report.page import Section, write_page
 from caviar.report.png import Drawing
 from caviar.search.study import Study
 
@@ -21,26 +23,25 @@ PAGE = "report.html"  # in the study's folder
 PICTURES = "pictures"  # beside it
 
 
-def write_report(study: Study) -> list[Path]:
+def write_report(study: Study, pictures: bool = True) -> list[Path]:
     """Write the page and its pictures; the files, the page first.
 
     Arguments:
         study: whose ledger exists; it may still run.
+        pictures: as PNG files, too; the page has its own without them.
     """
+    # scikit-learn and SciPy come with these; the page of a panda goes without.
     from caviar.report.axes import axes_section
     from caviar.report.budget import budget_section
     from caviar.report.confirm import confirm_section
-    from caviar.report.curves import curves_section
     from caviar.report.importance import importance_section
-    from caviar.report.snapshot import gather
-    from caviar.report.stages import stages_section
-    from caviar.report.trials import trials_section
+    from caviar.report.snapshot import Snapshot
+    from caviar.report.trials import curves_section, trials_section
     from caviar.report.verdict import verdict_section
 
-    snapshot = gather(study)
+    snapshot = Snapshot.of(study)
     makers = (
         verdict_section,
-        stages_section,
         axes_section,
         importance_section,
         curves_section,
@@ -48,7 +49,8 @@ def write_report(study: Study) -> list[Path]:
         confirm_section,
         trials_section,
     )
-    return _write(study.folder, snapshot.metric, (make(snapshot) for make in makers))
+    sections = (make(snapshot) for make in makers)
+    return _write(study.folder, snapshot.metric, sections, pictures)
 
 
 def write_panda_report(folder: Path) -> list[Path]:
@@ -60,7 +62,8 @@ def write_panda_report(folder: Path) -> list[Path]:
     from caviar.panda.levers import read_config
     from caviar.report.panda import panda_sections
 
-    return _write(folder, read_config(folder)["metric"]["name"], panda_sections(folder))
+    metric = read_config(folder)["metric"]["name"]
+    return _write(folder, metric, panda_sections(folder), pictures=True)
 
 
 def is_panda(folder: Path) -> bool:
@@ -68,14 +71,14 @@ def is_panda(folder: Path) -> bool:
     return (folder / EVENTS).is_file()
 
 
-def _write(folder: Path, metric: str, sections: Iterable[Section]) -> list[Path]:
-    from caviar.report.page import write_page
-
-    made, pictures = [], []
+def _write(folder: Path, metric: str, sections: Iterable[Section], pictures: bool) -> list[Path]:
+    if not pictures:  # nor a process that would draw them
+        return [write_page(folder / PAGE, folder.name, metric, list(sections))]
+    made, drawn = [], []
     with Drawing() as drawing:
         for section in sections:  # drawn while the next ones are computed
             made.append(section)
             for chart in section.charts:
-                pictures.append(drawing.draw(chart, folder / PICTURES / f"{chart.name}.png"))
+                drawn.append(drawing.draw(chart, folder / PICTURES / f"{chart.name}.png"))
         page = write_page(folder / PAGE, folder.name, metric, made)
-    return [page, *pictures]
+    return [page, *drawn]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
-from caviar.ledger import Trial
 from caviar.refine.expected import BAND, expected_best
-from caviar.report.marks import Chart, Spec, by_stage, layers, metric_channel, table
+from caviar.report.channels import metric_channel
+from caviar.report.marks import Chart, Spec, layers, stage_colour, table_of_rows, tooltip
 from caviar.report.page import Section, Table
 from caviar.report.snapshot import Snapshot
 from caviar.screen.view import counts, duration
 
-ROW = 36
+ROW = 36  # pixels of a stage
+
+Spent = Mapping[tuple[str, str], float]  # seconds, by stage and status
 
 
 def budget_section(snapshot: Snapshot) -> Section:
@@ -33,52 +36,50 @@ def budget_section(snapshot: Snapshot) -> Section:
         )
     else:
         words.append(f"No trial has come to a value of {snapshot.metric} yet.")
-    seconds = _seconds(snapshot)
-    if seconds is not None:
-        charts.append(seconds)
-    return Section("budget", "Budget", words, charts, [_table(snapshot)], aside=True)
+    now = time.time()
+    spent: defaultdict[tuple[str, str], float] = defaultdict(float)
+    for trial in snapshot.everything:
+        # Failed and pruned ones cost as well; of a running one, what it has taken so far.
+        running = trial.seconds_running(now) if trial.running else 0.0
+        seconds = trial.result.seconds if trial.result else running
+        spent[trial.stage, trial.status] += seconds
+    if any(spent.values()):
+        charts.append(_seconds(spent))
+    return Section("budget", "Budget", words, charts, [_table(snapshot, spent)], aside=True)
 
 
 def _expected(snapshot: Snapshot) -> Chart | None:
-    columns: dict[str, list[Any]] = {k: [] for k in ("stage", "n", "best", "biased", "low", "high")}
+    """A curve and its band for each stage; None without a finite loss."""
+    names = ("stage", "n", "best", "biased", "low", "high")
+    rows: list[tuple[Any, ...]] = []
     sign = 1 if snapshot.mode == "min" else -1
     for stage in snapshot.stages:
         if not any(map(math.isfinite, stage.losses)):
             continue
-        found = expected_best(stage.losses)
-        ends = (found.low, found.high) if sign > 0 else (found.high, found.low)
-        shown = (found.unbiased, found.biased, *ends)
-        rows = zip(found.n.tolist(), *((sign * x).tolist() for x in shown), strict=True)
-        for row in rows:
-            for name, value in zip(columns, (stage.name, *row), strict=True):
-                columns[name].append(value)
-    if not columns["n"]:
+        curve = expected_best(stage.losses)
+        # Losses of a metric to be maximised are its negative: the lower end is the higher one.
+        ends = (curve.low, curve.high) if sign > 0 else (curve.high, curve.low)
+        columns = (sign * x for x in (curve.unbiased, curve.biased, *ends))
+        numbers = zip(curve.n.tolist(), *(c.tolist() for c in columns), strict=True)
+        rows += [(stage.name, *row) for row in numbers]
+    if not rows:
         return None
     across: Spec = {
         "field": "n",
         "type": "quantitative",
         "title": "number of trials",
+        # Each doubling of the budget is as wide as the one before: what does the next one buy?
         "scale": {"type": "log", "nice": False},
         "axis": {"tickCount": 6, "labelExpr": "format(datum.value, '~g')", "grid": False},
     }
-    values = [v for k in ("best", "low", "high", "biased") for v in columns[k]]
-    up = metric_channel(
-        "best", f"expected best {snapshot.metric}", values, snapshot.mode, clamp=False
+    values = [value for _, _, *of_row in rows for value in of_row]
+    title = f"expected best {snapshot.metric}"
+    up = metric_channel("best", title, values, snapshot.mode, clamp=False)
+    colour = stage_colour(snapshot)
+    says = tooltip(
+        {"stage": "stage", "n": "trials"},
+        {"best": "unbiased", "biased": "biased", "low": "10 %", "high": "90 %"},
     )
-    colour = by_stage(snapshot)["color"]
-    tooltip = [
-        {"field": "stage", "type": "nominal"},
-        {"field": "n", "type": "quantitative", "title": "trials"},
-        *(
-            {"field": f, "type": "quantitative", "title": t, "format": ".4~g"}
-            for f, t in (
-                ("best", "unbiased"),
-                ("biased", "biased"),
-                ("low", "10 %"),
-                ("high", "90 %"),
-            )
-        ),
-    ]
     band: Spec = {
         "mark": {"type": "area", "opacity": 0.15, "clip": True},
         "encoding": {"x": across, "y": {**up, "field": "low"}, "y2": {"field": "high"}}
@@ -86,7 +87,7 @@ def _expected(snapshot: Snapshot) -> Chart | None:
     }
     unbiased: Spec = {
         "mark": {"type": "line", "strokeWidth": 2.2, "clip": True, "point": {"size": 12}},
-        "encoding": {"x": across, "y": up, "color": colour, "tooltip": tooltip},
+        "encoding": {"x": across, "y": up, "color": colour, "tooltip": says},
     }
     biased: Spec = {
         "mark": {"type": "line", "strokeWidth": 1.4, "strokeDash": [5, 4], "clip": True},
@@ -95,60 +96,33 @@ def _expected(snapshot: Snapshot) -> Chart | None:
     return Chart(
         "expected_best",
         "Expected best after n trials, stage by stage",
-        layers(band, biased, unbiased, data=table(columns), height=320),
+        layers(band, biased, unbiased, data=table_of_rows(names, rows)),
     )
 
 
-def _spent(snapshot: Snapshot) -> dict[tuple[str, str], float]:
-    """Seconds by stage and status; those of running trials so far."""
-    now = time.time()
-    found: defaultdict[tuple[str, str], float] = defaultdict(float)
-    for trial in snapshot.everything:
-        found[trial.stage, trial.status] += _of(trial, now)
-    return dict(found)
-
-
-def _of(trial: Trial, now: float) -> float:
-    if trial.result:
-        return trial.result.seconds
-    return trial.seconds_running(now) if trial.running else 0.0
-
-
-def _seconds(snapshot: Snapshot) -> Chart | None:
-    spent = {key: seconds for key, seconds in _spent(snapshot).items() if seconds > 0}
-    if not spent:
-        return None
-    stages = list(dict.fromkeys(stage for stage, _ in spent))
-    data = table(
-        {
-            "stage": [stage for stage, _ in spent],
-            "status": [status for _, status in spent],
-            "seconds": list(spent.values()),
-        }
-    )
+def _seconds(spent: Spent) -> Chart:
+    """A bar for each stage, a colour for each status."""
+    rows = [(*key, seconds) for key, seconds in spent.items() if seconds > 0]
+    stages = list(dict.fromkeys(stage for stage, *_ in rows))  # as they ran, not by name
     bars: Spec = {
         "mark": {"type": "bar"},
         "encoding": {
             "x": {"field": "seconds", "type": "quantitative", "title": "seconds of training"},
             "y": {"field": "stage", "type": "nominal", "title": None, "sort": stages},
             "color": {"field": "status", "type": "nominal"},
-            "tooltip": [
-                {"field": "stage", "type": "nominal"},
-                {"field": "status", "type": "nominal"},
-                {"field": "seconds", "type": "quantitative", "format": ".1f"},
-            ],
+            "tooltip": tooltip(
+                {"stage": "stage", "status": "status"}, {"seconds": "seconds"}, form=".1f"
+            ),
         },
     }
-    return Chart(
-        "seconds",
-        "Where the seconds went",
-        layers(bars, data=data, height=max(80, ROW * len(stages))),
-    )
+    data = table_of_rows(("stage", "status", "seconds"), rows)
+    height = max(80, ROW * len(stages))
+    return Chart("seconds", "Where the seconds went", layers(bars, data=data, height=height))
 
 
-def _table(snapshot: Snapshot) -> Table:
+def _table(snapshot: Snapshot, spent: Spent) -> Table:
+    """Trials and seconds of each stage, confirmation and tests among them, and of all."""
     rows = []
-    spent = _spent(snapshot)
     for stage in dict.fromkeys(t.stage for t in snapshot.everything):
         trials = [t for t in snapshot.everything if t.stage == stage]
         seconds = sum(s for (name, _), s in spent.items() if name == stage)

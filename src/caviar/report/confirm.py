@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 from caviar.base.result import finite
 from caviar.ledger import Trial
-from caviar.report.marks import Chart, Spec, layers, metric_channel, table
+from caviar.report.channels import metric_channel
+from caviar.report.marks import Chart, Spec, layers, points, table, table_of_rows, tooltip
 from caviar.report.page import Section, Table
 from caviar.report.snapshot import Snapshot
 from caviar.screen.view import plural, setting_text
-from caviar.search.verdict import DEFAULT, Setting, Verdict
+from caviar.search.verdict import DEFAULT, Setting, Verdict, mean_text
 
-ROW = 40
+ROW = 40  # pixels of a setting
 
 
 def confirm_section(snapshot: Snapshot) -> Section:
@@ -23,118 +24,87 @@ def confirm_section(snapshot: Snapshot) -> Section:
     if verdict is None:
         words = [
             "Not confirmed yet. The best of many trials flatters itself: caviar confirm "
-            f"search.study={snapshot.study.name} trains the default and the most promising settings "
-            "with fresh seeds, and then opens the test set, once."
+            f"search.study={snapshot.study.name} trains the default and the most promising "
+            "settings with fresh seeds, and then opens the test set, once."
         ]
         if snapshot.confirmed:
             done = sum(t.finished for t in snapshot.confirmed)
             words = [f"{done} of {plural(len(snapshot.confirmed), 'training')} have finished."]
         return Section("confirm", title, words)
-    settings = _named(verdict)
-    words = [verdict.sentence(), *_tested(verdict)]
-    chart = _chart(snapshot, settings)
-    return Section("confirm", title, words, [chart] if chart else [], [_table(verdict, settings)])
-
-
-def _named(verdict: Verdict) -> list[tuple[str, Setting]]:
-    """Default, winner, the others."""
-    rows = [(DEFAULT, verdict.default)]
-    if verdict.winner.note != DEFAULT:
-        rows.append(("winner", verdict.winner))
-    return [*rows, *((s.note, s) for s in verdict.others)]
-
-
-def _tested(verdict: Verdict) -> list[str]:
-    names = sorted({*verdict.default.test, *verdict.winner.test})
-    if not names:
-        return []
-    parts = []
-    for name in names:
-        both = [
-            f"{label} {_mean(setting.test[name])}"
-            for label, setting in ((DEFAULT, verdict.default), ("winner", verdict.winner))
-            if name in setting.test and (label == DEFAULT or setting.note != DEFAULT)
+    words = [verdict.sentence()]
+    if verdict.test_metrics:
+        # Of the others no checkpoint was tested: the test set does not choose.
+        tested = verdict.rows()[: 1 if verdict.winner.note == DEFAULT else 2]
+        results = [
+            f"{name}: "
+            + ", ".join(
+                f"{label} {mean_text(s.test[name])}" for label, s in tested if name in s.test
+            )
+            for name in verdict.test_metrics
         ]
-        parts.append(f"{name}: {', '.join(both)}")
-    return [f"The test set was opened once. {'; '.join(parts)}."]
+        words.append(f"The test set was opened once. {'; '.join(results)}.")
+    chart = _seeds_and_means(snapshot.metric, verdict.rows(), snapshot.confirmed)
+    return Section("confirm", title, words, [chart] if chart else [], [_table(verdict)])
 
 
-def _mean(values: Sequence[float]) -> str:
-    if not all(map(math.isfinite, values)):
-        return f"{sum(not math.isfinite(v) for v in values)} of {len(values)} diverged"
-    setting = Setting("", {}, list(values), [])
-    error = f" ± {setting.standard_error:.2g}" if len(values) > 1 else ""
-    return f"{setting.mean:.4g}{error}"
+def _seeds_and_means(
+    metric: str, settings: Sequence[tuple[str, Setting]], trials: Sequence[Trial]
+) -> Chart | None:
+    """Each seed as a point, each mean as a line across, ± s.e. as a bar; None without a value.
 
-
-def _chart(snapshot: Snapshot, settings: Sequence[tuple[str, Setting]]) -> Chart | None:
-    seeds = _seeds(snapshot.confirmed)
-    rows = [
-        (label, seeds.get(number, ""), value, f"{value:.4g}")
+    Arguments:
+        metric: its name.
+        settings: by label.
+        trials: of the confirmation, which know their seeds.
+    """
+    seed_of = {t.number: str(t.seed) for t in trials}
+    seeds = [
+        (label, seed_of.get(number, ""), value, f"{value:.4g}")
         for label, setting in settings
         for value, number in zip(setting.values, setting.trials, strict=True)
         if math.isfinite(value)
     ]
-    if not rows:
+    if not seeds:
         return None
-    names = ("setting", "seed", "value", "shown")
-    means = [(label, s.mean, s.standard_error) for label, s in settings]
-    means = [m for m in means if math.isfinite(m[1])]
-    spread = [(m, e if math.isfinite(e) else 0.0) for _, m, e in means]
-    ends = [m - e for m, e in spread] + [m + e for m, e in spread]
-    values = [r[2] for r in rows] + ends
-    across = metric_channel("value", snapshot.metric, values, "max")  # linear: means and errors
-    up: Spec = {
-        "field": "setting",
-        "type": "nominal",
-        "title": None,
-        "sort": [label for label, _ in settings],
-    }
-    intervals = {
-        "data": table(
-            {
-                "setting": [m[0] for m in means],
-                "low": [m - e for m, e in spread],
-                "high": [m + e for m, e in spread],
-            }
-        ),
+    # One seed has a mean and no error; a setting that diverged has neither.
+    means = [
+        (label, s.mean, s.standard_error if math.isfinite(s.standard_error) else 0.0)
+        for label, s in settings
+        if math.isfinite(s.mean)
+    ]
+    intervals = [(label, mean - error, mean + error) for label, mean, error in means]
+    values = [s[2] for s in seeds] + [end for _, *pair in intervals for end in pair]
+    # As of a metric to be maximised, linear: mean and error are those of the values themselves.
+    across = metric_channel("x", metric, values, "max") | {"axis": {"tickCount": 8}}
+    labels = [label for label, _ in settings]
+    up: Spec = {"field": "setting", "type": "nominal", "title": None, "sort": labels}
+    colour = {"field": "setting", "type": "nominal", "legend": None, "sort": labels}
+    errors: Spec = {
+        "data": table_of_rows(("setting", "x", "high"), intervals),
         "mark": {"type": "rule", "strokeWidth": 5, "opacity": 0.35, "color": {"expr": "ink"}},
-        "encoding": {"x": {**across, "field": "low"}, "x2": {"field": "high"}, "y": up},
+        "encoding": {"x": across, "x2": {"field": "high"}, "y": up},
     }
-    middles = {
-        "data": table({"setting": [m[0] for m in means], "value": [m[1] for m in means]}),
+    middles: Spec = {
+        "data": table({"setting": [m[0] for m in means], "x": [m[1] for m in means]}),
         "mark": {"type": "tick", "thickness": 3, "size": 26, "color": {"expr": "ink"}},
         "encoding": {"x": across, "y": up},
     }
-    points = {
-        "data": table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))),
-        "mark": {"type": "point", "filled": True, "size": 70, "opacity": 0.85},
-        "encoding": {
-            "x": across,
-            "y": up,
-            "color": {"field": "setting", "type": "nominal", "legend": None, "sort": up["sort"]},
-            "tooltip": [
-                {"field": "setting", "type": "nominal"},
-                {"field": "seed", "type": "nominal"},
-                {"field": "shown", "type": "nominal", "title": snapshot.metric},
-            ],
-        },
-    }
+    says = tooltip({"setting": "setting", "seed": "seed", "shown": metric})
+    columns = dict(zip(("setting", "seed", "x", "shown"), zip(*seeds, strict=True), strict=True))
+    encoding = {"x": across, "y": up, "color": colour, "tooltip": says}
+    each = points(columns, encoding, size=70, opacity=0.85)
     return Chart(
         "confirm",
         "Each fresh seed, and mean ± standard error",
-        layers(intervals, points, middles, height=max(90, ROW * len(settings))),
+        layers(errors, each, middles, height=max(90, ROW * len(settings))),
     )
 
 
-def _seeds(trials: Sequence[Trial]) -> dict[int, str]:
-    return {t.number: str(t.seed) for t in trials}
-
-
-def _table(verdict: Verdict, settings: Sequence[tuple[str, Setting]]) -> Table:
+def _table(verdict: Verdict) -> Table:
+    """Every setting: where it was found, its mean, its seeds, what it is."""
     rows = []
-    for label, setting in settings:
+    for label, setting in verdict.rows():
         each = ", ".join("diverged" if finite(v) is None else f"{v:.4g}" for v in setting.values)
         shown = setting_text(setting.point or verdict.defaults)
-        rows.append([label, setting.origin or "conf/", _mean(setting.values), each, shown])
+        rows.append([label, setting.origin or "conf/", mean_text(setting.values), each, shown])
     return Table(["setting", "found as", f"{verdict.metric}, mean ± s.e.", "each seed", "is"], rows)

@@ -1,21 +1,21 @@
 // Draws the pictures with vega-embed, and keeps the table of all trials. No library but that one.
 "use strict";
 (() => {
-  const facts = JSON.parse(document.getElementById("facts").textContent);
+  const data = JSON.parse(document.getElementById("study-data").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const drawn = new Map();
 
   // -- pictures
 
   const draw = async (place) => {
-    const config = facts.themes[dark.matches ? "dark" : "light"];
+    const config = data.themes[dark.matches ? "dark" : "light"];
     const spec = {
-      ...facts.charts[place.dataset.name],
+      ...data.charts[place.dataset.name],
       width: "container",
       autosize: { type: "fit-x", contains: "padding" },
       config,
     };
-    const name = `${facts.study}_${place.dataset.name}`;
+    const name = `${data.study}_${place.dataset.name}`;
     drawn.get(place)?.finalize();
     const actions = { export: true, source: false, compiled: false, editor: false };
     const theme = dark.matches ? "dark" : undefined;
@@ -43,7 +43,7 @@
 
   // -- the table of all trials
 
-  if (!facts.rows.length) return;
+  if (!data.rows.length) return;
   const STEP = 200; // rows at a time
   const table = document.getElementById("table");
   const body = table.tBodies[0];
@@ -57,21 +57,21 @@
     return made;
   };
   const short = (value) => (value === null || value === undefined ? "" : String(Number(value.toPrecision(4))));
-  const settings = [...new Set(facts.rows.flatMap((row) => Object.keys(row.setting)))];
+  const settings = [...new Set(data.rows.flatMap((row) => Object.keys(row.setting)))];
   const columns = [
     { title: "trial", value: (row) => row.order, text: (row) => `${row.stage}/${row.number}` },
     { title: "status", value: (row) => row.status },
-    { title: facts.metric, value: (row) => row.value, text: (row) => short(row.value), number: true },
+    { title: data.metric, value: (row) => row.value, text: (row) => short(row.value), number: true },
     { title: "epoch", value: (row) => row.epoch, number: true },
     ...settings.map((name) => {
-      const numeric = facts.rows.every((row) => !row.setting[name] || isFinite(row.setting[name]));
+      const numeric = data.rows.every((row) => !row.setting[name] || isFinite(row.setting[name]));
       const value = (row) => (row.setting[name] ? (numeric ? Number(row.setting[name]) : row.setting[name]) : null);
       return { title: name, value, text: (row) => row.setting[name] ?? "", number: numeric };
     }),
     { title: "seconds", value: (row) => row.seconds, text: (row) => short(row.seconds), number: true },
     { title: "note", value: (row) => row.note || row.error || null },
   ];
-  facts.rows.forEach((row, order) => {
+  data.rows.forEach((row, order) => {
     row.order = order;
     row.words = [row.stage + "/" + row.number, row.status, short(row.value), ...Object.entries(row.setting).flat(), row.note, row.error]
       .join(" ").toLowerCase();
@@ -89,7 +89,7 @@
   const wanted = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const chosen = Object.entries(filters).filter(([, select]) => select.value);
-    return facts.rows
+    return data.rows
       .filter((row) => chosen.every(([name, select]) => row[name] === select.value))
       .filter((row) => words.every((word) => row.words.includes(word)));
   };
@@ -148,7 +148,7 @@
       return line;
     }));
     more.hidden = rows.length <= shown;
-    const all = facts.rows.length;
+    const all = data.rows.length;
     document.getElementById("found").textContent = rows.length === all ? `${all} trials` : `${rows.length} of ${all} trials`;
     heads.forEach((head, i) => {
       const way = i === sorted.column ? (sorted.up ? "ascending" : "descending") : "none";
@@ -169,7 +169,7 @@
   });
   table.tHead.rows[0].replaceChildren(...heads);
   for (const [name, select] of Object.entries(filters)) {
-    for (const value of new Set(facts.rows.map((row) => row[name]))) select.add(new Option(value, value));
+    for (const value of new Set(data.rows.map((row) => row[name]))) select.add(new Option(value, value));
   }
   document.getElementById("filters").addEventListener("input", () => { shown = STEP; render(); });
   more.addEventListener("click", () => { shown += 5 * STEP; render(); });

@@ -14,7 +14,8 @@ from caviar.panda.inbox import run_state
 from caviar.panda.journal import BACK, DAY, DIVERGED, SET, Event, Journal, Lineage, sentence, shown
 from caviar.panda.levers import read_config
 from caviar.panda.record import Line, branch_line, curve, rows
-from caviar.report.marks import Chart, Spec, layers, metric_channel, metric_domain, table
+from caviar.report.channels import Spec, metric_channel, metric_domain
+from caviar.report.marks import Chart, layers, table
 from caviar.report.page import Section, Table
 from caviar.report.png import write_png
 from caviar.screen.view import plural

@@ -1,4 +1,9 @@
-"""What a report is about, read once: the stages of a study, their trials, the verdict."""
+"""What a report is about, read once: the stages of a study, their trials, the verdict.
+
+    snapshot = Snapshot.of(study)      # all sections are made from this one
+
+A study may run while its report is written. Read once, its sections agree with one another.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +38,13 @@ class Stage:
 
     @property
     def losses(self) -> list[float]:
-        """Of its finished trials, as far as they say something of their setting."""
-        found = [t.result.loss(self.sweep.mode) for t in self.trials if t.result]
-        return [loss for loss in found if loss == loss]  # not those that failed
+        """Of its finished trials, lower is better; infinite where training diverged."""
+        losses = [t.result.loss(self.sweep.mode) for t in self.trials if t.result]
+        return [loss for loss in losses if loss == loss]  # NaN: it failed, and says nothing
+
+    def axis(self, axis: Axis) -> Axis:
+        """An axis of the first stage as this stage has it."""
+        return self.sweep.space.axis(axis.name)
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,32 @@ class Snapshot:
     confirmed: Sequence[Trial]
     tested: Sequence[Trial]
     verdict: Verdict | None
+    """None before the study is confirmed."""
     tiers: Mapping[str, int]
+    """Config key → the lecture's tier."""
+
+    @classmethod
+    def of(cls, study: Study) -> Snapshot:
+        """Read the study, whose ledger exists."""
+        ledger = study.ledger
+        stages = []
+        for name in study.search_stages():
+            # As it was begun: the file beside it may have been edited since.
+            text = ledger.spec(name)["sweep"]
+            sweep = SweepFile.parse(text, study.sweep_path(name))
+            reasons = reasons_in(text) or _reasons_beside(study.sweep_path(name), sweep)
+            stages.append(Stage(name, sweep, reasons, ledger.trials(name)))
+        if waiting := _written_stage(study, stages):
+            stages.append(waiting)
+        verdict = study.folder / VERDICT
+        return cls(
+            study=study,
+            stages=stages,
+            confirmed=ledger.trials(CONFIRM),
+            tested=ledger.trials(TEST),
+            verdict=read_verdict(verdict) if verdict.exists() else None,
+            tiers=study.tiers(),  # composes the whole config, so once
+        )
 
     @property
     def metric(self) -> str:
@@ -60,7 +94,7 @@ class Snapshot:
 
     @cached_property
     def space(self) -> Space:
-        """Of the first stage, with the lecture's tiers."""
+        """Of the first stage, with the lecture's tiers; all pictures are on its scales."""
         first = self.stages[0].sweep.space
         return Space(tuple(replace(axis, tier=self.tiers.get(axis.key)) for axis in first))
 
@@ -71,66 +105,44 @@ class Snapshot:
 
     @cached_property
     def everything(self) -> list[Trial]:
-        """Confirmation and tests among them."""
+        """All trials, confirmation and tests among them."""
         return [*self.trials, *self.confirmed, *self.tested]
 
     @cached_property
     def best(self) -> Trial | None:
-        """The best trial of the search; it flatters.
+        """The best trial of the search, which flatters itself.
 
         Of the stages that trained as the latest one did: other losses do not compare.
         """
-        known = [s for s in self.stages if s.losses]
-        overrides = sorted(known[-1].sweep.overrides) if known else []
-        alike = [s for s in known if sorted(s.sweep.overrides) == overrides]
-        found = best_trials([t for s in alike for t in s.trials], self.mode, 1)
-        return found[0] if found else None
-
-    @property
-    def unfinished(self) -> list[Trial]:
-        return [t for t in self.everything if not t.finished]
-
-    def value(self, trial: Trial) -> float | None:
-        """The best value of a trial that has one and did not diverge or fail."""
-        result = trial.result
-        known = result is not None and not result.failed and result.status != DIVERGED
-        return result.best if known and result else None
+        with_losses = [s for s in self.stages if s.losses]
+        overrides = sorted(with_losses[-1].sweep.overrides) if with_losses else []
+        alike = [s for s in with_losses if sorted(s.sweep.overrides) == overrides]
+        best = best_trials([t for s in alike for t in s.trials], self.mode, 1)
+        return best[0] if best else None
 
 
-def gather(study: Study) -> Snapshot:
-    """Read the study, whose ledger exists."""
-    ledger = study.ledger
-    stages = []
-    for name in study.search_stages():
-        text = ledger.spec(name)["sweep"]
-        sweep = SweepFile.parse(text, study.sweep_path(name))
-        reasons = reasons_in(text) or _reasons_beside(study.sweep_path(name), sweep)
-        stages.append(Stage(name, sweep, reasons, ledger.trials(name)))
-    if waiting := _written(study, stages):
-        stages.append(waiting)
-    verdict = study.folder / VERDICT
-    return Snapshot(
-        study=study,
-        stages=stages,
-        confirmed=ledger.trials(CONFIRM),
-        tested=ledger.trials(TEST),
-        verdict=read_verdict(verdict) if verdict.exists() else None,
-        tiers=study.tiers(),
-    )
+def best_value(trial: Trial) -> float | None:
+    """The metric's best value, of a trial that has one and did not diverge or fail."""
+    result = trial.result
+    # A run that diverged late has a best value on record; as a result it counts as worst.
+    if result is None or result.failed or result.status == DIVERGED:
+        return None
+    return result.best
 
 
-def _written(study: Study, begun: Sequence[Stage]) -> Stage | None:
+def _written_stage(study: Study, begun: Sequence[Stage]) -> Stage | None:
     """The next stage, if refine has written its file."""
-    known = {stage.name for stage in begun}
+    names = {stage.name for stage in begun}
     for name in study.settings.stage_names():
         path = study.sweep_path(name)
-        if name in known or not path.is_file():
+        if name in names or not path.is_file():
             continue
         try:
             text = path.read_text(encoding="utf-8")
             sweep = SweepFile.parse(text, path)
         except (OSError, UnicodeDecodeError, UserError):
             return None  # whoever runs it will be told
+        # Over other axes it could not be run, and has no place in pictures.
         same = set(sweep.space.names) == set(begun[0].sweep.space.names)
         return Stage(name, sweep, reasons_in(text), [], begun=False) if same else None
     return None
@@ -140,6 +152,7 @@ def _reasons_beside(path: Path, sweep: SweepFile) -> dict[str, list[str]]:
     """From the stage's file: a stage that was run from it has its ranges without the comments."""
     try:
         text = path.read_text(encoding="utf-8")
+        # Edited since, its comments are about ranges that nobody ran.
         return reasons_in(text) if SweepFile.parse(text, path).same_trials(sweep) else {}
     except (OSError, UnicodeDecodeError, UserError):
         return {}
@@ -147,23 +160,13 @@ def _reasons_beside(path: Path, sweep: SweepFile) -> dict[str, list[str]]:
 
 def reasons_in(text: str) -> dict[str, list[str]]:
     """The comments below each axis of a sweep file: why its range is what it is."""
-    found: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     axis: str | None = None
     for line in text.partition("\nparameters:\n")[2].splitlines():
-        if named := re.fullmatch(r"  ([A-Za-z_][\w.-]*):(\s.*)?", line):
-            axis = named[1]
-        elif axis is not None and (said := re.fullmatch(r"    # (.*)", line)):
-            found.setdefault(axis, []).append(said[1])
+        if name := re.fullmatch(r"  ([A-Za-z_][\w.-]*):(\s.*)?", line):
+            axis = name[1]
+        elif axis is not None and (comment := re.fullmatch(r"    # (.*)", line)):
+            reasons.setdefault(axis, []).append(comment[1])
         elif not line.startswith(" "):
             break
-    return found
-
-
-def axis_in(stage: Stage, axis: Axis) -> Axis:
-    """An axis as a stage has it."""
-    return stage.sweep.space.axis(axis.name)
-
-
-def folder_of(snapshot: Snapshot, trial: Trial) -> Path:
-    """Where a trial's files lie; those of a W&B run below its id."""
-    return snapshot.study.folder / trial.stage / str(trial.claim.get("run", trial.number))
+    return reasons

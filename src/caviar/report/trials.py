@@ -1,17 +1,142 @@
-"""The table of all trials: sortable, filterable, each with its command and its folder."""
+"""Every trial: its learning curve, and its row in the table that sorts and filters."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Sequence
 
-from caviar.base.result import finite
+from caviar.base.result import COMPLETE, PRUNED, finite
 from caviar.config.overrides import command_line
 from caviar.ledger import Trial
+from caviar.report.channels import WHOLE, metric_channel, metric_domain
+from caviar.report.marks import (
+    DIMMED,
+    LEGEND,
+    ZOOM,
+    Chart,
+    Spec,
+    crosses,
+    layers,
+    stage_colour,
+    table_of_rows,
+    tooltip,
+)
 from caviar.report.page import Section
-from caviar.report.snapshot import Snapshot, folder_of
+from caviar.report.snapshot import Snapshot, best_value
 from caviar.screen.view import plural, setting_columns
 from caviar.search.driver import trial_overrides
 from caviar.search.settings import CONFIRM, TEST
+
+POINTS = 20_000  # in the picture, at most; longer curves are thinned out alike
+LOST = "diverged or failed"
+DASHES = {"pruned": [6, 3], LOST: [2, 2]}
+NAMES = {"pruned": "dashed", LOST: "dotted, with a cross where it ended"}
+
+
+def curves_section(snapshot: Snapshot) -> Section:
+    """All learning curves in one picture."""
+    title = "Learning curves"
+    drawn = [t for t in snapshot.trials if any(map(math.isfinite, t.curve.values()))]
+    if not drawn:
+        return Section("curves", title, ["No trial has finished an epoch yet."])
+    words = [f"{plural(len(drawn), 'trial')}: {snapshot.metric} after each epoch."]
+    fates = {_fate(t) for t in drawn}
+    words += [f"{name.capitalize()}: {how}." for name, how in NAMES.items() if name in fates]
+    step = math.ceil(sum(len(t.curve) for t in drawn) / POINTS)
+    if step > 1:
+        words.append(f"One in {step} epochs are drawn, the first and the last of each always.")
+    return Section("curves", title, words, [_curves(snapshot, drawn, step)])
+
+
+def _fate(trial: Trial) -> str:
+    """How a curve is drawn."""
+    if trial.status == PRUNED:
+        return "pruned"
+    whole = trial.status == COMPLETE or not trial.finished
+    return "trained to its end" if whole else LOST
+
+
+def _curves(snapshot: Snapshot, trials: Sequence[Trial], step: int) -> Chart:
+    """A line for each trial, one in `step` of its epochs; the best one thick, on top."""
+    curves = []
+    for trial in trials:
+        curve = [(e, v) for e, v in trial.curve.items() if math.isfinite(v)]
+        last = len(curve) - 1
+        curves.append([p for i, p in enumerate(curve) if i % step == 0 or i == last])
+    values = [v for curve in curves for _, v in curve]
+    domain = metric_domain(values, snapshot.mode)
+    assert domain is not None
+    (low, high), _ = domain
+    # Cut here: a reader who zooms must not find lines of 1e30, and a PNG has no clipping.
+    curves = [[(e, min(max(v, low), high)) for e, v in curve] for curve in curves]
+    names = [f"{t.stage}/{t.number}" for t in trials]
+    across: Spec = {
+        "field": "epoch",
+        "type": "quantitative",
+        "title": "epoch",
+        "axis": {**WHOLE, "grid": False},
+        "scale": {"nice": False, "zero": False},
+    }
+    up = metric_channel("height", snapshot.metric, values, snapshot.mode, clamp=False)
+    pointed = {"select": {"type": "point", "fields": ["trial"], "on": "pointerover"}}
+    # A row a point, not a list a trial: Vega takes CSV, and that is what keeps the page small.
+    rows = [
+        (name, trial.stage, _fate(trial), *point)
+        for name, trial, curve in zip(names, trials, curves, strict=True)
+        for point in curve
+    ]
+    lines: Spec = {
+        "data": table_of_rows(("trial", "stage", "fate", "epoch", "height"), rows),
+        "params": [ZOOM, LEGEND, {"name": "pointed", **pointed}],
+        # A lone epoch is no line; the dot shows it.
+        "mark": {"type": "line", "clip": True}
+        | {"point": any(len(curve) == 1 for curve in curves) and {"size": 14}},
+        "encoding": {
+            "x": across,
+            "y": up,
+            "detail": {"field": "trial"},
+            "color": stage_colour(snapshot),
+            # Solid lines get no pattern at all: to draw one takes twice as long.
+            "strokeDash": {
+                "condition": [
+                    {"test": f"datum.fate == '{name}'", "value": dash}
+                    for name, dash in DASHES.items()
+                ],
+                "value": None,
+            },
+            "strokeOpacity": DIMMED,
+            "strokeWidth": {
+                "condition": {"param": "pointed", "empty": False, "value": 3},
+                "value": 1,
+            },
+            "tooltip": tooltip({"trial": "trial", "fate": "fate"}, {"height": snapshot.metric}),
+        },
+    }
+    parts = [lines]
+    ended = [
+        (trial.stage, *curve[-1])
+        for trial, curve in zip(trials, curves, strict=True)
+        if _fate(trial) == LOST
+    ]
+    if ended:
+        columns = dict(zip(("stage", "epoch", "height"), zip(*ended, strict=True), strict=True))
+        look = {"color": stage_colour(snapshot), "strokeOpacity": DIMMED}
+        parts.append(crosses(columns, {"x": across, "y": up, **look}))
+    # Once more, and last: what is drawn later lies on top.
+    best = [c for t, c in zip(trials, curves, strict=True) if t is snapshot.best]
+    title = "All trials"
+    if best and snapshot.best:
+        title += f"; black or white: the best, {snapshot.best.stage}/{snapshot.best.number}"
+        ink = {"color": {"expr": "ink"}}
+        parts.append(
+            {
+                "data": table_of_rows(("epoch", "height"), best[0]),
+                "mark": {"type": "line", "strokeWidth": 2.6, "clip": True, **ink}
+                | {"point": {"size": 20, **ink}},
+                "encoding": {"x": across, "y": up},
+            }
+        )
+    return Chart("curves", title, layers(*parts, height=380))
 
 
 def trials_section(snapshot: Snapshot) -> Section:
@@ -19,37 +144,37 @@ def trials_section(snapshot: Snapshot) -> Section:
     trials = snapshot.everything
     if not trials:
         return Section("trials", "All trials", ["There is none yet."])
+    study = snapshot.study
     stages = dict.fromkeys(t.stage for t in trials)
-    overrides = {s: snapshot.study.ledger.spec(s)["overrides"] for s in stages}
+    overrides = {stage: study.ledger.spec(stage)["overrides"] for stage in stages}
     head, settings = setting_columns([t.point for t in trials])
     rows = []
     for trial, setting in zip(trials, settings, strict=True):
-        row = _row(snapshot, trial, overrides[trial.stage])
-        rows.append(row | {"setting": dict(zip(head, setting, strict=True))})
+        result = trial.result
+        # A trial's files lie below its number; those of a W&B run below its id.
+        folder = study.folder / trial.stage / str(trial.claim.get("run", trial.number))
+        # A W&B run to come has no setting yet, and one with a damaged config lacks some of it.
+        whole = trial.stage in (CONFIRM, TEST) or {*snapshot.space.names} <= {*trial.point}
+        command = command_line(trial_overrides(trial.planned, overrides[trial.stage]))
+        rows.append(
+            {
+                "stage": trial.stage,
+                "number": trial.number,
+                "status": trial.status,
+                "value": finite(best_value(trial)),
+                "epoch": result.best_epoch if result else None,
+                "seconds": round(result.seconds, 2) if result else None,
+                "note": trial.note or str(trial.claim.get("label", "")),
+                "error": (result.error or "") if result else "",
+                "command": command if whole else "",
+                "folder": str(folder.relative_to(study.folder)),
+                "there": folder.is_dir(),
+                "best": trial is snapshot.best,
+                "setting": dict(zip(head, setting, strict=True)),
+            }
+        )
     words = [
         f"{plural(len(rows), 'trial')}. Click a column's head to sort by it; a row opens to the "
         "command that trains it again and to its folder."
     ]
     return Section("trials", "All trials", words, rows=rows)
-
-
-def _row(snapshot: Snapshot, trial: Trial, overrides: list[str]) -> dict[str, Any]:
-    result = trial.result
-    folder = folder_of(snapshot, trial)
-    value = snapshot.value(trial)
-    # A W&B run to come has no setting yet, and one with a damaged config lacks some of it.
-    known = trial.stage in (CONFIRM, TEST) or {*snapshot.space.names} <= {*trial.point}
-    return {
-        "stage": trial.stage,
-        "number": trial.number,
-        "status": trial.status,
-        "value": finite(value),
-        "epoch": result.best_epoch if result else None,
-        "seconds": round(result.seconds, 2) if result else None,
-        "note": trial.note or str(trial.claim.get("label", "")),
-        "error": (result.error or "") if result else "",
-        "command": command_line(trial_overrides(trial.planned, overrides)) * known,
-        "folder": str(folder.relative_to(snapshot.study.folder)),
-        "there": folder.is_dir(),
-        "best": trial is snapshot.best,
-    }

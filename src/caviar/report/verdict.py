@@ -1,7 +1,8 @@
-"""The verdict in three sentences."""
+"""The verdict in three sentences: what won, whether to believe it, whether to search on.
 
-# MERGED report.worth """Is another stage worth what it costs? Said by what the last one brought."""
-#
+Whether another stage is worth what it costs is said by what the last one brought: of as many
+trials each, how much better is the best that one may expect of it than of the stage before?
+"""
 
 from __future__ import annotations
 
@@ -15,13 +16,25 @@ from caviar.refine.expected import best_of_weights, expected_best
 from caviar.report.page import Section
 from caviar.report.snapshot import Snapshot, Stage
 from caviar.screen.view import counts, duration, plural, setting_text
-from caviar.search.verdict import DEFAULT, Verdict
+from caviar.search.verdict import DEFAULT
+
+FEWEST = 5  # trials of a stage, to speak of what it brought
+RESAMPLES = 200  # of the bootstrap: 10 of them lie below LOW
+LOW = 0.05  # quantile of a gain that is called sure
 
 
 def verdict_section(snapshot: Snapshot) -> Section:
     """The winning setting, the gain in units of the noise, and whether to search on."""
-    words = [_winner(snapshot), _gain(snapshot), worth_sentence(snapshot)]
-    if snapshot.unfinished:
+    verdict = snapshot.verdict
+    believe = (
+        f"{verdict.sentence().rstrip('.')} ({verdict.noise_text})."
+        if verdict is not None
+        else "Whether it beats the default is not known yet: caviar confirm "
+        f"search.study={snapshot.study.name} trains both again with fresh seeds, and measures the "
+        "noise."
+    )
+    words = [_winner(snapshot), believe, worth_sentence(snapshot)]
+    if not all(t.finished for t in snapshot.everything):
         words.append(
             f"The study is not finished: {counts(snapshot.everything)}. Write the report again for "
             "what has come since."
@@ -30,6 +43,7 @@ def verdict_section(snapshot: Snapshot) -> Section:
 
 
 def _winner(snapshot: Snapshot) -> str:
+    """What won over fresh seeds; before there are any, the best trial, and that it flatters."""
     verdict = snapshot.verdict
     if verdict is None:
         best = snapshot.best
@@ -41,36 +55,24 @@ def _winner(snapshot: Snapshot) -> str:
             f"{plural(sum(t.finished for t in snapshot.trials), 'trial')} it flatters itself."
         )
     winner = verdict.winner
-    setting = setting_text(winner.point or _as_point(verdict))
-    found = f", found as {winner.origin}" if winner.origin else ""
+    # The default is no point of the search; its values are those of the config.
+    point = winner.point or (verdict.defaults if winner.note == DEFAULT else {})
+    origin = f", found as {winner.origin}" if winner.origin else ""
     return (
-        f"The winning setting is {setting}{found}: {snapshot.metric} {winner.mean:.4g} ± "
-        f"{winner.standard_error:.2g} over {plural(len(winner.values), 'fresh seed')}."
+        f"The winning setting is {setting_text(point)}{origin}: {snapshot.metric} "
+        f"{winner.mean:.4g} ± {winner.standard_error:.2g} over "
+        f"{plural(len(winner.values), 'fresh seed')}."
     )
-
-
-def _as_point(verdict: Verdict) -> dict[str, object]:
-    return verdict.defaults if verdict.winner.note == DEFAULT else {}
-
-
-def _gain(snapshot: Snapshot) -> str:
-    if snapshot.verdict is not None:
-        return f"{snapshot.verdict.sentence().rstrip('.')} ({snapshot.verdict.noise_text})."
-    return (
-        "Whether it beats the default is not known yet: caviar confirm "
-        f"search.study={snapshot.study.name} trains both again with fresh seeds, and measures the "
-        "noise."
-    )
-
-
-FEWEST = 5  # trials of a stage, to speak of what it brought
-RESAMPLES = 200
-LOW = 0.05  # quantile of a gain that is called sure
 
 
 def worth_sentence(snapshot: Snapshot) -> str:
     """Whether the next stage is worth its cost, in one sentence."""
-    stages = [s for s in snapshot.stages if len(s.losses) >= FEWEST and _some(s)]
+    # Two finite losses: a diverged trial counts as the worst of them, and one has no worst.
+    stages = [
+        s
+        for s in snapshot.stages
+        if len(s.losses) >= FEWEST and sum(map(math.isfinite, s.losses)) > 1
+    ]
     if not stages:
         return "Too few trials have finished to say whether more of them would help."
     last = stages[-1]
@@ -86,23 +88,25 @@ def worth_sentence(snapshot: Snapshot) -> str:
     else:
         count = len(last.losses)
         curve = expected_best(last.losses)
+        # The first stage has none before it: what did its second half bring?
         half = float(np.interp(count / 2, curve.n, curve.unbiased))
         gain = _rounded(half - float(curve.unbiased[-1]), last.losses)
         sure = gain > 0
         brought = (
-            f"All {plural(count, 'trial')} of {last.name} found {_amount(snapshot, gain)} than half "
-            "of them would be expected to"
+            f"All {plural(count, 'trial')} of {last.name} found {_amount(snapshot, gain)} than "
+            "half of them would be expected to"
         )
     return f"{brought}; {_judged(snapshot, gain, sure, _cost(last))}."
 
 
 def _judged(snapshot: Snapshot, gain: float, sure: bool, cost: str) -> str:
+    """What follows from the gain that was brought; the noise of the default is the yardstick."""
     another = f"another stage ({cost})"
-    noise = snapshot.verdict.noise if snapshot.verdict else math.nan
     if gain <= 0:
         return f"{another} is hardly worth it"
     if snapshot.verdict is None:
         return f"whether {another} is worth it, the noise will tell, which confirm measures"
+    noise = snapshot.verdict.noise
     if not math.isfinite(noise):
         return f"whether {another} is worth it cannot be told, as the noise is not known"
     if gain <= noise:
@@ -110,11 +114,6 @@ def _judged(snapshot: Snapshot, gain: float, sure: bool, cost: str) -> str:
     if not sure:
         return f"{another} is not sure to be worth it: luck may have made that"
     return f"{another} may well be worth it"
-
-
-def _some(stage: Stage) -> bool:
-    """Whether it has losses to compare: two, as a diverged one counts as the worst of them."""
-    return sum(map(math.isfinite, stage.losses)) > 1
 
 
 def _rounded(gain: float, losses: Sequence[float]) -> float:
@@ -133,8 +132,11 @@ def _amount(snapshot: Snapshot, gain: float) -> str:
 
 
 def _brought(before: Sequence[float], after: Sequence[float], count: int) -> tuple[float, bool]:
-    """By how much the best of `count` trials has fallen, and whether a bootstrap is sure of it."""
-    rng = np.random.default_rng(0)
+    """By how much the best of `count` trials has fallen, and whether a bootstrap is sure of it.
+
+    Of equally many trials: a stage of 60 finds better than one of 20 by its number alone.
+    """
+    rng = np.random.default_rng(0)  # written again, the report says the same
     both = [(np.array(losses), best_of_weights(len(losses), count)) for losses in (before, after)]
 
     def best(losses: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
@@ -152,6 +154,7 @@ def _brought(before: Sequence[float], after: Sequence[float], count: int) -> tup
 
 def _cost(stage: Stage) -> str:
     """What as many trials again would take, one after another."""
+    # The median: one trial that hung until its timeout is no measure of the next ones.
     seconds = [t.result.seconds for t in stage.trials if t.result and t.result.seconds > 0]
     count = len(stage.trials)
     if not seconds:

@@ -7,7 +7,6 @@ trained. `verdict.json` is written last but for the report: its presence closes 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,7 +32,7 @@ from caviar.search.confirm import (
 from caviar.search.settings import CONFIRM, VERDICT, StageSettings
 from caviar.search.stages import run_stage, stage_spec, stage_sweep
 from caviar.search.study import Study
-from caviar.search.verdict import DEFAULT, Setting, Verdict, read_verdict, write_verdict
+from caviar.search.verdict import DEFAULT, Verdict, mean_text, read_verdict, write_verdict
 from caviar.space.sweep_file import SweepFile
 
 
@@ -123,17 +122,13 @@ def print_refinement(sweep: SweepFile, refinement: Refinement) -> None:
 def print_verdict(verdict: Verdict, study: Study) -> None:
     """Default against winner, and in plain words whether to believe it."""
     metric = verdict.metric
-    rows = [("default", verdict.default)]
-    if verdict.winner.note != verdict.default.note:
-        rows.append(("winner", verdict.winner))
-    rows += [(s.note, s) for s in verdict.others]
-    names = sorted({*verdict.default.test, *verdict.winner.test})
+    rows, names = verdict.rows(), verdict.test_metrics
     head, settings = setting_columns([s.point or verdict.defaults for _, s in rows])
     table = plain_table(f"{study.name}: default against winner", "", metric, "seeds", *names)
     found = plain_table("settings", "", "found as", *head)
     for (label, setting), row in zip(rows, settings, strict=True):
-        tests = [_mean(setting.test[name]) if name in setting.test else "" for name in names]
-        table.add_row(label, _mean(setting.values), str(len(setting.values)), *tests)
+        tests = [mean_text(setting.test[name]) if name in setting.test else "" for name in names]
+        table.add_row(label, mean_text(setting.values), str(len(setting.values)), *tests)
         found.add_row(label, setting.origin or "conf/", *row)
     console.print(table)
     console.print(found)
@@ -161,13 +156,6 @@ def _finish(study: Study, confirmed: Confirmed | None) -> None:
         console.print(f"  {below}: {what}")
     if verdict.winner.note != DEFAULT:
         console.print(f"train the winner: python train.py experiment={study.name}_winner")
-
-
-def _mean(values: list[float]) -> str:
-    if not all(map(math.isfinite, values)):
-        return f"{sum(not math.isfinite(v) for v in values)} of {len(values)} diverged"
-    setting = Setting("", {}, values, [])
-    return f"{setting.mean:.4g} ± {setting.standard_error:.2g}"
 
 
 @contextmanager

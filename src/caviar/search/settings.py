@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from caviar.base.errors import UserError, check_rules
+from caviar.config.compose import read_settings
 from caviar.ledger import HEARTBEAT, JOURNAL, Ledger, known_storage
 from caviar.ledger.storages import check_kind, patient
 from caviar.refine import METHODS
@@ -74,13 +74,7 @@ class SearchSettings:
         Raises:
             UserError: a field is unknown, of another type, or breaks its rule.
         """
-        try:
-            node = OmegaConf.to_container(config.search, resolve=True)
-            merged = OmegaConf.merge(OmegaConf.structured(cls), node)
-            settings = OmegaConf.to_object(merged)
-        except OmegaConfBaseException as error:
-            raise UserError(f"search.{error.full_key}: {str(error).splitlines()[0]}") from None
-        assert isinstance(settings, cls)
+        settings = read_settings(config, "search", cls)
         settings._check()
         return settings
 

@@ -154,7 +154,9 @@ class Study:
                 sweeps = [SweepFile.parse(text, where) for text in (before, asked)]
                 if sweeps[0].same_trials(sweeps[1]):
                     continue
-                before, asked = (replace(sweep, num_trials=0).text() for sweep in sweeps)
+                before, asked = (
+                    replace(s, num_trials=0, notes=(), reasons={}).text() for s in sweeps
+                )
             raise UserError(
                 f"stage {stage} of study {self.name} was begun with another {name}:\n"
                 f"{_difference(before, asked)}\nrepeat the old one to continue, or write "

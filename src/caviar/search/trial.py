@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from caviar.base.environment import RESUME, RETRIES, SLOT, is_first_rank, rank
-from caviar.base.errors import TryAgain, UserError, failure, is_interrupt, one_line
+from caviar.base.errors import (
+    TryAgain,
+    UserError,
+    failure,
+    is_interrupt,
+    lost_peer,
+    one_line,
+    rank_error,
+)
 from caviar.base.result import EXCEPTION, KILLED, Result
 from caviar.base.signals import uninterrupted
 from caviar.ledger import Ledger, Trial
@@ -110,10 +118,11 @@ def record_fault(config: DictConfig, fault: Fault, retries: int) -> str | None:
         ledger.release(stage, number, pid=fault.pid)
         return fault.error
     result = Result(fault.status, seed=config.seed, error=fault.error)
-    # Lightning kills the first rank when another one has raised.
-    for file in (study_folder(config) / stage / str(number)).glob("error_rank_*.txt"):
-        said = file.read_text(encoding="utf-8").splitlines()[-1]
-        result.status, result.error = EXCEPTION, f"rank {file.stem[11:]}: {said}"
+    # Lightning kills the first rank when another one has raised: what that one told counts, unless
+    # it is only that the first rank is gone.
+    told = rank_error(study_folder(config) / stage / str(number))
+    if told and not lost_peer(told):
+        result.status, result.error = EXCEPTION, told
     ledger.fail(stage, number, result, retries, pid=fault.pid)
     trial = ledger.trial(stage, number)
     if trial.waiting:

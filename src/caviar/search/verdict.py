@@ -98,6 +98,21 @@ class Verdict:
         """Whether the gain exceeds two standard errors."""
         return self.gain > CLEAR * self.gain_error
 
+    def rows(self) -> list[tuple[str, Setting]]:
+        """The settings as a table lists them, by label: default, winner, the others.
+
+        A default that has won stands there once, as the default.
+        """
+        rows = [(DEFAULT, self.default)]
+        if self.winner.note != DEFAULT:
+            rows.append(("winner", self.winner))
+        return [*rows, *((setting.note, setting) for setting in self.others)]
+
+    @property
+    def test_metrics(self) -> list[str]:
+        """Names of what was measured on the test set, of the default and the winner."""
+        return sorted({*self.default.test, *self.winner.test})
+
     def sentence(self) -> str:
         """In plain words."""
         if self.winner is self.default or self.winner.note == DEFAULT:
@@ -114,6 +129,15 @@ class Verdict:
             f"The gain of {gain}, is inside the noise: seeds alone could explain it. More seeds "
             "would tell: search.confirm.seeds=5 in a new study."
         )
+
+
+def mean_text(values: Sequence[float]) -> str:
+    """`0.123 ± 0.004` of one value for each seed, or how many of them diverged."""
+    diverged = sum(not math.isfinite(v) for v in values)
+    if diverged:
+        return f"{diverged} of {len(values)} diverged"
+    error = f" ± {standard_error(values):.2g}" if len(values) > 1 else ""
+    return f"{float(np.mean(values)):.4g}{error}"
 
 
 def deviation(values: Sequence[float]) -> float:

@@ -9,10 +9,9 @@ from caviar.space.scales import (
     LogInteger,
     OneMinusLog,
     Scale,
-    ScaleError,
-    scale_from_dict,
 )
-from caviar.space.space import Axis, Space, SpaceError
+from caviar.space.space import Axis, Space, SpaceError, scale_from_dict
+from caviar.space.values import ScaleError
 
 __all__ = [
     "Axis",

@@ -12,7 +12,7 @@ from caviar.space.scales import Choice, Integer, Linear, Log
 from caviar.space.space import Axis, Space
 
 BETAS = ("momentum", "beta1", "beta2")  # of exponentially weighted averages
-THREE_DECADES = 999.999  # 1e-2 / 1e-5 is 999.9999999999999
+THREE_DECADES = 999.999  # not 1000: 1e-2 / 1e-5 is 999.9999999999999
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,31 @@ class Problem:
 def lint(space: Space, config: Mapping[str, Any], refined: bool = False) -> list[Problem]:
     """Every problem of `space` over `config` (nested plain containers), fatal ones first.
 
+    >>> from caviar.space import Axis, Linear, Space
+    >>> space = Space((Axis("optimizer.lr", Linear(1e-4, 1)),))
+    >>> (problem,) = lint(space, {"optimizer": {"lr": 0.1}})
+    >>> problem.message.rpartition("; ")[2]
+    'write ${log:0.0001,1}'
+
     A `refined` space may well leave the config's defaults outside.
     """
     defaults = dict(_flatten(config))
-    found = [p for axis in space for p in _problems(axis, defaults, refined)]
-    return sorted(found, key=lambda p: not p.fatal)
+    problems = [problem for axis in space for problem in _problems(axis, defaults, refined)]
+    return sorted(problems, key=lambda problem: not problem.fatal)
 
 
 def _problems(axis: Axis, defaults: Mapping[str, Any], refined: bool) -> Iterator[Problem]:
+    """What is wrong with one axis; `defaults` are the config's values by dotted key."""
     scale = axis.scale
     if axis.key not in defaults:
-        alike = [k for k, v in defaults.items() if _could_be(axis, k, v)]
+        # Not a `_target_`, and for a range only what may be a number: a wrong guess misleads.
+        numbers = (int, float, bool, type(None))
+        alike = [
+            key
+            for key, value in defaults.items()
+            if not key.rpartition(".")[2].startswith("_")
+            and (isinstance(scale, Choice) or isinstance(value, numbers))
+        ]
         close = difflib.get_close_matches(axis.key, alike, n=1, cutoff=0.8)
         meant = f"did you mean {close[0]}? " if close else ""
         yield Problem(
@@ -53,8 +67,13 @@ def _problems(axis: Axis, defaults: Mapping[str, Any], refined: bool) -> Iterato
             f"the config's default {default} is fractional, but the scale draws whole numbers; "
             "use linear or log",
         )
-    if problem := _leaves_unit(axis):
-        yield problem
+    if axis.key.rpartition(".")[2] in BETAS:
+        drawn = scale.values if isinstance(scale, Choice) else (scale.low, scale.high)
+        natural = [scale.natural(v) for v in drawn if isinstance(v, int | float)]
+        if not all(0 <= value < 1 for value in natural):
+            message = f"{scale} leaves [0, 1); write ${{one_minus_log:0.9,0.999}}"
+            yield Problem(axis.key, message)
+    # Whole numbers over decades may well be meant, so this is about `linear` itself.
     if type(scale) is Linear and scale.low > 0 and scale.high / scale.low >= THREE_DECADES:
         share = (scale.high - scale.high / 10) / (scale.high - scale.low)
         yield Problem(
@@ -65,7 +84,7 @@ def _problems(axis: Axis, defaults: Mapping[str, Any], refined: bool) -> Iterato
             fatal=False,
         )
     if not refined and not isinstance(scale, Choice) and isinstance(default, int | float):
-        low, high = scale.declared()
+        low, high = scale.declared()  # in natural values: 1 - 0.9 is not 0.1 in binary
         if not low <= default <= high:
             yield Problem(
                 axis.key,
@@ -76,25 +95,8 @@ def _problems(axis: Axis, defaults: Mapping[str, Any], refined: bool) -> Iterato
         yield Problem(axis.key, f"the config's default is the text {default!r}, not a number")
 
 
-def _leaves_unit(axis: Axis) -> Problem | None:
-    """A β of an average lies in [0, 1), whatever the scale."""
-    scale = axis.scale
-    if axis.key.rpartition(".")[2] not in BETAS:
-        return None
-    drawn = scale.values if isinstance(scale, Choice) else (scale.low, scale.high)
-    natural = [scale.natural(v) for v in drawn if isinstance(v, int | float)]
-    if all(0 <= v < 1 for v in natural):
-        return None
-    return Problem(axis.key, f"{scale} leaves [0, 1); write ${{one_minus_log:0.9,0.999}}")
-
-
-def _could_be(axis: Axis, key: str, default: Any) -> bool:
-    """Whether a key of the config may be what a misspelt axis means."""
-    number = isinstance(default, int | float) or default is None
-    return not key.rpartition(".")[2].startswith("_") and (number or isinstance(axis.scale, Choice))
-
-
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of a nested mapping by dotted key."""
     for name, node in tree.items():
         if isinstance(node, Mapping):
             yield from _flatten(node, f"{prefix}{name}.")

@@ -1,5 +1,10 @@
 """Unit coordinates by trial number: a pure function of (seed, stage, axis, number).
 
+    >>> random_units(seed=0, stage="01_coarse", names=["lr"], first=7, count=1).round(3).tolist()
+    [[0.515]]
+    >>> random_units(seed=0, stage="01_coarse", names=["b", "lr"], first=0, count=8)[7].round(3)
+    array([0.082, 0.515])
+
 No stream is shared, so a point does not depend on how many trials there are, which worker runs
 them or in which order; and adding or dropping an axis leaves the other axes' values unchanged
 (random sampler).
@@ -19,6 +24,7 @@ SAMPLERS = ("random", "sobol")
 
 def seed_sequence(seed: int, *names: str) -> np.random.SeedSequence:
     """The seed sequence that belongs to `names`, such as a stage and an axis."""
+    # CRC-32 and not hash(), which differs from process to process.
     return np.random.SeedSequence(seed, spawn_key=[zlib.crc32(n.encode()) for n in names])
 
 
@@ -37,11 +43,12 @@ def random_units(
     ones before it.
     """
     units = np.empty((count, len(names)))
+    # The format of studies under way: another generator, key or rounding would draw other points.
     blocks, skip = divmod(first, 4)  # Philox makes four numbers per count
     for column, name in enumerate(names):
         bits = np.random.Philox(seed_sequence(seed, stage, name)).advance(blocks)
         raw = bits.random_raw(skip + count)[skip:]
-        units[:, column] = (raw >> np.uint64(11)) * 2.0**-53
+        units[:, column] = (raw >> np.uint64(11)) * 2.0**-53  # 53 bits fill a float in [0, 1)
     return units
 
 
@@ -55,7 +62,7 @@ def sobol_units(
     """
     from scipy.stats import qmc
 
-    order = sorted(names)
+    order = sorted(names)  # so that the order of the axes in a file changes no point
     engine = qmc.Sobol(len(order), rng=np.random.default_rng(seed_sequence(seed, stage)))
     if first:
         engine.fast_forward(first)

@@ -1,7 +1,8 @@
 """Space: which config keys are searched, each on its scale.
 
-    space = Space.parse({"optimizer": {"lr": {"scale": "log", "low": 1e-4, "high": 1}}})
-    space.point(seed=0, stage="01_coarse", number=7)   # {"optimizer.lr": 0.0123}
+    >>> space = Space.parse({"optimizer": {"lr": {"scale": "log", "low": 1e-4, "high": 1}}})
+    >>> space.point(seed=0, stage="01_coarse", number=7)
+    {'optimizer.lr': 0.000573597}
 
 A space mirrors the config (`conf/space/*.yaml`), so it composes and is overridden like any
 config. Its points are pure functions of (seed, stage, number); see `sampling`.
@@ -17,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caviar.space import sampling
-from caviar.space.scales import Scale, ScaleError, scale_from_dict
+from caviar.space.scales import SCALES, Choice, Linear, OneMinusLog, Scale
+from caviar.space.values import ScaleError
 
 TIERS = "tiers"  # the one key of a space that is no part of the config
 
@@ -28,6 +30,25 @@ class SpaceError(ValueError):
     def __init__(self, key: str, message: str) -> None:
         super().__init__(f"{key}: {message}")
         self.key, self.message = key, message
+
+
+def scale_from_dict(declared: dict[str, Any]) -> Scale:
+    """The scale that a resolver described, in natural values.
+
+    >>> scale_from_dict({"scale": "one_minus_log", "low": 0.9, "high": 0.99})
+    OneMinusLog(low=0.01, high=0.1)
+    """
+    kind = declared.get("scale")
+    if kind == "choice":
+        return Choice(tuple(declared.get("values") or ()))
+    if kind not in SCALES:
+        raise ScaleError(f"{kind!r} is no scale; use one of {', '.join(SCALES)}")
+    cls = SCALES[kind]
+    assert issubclass(cls, Linear)
+    build = cls.from_natural if issubclass(cls, OneMinusLog) else cls
+    low: Any = declared.get("low")  # `number` says what is wrong with a missing one
+    high: Any = declared.get("high")
+    return build(low, high)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """One stage of a search as a file that `wandb sweep FILE` and `train.py -m search.sweep=FILE` run.
 
-The file is written by hand rather than dumped, so that it reads and diffs well and every range
-can say in a comment why it is what it is. It reads back to exactly the same space.
+The file is written line by line rather than dumped, so that it reads and diffs well and every
+range can say in a comment why it is what it is. It reads back to exactly the same space, and to the
+same comments: a file that is edited, read and written again loses none of its reasons.
 
 W&B's rules (0.31): dotted names, because nested `parameters:` break Hydra; floats with a decimal
 point, because YAML reads 1e-4 as text; `run_cap` in the file; `${args_no_hyphens}` hands the
@@ -22,18 +23,9 @@ import yaml
 
 from caviar.base.errors import UserError
 from caviar.base.files import replaced
-from caviar.space.scales import (
-    Choice,
-    Integer,
-    Linear,
-    Log,
-    LogInteger,
-    OneMinusLog,
-    Scale,
-    ScaleError,
-    number,
-)
+from caviar.space.scales import Choice, Integer, Linear, Log, LogInteger, OneMinusLog, Scale
 from caviar.space.space import Axis, Space
+from caviar.space.values import ScaleError, number
 
 DISTRIBUTIONS: dict[type[Linear], str] = {
     Log: "log_uniform_values",
@@ -46,6 +38,10 @@ GOALS = {"min": "minimize", "max": "maximize"}
 LAUNCH = ("${env}", "${interpreter}", "${program}")  # before the fixed overrides
 POINT = "${args_no_hyphens}"  # after them
 DECLARES = re.compile(r"[+~]*space([.=@/]|$)")  # an override of the `space` node
+HEADS = ("# Stage ", "# Here: ", "# W&B: ")  # the first lines, which say how to run the file
+AXIS = re.compile(r"  ([^\s#].*?):(\s.*)?")
+TIER = re.compile(r"# (?:.*, )?tier (\d+)$")
+REASON = re.compile(r"    #(?: (.*))?")
 
 
 @dataclass(frozen=True)
@@ -73,9 +69,9 @@ class SweepFile:
     def text(self) -> str:
         """The file's content."""
         lines = [
-            f"# Stage {self.stage} of study {self.study}, random search.",
-            f"# Here: python train.py -m search.study={self.study} search.sweep=THIS_FILE",
-            "# W&B:  wandb sweep THIS_FILE",
+            f"{HEADS[0]}{self.stage} of study {self.study}, random search.",
+            f"{HEADS[1]}python train.py -m search.study={self.study} search.sweep=THIS_FILE",
+            f"{HEADS[2]} wandb sweep THIS_FILE",
             *(_comment(note) for note in self.notes),
             "program: train.py",
             "method: random",
@@ -136,14 +132,14 @@ class SweepFile:
         except yaml.YAMLError as error:
             raise UserError(f"{path} is no valid YAML: {error}") from None
         try:
-            return cls._from_document(document, path)
+            return cls._from_document(document, path, text)
         except KeyError as error:
             raise UserError(f"{path}: the key {error.args[0]} is missing; is it whole?") from None
         except (ScaleError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{path}: {error}") from None
 
     @classmethod
-    def _from_document(cls, document: Any, path: Path) -> SweepFile:
+    def _from_document(cls, document: Any, path: Path, text: str) -> SweepFile:
         if not isinstance(document, dict):
             raise ValueError("it holds no mapping with method, metric and parameters; is it whole?")
         if document.get("method") != "random":
@@ -151,19 +147,23 @@ class SweepFile:
         if not isinstance(document["parameters"], dict):
             raise ValueError("parameters holds no axis; is the file whole?")
         study, _, stage = str(document.get("name", "")).rpartition(" ")
+        notes, reasons, tiers = _comments(text)
         axes = []
         for name, parameter in document["parameters"].items():
             try:
                 scale = _scale(name, parameter)
             except (ScaleError, KeyError) as error:
                 raise ValueError(f"parameters.{name}: {_message(error)}") from None
-            axes.append(Axis(name.removeprefix(scale.prefix), scale))
+            axes.append(Axis(name.removeprefix(scale.prefix), scale, tiers.get(name)))
         command = [str(word) for word in document["command"] or ()]
         if POINT not in command:
             raise ValueError(
                 f"command lacks {POINT}, where the hyperparameters go; is the file whole?"
             )
         fixed = [word for word in command if word not in (*LAUNCH, POINT)]
+        run_cap = document.get("run_cap", 0)
+        if isinstance(run_cap, bool) or not isinstance(run_cap, int) or run_cap < 0:
+            raise ValueError(f"run_cap is {run_cap!r}; write the number of trials, such as 30")
         goals = {goal: mode for mode, goal in GOALS.items()}
         if document["metric"]["goal"] not in goals:
             raise ValueError(f"metric.goal must be one of {', '.join(goals)}")
@@ -171,18 +171,42 @@ class SweepFile:
             study=study,
             stage=stage or path.stem,
             space=Space(tuple(axes)),
-            num_trials=_run_cap(document.get("run_cap", 0)),
+            num_trials=run_cap,
             metric=document["metric"]["name"].removesuffix("_best"),
             mode=goals[document["metric"]["goal"]],
             overrides=tuple(word for word in fixed if not DECLARES.match(word)),
             declares=tuple(word for word in fixed if DECLARES.match(word)),
+            notes=notes,
+            reasons=reasons,
         )
 
 
-def _run_cap(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"run_cap is {value!r}; write the number of trials, such as 30")
-    return value
+def _comments(text: str) -> tuple[tuple[str, ...], dict[str, list[str]], dict[str, int]]:
+    """What a file says in comments: notes at its top, and reasons and tiers by coordinate name.
+
+    YAML drops them, so they are found by where `SweepFile.text` puts them: a reason is indented
+    below its axis, a tier stands behind the axis' name. Comments elsewhere are not kept.
+    """
+    top, _, parameters = text.partition("\nparameters:\n")
+    notes = []
+    for i, line in enumerate(top.split("\n")):
+        if not line.startswith("#"):
+            break
+        if i >= len(HEADS) or not line.startswith(HEADS[i]):
+            notes.append(line.removeprefix("#").removeprefix(" "))
+    reasons: dict[str, list[str]] = {}
+    tiers: dict[str, int] = {}
+    name = ""
+    for line in parameters.split("\n"):
+        if axis := AXIS.fullmatch(line):
+            name = axis[1].strip("\"'")
+            if tier := TIER.search(axis[2] or ""):
+                tiers[name] = int(tier[1])
+        elif reason := REASON.fullmatch(line):
+            reasons.setdefault(name, []).append(reason[1] or "")
+        elif not line.startswith(" "):  # `command:`, below which nothing is explained
+            break
+    return tuple(notes), reasons, tiers
 
 
 def _parameter(scale: Scale) -> list[str]:

@@ -2,7 +2,16 @@
 
     from caviar.training import Classifier, DataModule
 
-Importing anything from here imports torch; the layers below never do.
+    run.py          one training, from config to result
+    callbacks.py    the declared metric, its best, and whether training diverged
+    checkpoints.py  the best epoch's and the last; what to know before one is loaded
+    resume.py       to stop, and go on to the same bits
+    ddp.py          which of several processes failed
+    data.py         splits, order, loaders; text.py for text
+    modules.py      what a model of yours derives from; models.py the template's own
+    optim.py        the optimizer and the schedule that the config declares
+
+Importing anything from here imports torch, which takes seconds; the layers below never do.
 """
 
 from caviar.training.data import DataModule

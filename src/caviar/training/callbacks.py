@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,14 +11,22 @@ import pytorch_lightning as pl
 
 from caviar.base.errors import UserError
 
-Report = Callable[[int, float], bool]
+Report = Callable[[int, float], bool]  # (epoch, value of the metric); True: stop as hopeless
+
+
+def is_loss(name: str) -> bool:
+    """Whether a logged value is a loss, which diverges with the training: by the words of its name.
+
+    `val/loss`, `train_loss` and Lightning's `train/loss_step` are; `val/glossary` is not.
+    """
+    return "loss" in re.split(r"[/_.\-\s]+", name.lower())
 
 
 class BestMetric(pl.Callback):
     """Follows the declared metric and stops a run that diverged, or is hopeless.
 
-    Diverged means that the metric, or any logged loss, is NaN or infinite. Another metric may be
-    undefined without harm, such as a score for a class that nobody predicted.
+    Diverged means that the metric, or any logged loss (`is_loss`), is NaN or infinite. Another
+    metric may be undefined without harm, such as a score for a class that nobody predicted.
 
     Logs the best value so far as `<metric>_best`, which is what a W&B sweep watches: a run's
     summary keeps the last value, and the best is what counts.
@@ -51,13 +60,14 @@ class BestMetric(pl.Callback):
         value, epoch = logged[self.metric], trainer.current_epoch
         self.last = self.curve[epoch] = value
         better = self.best is None or self.sign * value < self.sign * self.best
-        if math.isfinite(value) and better:
+        if math.isfinite(value) and better:  # NaN is no better, and infinity no first best
             self.best, self.best_epoch = value, epoch
         if self.best is not None:
             pl_module.log(f"{self.metric}_best", self.best, sync_dist=True)
-        hopeless = self.report is not None and trainer.is_global_zero and self.report(epoch, value)
+        prune = self.report is not None and trainer.is_global_zero and self.report(epoch, value)
         self._check_finite(trainer)
-        if trainer.strategy.broadcast(hopeless) and not self.diverged:
+        # Every rank must stop at the same epoch, or the others wait for it without end.
+        if trainer.strategy.broadcast(prune) and not self.diverged:
             self.pruned = trainer.should_stop = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -65,8 +75,7 @@ class BestMetric(pl.Callback):
 
     def _check_finite(self, trainer: pl.Trainer) -> None:
         for name, value in trainer.callback_metrics.items():
-            decides = name == self.metric or name.rpartition("/")[2] == "loss"
-            if decides and not math.isfinite(float(value)):
+            if (name == self.metric or is_loss(name)) and not math.isfinite(float(value)):
                 self.diverged = trainer.should_stop = True
 
     def on_exception(
@@ -74,7 +83,8 @@ class BestMetric(pl.Callback):
     ) -> None:
         self.exception = exception
 
-    # Not in state_dict, which Lightning asks for before the epoch's last values are known.
+    # Not in state_dict, which Lightning asks for before the epoch's last values are known. A run
+    # that resumes with nothing left to train has these as its result.
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:

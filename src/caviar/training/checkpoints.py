@@ -1,7 +1,8 @@
-"""Checkpoints: the best epoch's, also over a resume; and what to know before one is loaded."""
+"""Checkpoints: the best epoch's, also over a resume; and what to know before one is loaded.
 
-# MERGED training.logs """`metrics.csv` of a trial that goes on in its own folder: what it had logged stays there."""
-#
+A trial that goes on does so in its own folder, so what it had logged in `metrics.csv` before the
+checkpoint has to stay there, and what it had logged after it has to go.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +22,8 @@ from caviar.base.errors import UserError
 from caviar.training.callbacks import BestMetric
 from caviar.training.optim import optimizer_arguments
 
+LOGGED = "logged"  # in a checkpoint at the end of an epoch: what was logged of that epoch
+
 
 class BestCheckpoint(ModelCheckpoint):
     """Lightning's ModelCheckpoint, whose best survives a resume into another folder.
@@ -33,24 +36,29 @@ class BestCheckpoint(ModelCheckpoint):
         before = Path(state_dict["best_model_path"])
         if self.dirpath is None or state_dict["best_model_score"] is None or not before.is_file():
             return  # nothing to go on from: the best since the resume will be kept
-        known = read_checkpoint(before).get("metrics", {}).get(self.monitor)
-        if known is not None and known != float(state_dict["best_model_score"]):
-            return  # a later epoch's has taken its place meanwhile
-        now = Path(self.dirpath) / before.name
-        if now != before.absolute():
-            now.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(before, now)
+        # The file may hold another epoch than the state speaks of: a process that was killed wrote
+        # `best.ckpt` after the `last.ckpt` that the run goes on from.
+        score = read_checkpoint(before).get("metrics", {}).get(self.monitor)
+        if score is not None and score != float(state_dict["best_model_score"]):
+            return
+        here = Path(self.dirpath) / before.name
+        if here != before.absolute():
+            here.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(before, here)
         moved = {
             "dirpath": self.dirpath,
-            "best_model_path": str(now),
-            "best_k_models": {str(now): state_dict["best_model_score"]},
-            "kth_best_model_path": str(now),
+            "best_model_path": str(here),
+            "best_k_models": {str(here): state_dict["best_model_score"]},
+            "kth_best_model_path": str(here),
         }
         super().load_state_dict({**state_dict, **moved})
 
 
 def best_checkpoint(trainer: pl.Trainer, best: BestMetric) -> str | None:
-    """The checkpoint that holds the best epoch's weights; None if there is no such file."""
+    """The checkpoint that holds the best epoch's weights; None if there is no such file.
+
+    A callback that keeps the best of another metric, or of too few epochs, does not count.
+    """
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor == best.metric:
             score = callback.best_model_score
@@ -69,15 +77,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"ckpt_path={path}: there is no such file")
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises many kinds, by where the damage is
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises many kinds, by where the damage is; some say nothing
+        words = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
-            f"ckpt_path={path} is no checkpoint that loads safely (weights_only=True): "
-            f"{str(error).splitlines()[0]}"
+            f"ckpt_path={path} is no checkpoint that loads safely (weights_only=True): {words}"
         ) from None
-    if not isinstance(found, dict) or not {"state_dict", "epoch"} <= set(found):
+    if not isinstance(checkpoint, dict) or not {"state_dict", "epoch"} <= set(checkpoint):
         raise UserError(f"ckpt_path={path} is no checkpoint of Lightning's")
-    return found
+    return checkpoint
 
 
 def check_resume(path: Path, checkpoint: dict[str, Any], config: DictConfig) -> list[str]:
@@ -130,16 +138,18 @@ def _not_applied(node: str, kept: Mapping[str, Any], asked: Mapping[str, Any]) -
     return lines
 
 
-LOGGED = "logged"  # in a checkpoint at the end of an epoch: what was logged of that epoch
-
-Rows = list[dict[str, Any]]
+Rows = list[dict[str, Any]]  # of metrics.csv, by column
 
 
 def rows_before(folder: Path, checkpoint: Mapping[str, Any]) -> Rows:
-    """The rows of `metrics.csv` that a run which resumes from `checkpoint` does not log again.
+    """The rows of `metrics.csv` that a run which resumes from a checkpoint does not log again.
 
-    Lightning logs an epoch's training metrics after its checkpoint: a process that was killed
-    between the two left a checkpoint that knows more than the file, and that is added.
+    Lightning logs an epoch's training metrics after its checkpoint. A process that was killed
+    between the two left a checkpoint that knows more than the file; that is added as a row.
+
+    Arguments:
+        folder: of the run.
+        checkpoint: as `read_checkpoint` gives it; of a step between two epochs, or inside of one.
     """
     path, step = folder / "metrics.csv", checkpoint["global_step"]
     if not path.exists():
@@ -152,16 +162,22 @@ def rows_before(folder: Path, checkpoint: Mapping[str, Any]) -> Rows:
     return kept if row is None else [*kept, row]
 
 
-def missing_row(kept: Rows, checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a checkpoint at an epoch's end knows of the epoch, and the rows before it lack."""
+def missing_row(rows: Rows, checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a checkpoint at an epoch's end knows of the epoch and the rows before it lack.
+
+    Arguments:
+        rows: before the checkpoint's step, each with its `step`.
+        checkpoint: one inside of an epoch lacks nothing, since nothing was logged of it yet.
+    """
     step = checkpoint["global_step"]
-    last = [row for row in kept if int(row["step"]) == step - 1]
-    written = {name for row in last for name, value in row.items() if value != ""}
+    # The epoch has two rows, both of its last step: one of its validation, one of its training.
+    of_epoch = [row for row in rows if int(row["step"]) == step - 1]
+    written = {name for row in of_epoch for name, value in row.items() if value != ""}
     logged = checkpoint.get(LOGGED) or {}
     missing = {name: value for name, value in logged.items() if name not in written}
-    if not last or not missing:
+    if not of_epoch or not missing:
         return None
-    epoch = {"epoch": last[0]["epoch"]} if "epoch" in written else {}
+    epoch = {"epoch": of_epoch[0]["epoch"]} if "epoch" in written else {}
     return {**epoch, **missing, "step": step - 1}
 
 

@@ -5,7 +5,11 @@
             return inputs, labels      # tensors or arrays, one row an example
 
 `SplitData` is the same for what is no table, such as text (`caviar.training.text`). Any other
-LightningDataModule works as well, if `data.batch_size` is its argument.
+LightningDataModule works as well, if `data.batch_size` is its argument; a run with one resumes from
+the end of an epoch only.
+
+The order is no shuffling of a shared generator: so it is the same in every rank, in a run that
+resumes, and for every hyperparameter that draws random numbers of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +29,11 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Rows(Dataset[Batch]):
-    """Inputs and labels held in memory; a whole batch is fetched by one index operation."""
+    """Inputs and labels held in memory, one row an example.
+
+    A whole batch is fetched by one index operation, which spares a small model the time that it
+    takes to collate single examples.
+    """
 
     def __init__(self, inputs: Tensor, labels: Tensor) -> None:
         self.inputs, self.labels = inputs, labels
@@ -43,13 +51,20 @@ class Rows(Dataset[Batch]):
 class EpochSampler(Sampler[int]):
     """Shuffles by (seed, epoch), and deals the order out to the ranks of a distributed run.
 
-    Every rank gets the same number of examples; the order is padded from its start.
+    Every rank gets the same number of examples, or one would wait for the gradients of the others
+    at the end of the epoch; the order is padded from its start.
+
+    Arguments:
+        length: examples of all ranks together.
+        seed: of the run.
+        rank: of this process.
+        world_size: processes.
     """
 
     def __init__(self, length: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
         self.length, self.seed, self.rank, self.world_size = length, seed, rank, world_size
         self.epoch = 0
-        self.skip = 0  # examples of the next pass, which an interrupted run has seen
+        self.skip = 0  # examples of the next pass alone, which an interrupted run has seen
         self.trained: Callable[[], int] = lambda: 0  # batches of this epoch so far
 
     def set_epoch(self, epoch: int) -> None:
@@ -69,7 +84,8 @@ class EpochSampler(Sampler[int]):
 class EpochLoader(DataLoader[Batch]):
     """A loader whose pass over the data can be taken up in the middle of an epoch.
 
-    Lightning keeps `state_dict()` in checkpoints, and hands it back when a run resumes.
+    Lightning keeps `state_dict()` in checkpoints, and hands it back when a run resumes. What counts
+    is the batches that were trained, not those that were fetched: Lightning may fetch one ahead.
     """
 
     def state_dict(self) -> dict[str, int]:
@@ -111,7 +127,10 @@ class SplitData(pl.LightningDataModule):
         self.splits: dict[str, Rows] = {}
 
     def parts(self, count: int) -> dict[str, np.ndarray]:
-        """Which of `count` things are for `train`, `val` and `test`: shuffled indices of each.
+        """Which things are for `train`, `val` and `test`: shuffled indices of each.
+
+        Arguments:
+            count: things there are, examples or files.
 
         Raises:
             UserError: a part would be empty.
@@ -175,13 +194,15 @@ class DataModule(SplitData):
             return
         inputs, labels = (torch.as_tensor(values) for values in self.load())
         inputs, labels = inputs.float(), labels.long()
-        found = (inputs.shape[1], int(labels.max()) + 1)
-        if found != (self.num_features, self.num_classes):
+        num_features, num_classes = inputs.shape[1], int(labels.max()) + 1
+        # The config says both, since the model is built from it before the data is loaded.
+        if (num_features, num_classes) != (self.num_features, self.num_classes):
             raise UserError(
-                f"the data has {found[0]} features and {found[1]} classes, but the config says "
-                f"data.num_features={self.num_features} data.num_classes={self.num_classes}"
+                f"the data has {num_features} features and {num_classes} classes, but the config "
+                f"says data.num_features={self.num_features} data.num_classes={self.num_classes}"
             )
         parts = self.parts(len(labels))
+        # By the training part alone: the others must not be seen before they are asked for.
         mean, deviation = inputs[parts["train"]].mean(0), inputs[parts["train"]].std(0)
         inputs = (inputs - mean) / torch.where(deviation > 0, deviation, 1.0)
         self.splits = {name: Rows(inputs[part], labels[part]) for name, part in parts.items()}
@@ -205,5 +226,5 @@ class SklearnData(DataModule):
         return getattr(datasets, f"load_{self.name}")(return_X_y=True)
 
 
-def _as_is(batch: Any) -> Any:
+def _as_is(batch: Any) -> Any:  # `Rows` gives whole batches; no lambda, which cannot be pickled
     return batch

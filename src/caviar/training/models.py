@@ -1,4 +1,8 @@
-"""The template's own models. Yours goes into a file of its own; see the README."""
+"""The template's own models: `model=mlp`, `model=conv_net`, `model=char_gru`.
+
+Yours goes into a file of its own; see the README. All dropout is by layers of nn.Dropout, also
+where it is 0, so that it can be changed while a model trains.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ class MLP(Classifier):
         layers: list[nn.Module] = []
         features = in_features
         for _ in range(depth):
-            # Dropout of 0 does nothing, and draws nothing; it is there to be changed.
+            # A dropout of 0 does nothing, and draws nothing: the same bits as without the layer.
             layers += [nn.Linear(features, width), nn.ReLU(), nn.Dropout(dropout)]
             features = width
         self.net = nn.Sequential(*layers, nn.Linear(features, num_classes))

@@ -31,8 +31,8 @@ class Module(pl.LightningModule):
     `test_step`; log the declared metric (`metric.name`, such as `val/loss`) in validation.
     """
 
-    # Set by caviar.training.run before fitting; kept off __init__, so that subclasses need not
-    # pass them on.
+    # Set by caviar.training.run before fitting; kept off __init__, so that subclasses need not pass
+    # them on.
     optimizer_config: DictConfig
     scheduler_config: DictConfig | None = None
     metric: str = "val/loss"
@@ -70,12 +70,13 @@ class Module(pl.LightningModule):
 class Classifier(Module):
     """Cross-entropy over classes; logs loss and accuracy as `train/…`, `val/…` and `test/…`.
 
-    A batch is (inputs, labels): labels are class numbers, shape (batch,).
+    A batch is (inputs, labels): labels are class numbers, shape (batch,) beside logits of shape
+    (batch, classes), or (batch, length) beside (batch, classes, length).
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._losses: list[Tensor] = []  # of this epoch's batches
+        self._losses: list[Tensor] = []  # of this epoch's batches; on the model's device
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, y = batch
@@ -84,7 +85,7 @@ class Classifier(Module):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        # Logging every step would cost a small model a quarter of its time.
+        # Once an epoch: logging every step would cost a small model a quarter of its time.
         self.log("train/loss", torch.stack(self._losses).mean(), sync_dist=True)
         self._losses.clear()
 

@@ -1,7 +1,5 @@
-"""The optimizer and the schedule that the config declares, as plain torch objects."""
-
-# MERGED training.schedulers """Learning-rate schedules that torch does not have."""
-#
+"""The optimizer and the schedule that the config declares, as plain torch objects; and the one
+schedule of the lecture that torch does not have."""
 
 from __future__ import annotations
 
@@ -15,7 +13,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from caviar.config.compose import build
 
-# Keys that only feed an interpolation: `betas: [${optimizer.beta1}, ${optimizer.beta2}]`.
+# Keys that only feed an interpolation: `betas: [${optimizer.beta1}, ${optimizer.beta2}]`. An axis
+# of a space is one number, and torch's Adam takes a pair.
 FEEDERS = ("beta1", "beta2")
 
 
@@ -38,5 +37,10 @@ def build_scheduler(config: DictConfig | None, optimizer: Optimizer) -> Any:
 
 
 def inverse_time(optimizer: Optimizer, rate: float) -> LambdaLR:
-    """lr / (1 + rate · epoch), the learning-rate decay of the lecture; rate 0 is constant."""
+    """lr / (1 + rate · epoch), the learning-rate decay of the lecture.
+
+    Arguments:
+        optimizer: whose lr it scales.
+        rate: per epoch; 0 keeps the lr constant, 1 halves it in the first epoch.
+    """
     return LambdaLR(optimizer, lambda epoch: 1.0 / (1.0 + rate * epoch))

@@ -1,8 +1,18 @@
 """Stop a run so that it can go on as if it had not been stopped, to the last bit.
 
-An epoch begins from a random state of its own, a function of (seed, epoch, rank): a run that goes
-on from the end of an epoch needs nothing else. A run that is interrupted inside an epoch writes
-`last.ckpt` there, with the random state and its place in the data.
+    Ctrl-C, then python train.py ckpt_path=runs/train/0/checkpoints/last.ckpt
+
+Lightning's own resume is not exact: it keeps no random state, and a run that was stopped inside of
+an epoch sees the epoch's first batches again. What makes it exact here:
+
+- An epoch begins from a random state of its own, a function of (seed, epoch, rank), and its order
+  of the data is one of (seed, epoch). A run that goes on from the end of an epoch needs no more.
+- A run that is interrupted inside of an epoch writes `last.ckpt` between two steps, with the random
+  states, its place in the data (`EpochLoader`) and the losses of the epoch so far (`Classifier`).
+- A checkpoint is exact only where no work is half done: gradients that were accumulated and not
+  used, or a validation that is due, would be missing in the run that goes on.
+- Lightning logs an epoch's training metrics after its checkpoint. The checkpoint keeps them too,
+  and `caviar.training.checkpoints.rows_before` puts back what a kill between the two has lost.
 """
 
 from __future__ import annotations
@@ -14,7 +24,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -27,27 +37,34 @@ from caviar.training.data import EpochLoader
 
 
 class EpochSeed(pl.Callback):
-    """Seeds torch, NumPy and Python at the start of every epoch, and keeps their states in
-    checkpoints that are written inside of one; in the others, what was logged of the epoch."""
+    """Seeds torch, NumPy and Python at the first batch of every epoch, and fills checkpoints.
+
+    One that is written inside of an epoch gets the random states; one at its end, what was logged
+    of the epoch.
+
+    Arguments:
+        seed: of the run.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._kept: dict[str, Any] | None = None
+        self._states: dict[str, Any] | None = None  # of the checkpoint, until the first batch
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        # Not at the start of the epoch: making an iterator over the data takes a random number,
-        # and a run that resumes has made it by then.
+        # Not at the start of the epoch: an iterator over the data draws a random number when it is
+        # made, which a run that resumes does at another point than one that was not stopped. By the
+        # first batch both have made theirs.
         if batch_idx == 0:
             entropy = [self.seed, trainer.current_epoch, trainer.global_rank]
             words = np.random.SeedSequence(entropy).generate_state(3)
             torch.manual_seed(int(words[0]))
             np.random.seed(int(words[1]))
             random.seed(int(words[2]))
-        if self._kept is not None:
-            _restore(self._kept)
-            self._kept = None
+        if self._states is not None:
+            _restore(self._states)
+            self._states = None
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -55,25 +72,27 @@ class EpochSeed(pl.Callback):
         if epoch_is_over(trainer):
             checkpoint[LOGGED] = {k: float(v) for k, v in trainer.logged_metrics.items()}
         else:
-            checkpoint["random_states"] = _states()
+            checkpoint["random_states"] = _random_states()
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self._kept = checkpoint.get("random_states")
+        self._states = checkpoint.get("random_states")
 
 
 class StopBetweenSteps(pl.Callback):
     """Lets the first Ctrl-C or SIGTERM wait for the end of a step, where a checkpoint is whole.
 
-    Only where that checkpoint would be exact: one device, and a loader that knows its place.
-    Elsewhere the signal ends the run at once, and `last.ckpt` is that of the last epoch.
+    Only where that checkpoint would be exact: one device, and a loader that knows its place. On
+    several, the ranks get the signal at different steps, and saving is for all of them together.
+    Elsewhere the signal ends the run at once, and `last.ckpt` is that of the last epoch. A second
+    signal does not wait.
     """
 
     def __init__(self) -> None:
-        self._asked: type[KeyboardInterrupt] | None = None
+        self._asked: type[KeyboardInterrupt] | None = None  # what the signal is to raise
         self._path: Path | None = None
-        self._before: dict[int, Any] = {}
+        self._handlers: dict[int, Any] = {}  # those that were there before, by signal
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         path, loader = last_path(trainer), trainer.train_dataloader
@@ -87,7 +106,7 @@ class StopBetweenSteps(pl.Callback):
             return
         self._path = path
         for number, kind in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)):
-            self._before[number] = signal.signal(number, self._handler(kind))
+            self._handlers[number] = signal.signal(number, self._handler(kind))
 
     def _handler(self, kind: type[KeyboardInterrupt]) -> Callable[[int, FrameType | None], None]:
         def ask(number: int, frame: FrameType | None) -> None:
@@ -106,6 +125,7 @@ class StopBetweenSteps(pl.Callback):
             self._stop()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # The signal came at the end of the epoch before, whose own checkpoint is written by now.
         if self._asked is not None:
             self._stop()
 
@@ -115,18 +135,16 @@ class StopBetweenSteps(pl.Callback):
         raise kind
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        self._before.clear()
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
+        self._handlers.clear()
 
 
 def between_steps(trainer: pl.Trainer) -> bool:
-    """Whether a checkpoint that is written behind this batch is exact: the gradients were used, and
-    no validation follows, which the resumed run would leave out. The end of an epoch has its own.
+    """Whether a checkpoint that is written behind this batch is exact.
+
+    It is if the gradients were used, and no validation follows, which the run that resumes would
+    leave out. The end of an epoch has a checkpoint of its own.
     """
     loop = trainer.fit_loop.epoch_loop
     whole_step = loop.batch_progress.current.ready % trainer.accumulate_grad_batches == 0
@@ -141,15 +159,15 @@ def epoch_is_over(trainer: pl.Trainer) -> bool:
 
 
 def last_path(trainer: pl.Trainer) -> Path | None:
-    """Where the checkpoint to resume from is written, if one is."""
+    """Where the checkpoint to resume from is written; None if the callbacks write none."""
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor is None and callback.dirpath:
             return Path(callback.dirpath) / f"{callback.filename}.ckpt"
     return None
 
 
-def _states() -> dict[str, Any]:
-    """Of all generators, as plain containers and tensors."""
+def _random_states() -> dict[str, Any]:
+    """The states of all generators, as plain containers and tensors, which load safely."""
     numpy: Any = np.random.get_state()
     version, words, gauss = random.getstate()
     return {

@@ -1,13 +1,10 @@
-"""Train one model from a composed config: `train(cfg)` is what `python train.py` does."""
+"""Train one model from a composed config: what `python train.py` does, and every trial.
 
-# MERGED training.quiet """Keep Lightning's advertising and its harmless warnings off the screen; nothing else."""
-#
-# MERGED training.ranks """Why a distributed run failed, where it was another rank's fault.
-#
-# The first rank only sees that its peer is gone ("connection closed"). The other rank's exception,
-# or the signal that killed it, is what a user wants to know.
-# """
-#
+    python train.py trainer.max_epochs=5
+    python train.py debug=fast                  # one batch of each loader
+
+`train` knows of no study, ledger or tracker. Who wants to watch hands in functions.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +12,6 @@ import logging
 import os
 import secrets
 import signal
-import subprocess
 import sys
 import time
 import warnings
@@ -29,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from caviar.base.environment import is_first_rank
-from caviar.base.errors import RankDied, UserError, failure
+from caviar.base.errors import UserError, failure
 from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Result, test_metric
 from caviar.config.compose import build, check_root
 from caviar.training.callbacks import BestMetric, Report
@@ -40,11 +36,12 @@ from caviar.training.checkpoints import (
     read_checkpoint,
     rows_before,
 )
+from caviar.training.ddp import failed_rank
 from caviar.training.modules import Module
 from caviar.training.resume import EpochSeed, StopBetweenSteps
 
-Ended = Callable[[Result, Mapping[int, float]], None]
-Extend = Callable[[BestMetric], tuple[list[pl.Callback], list[Any]]]
+Ended = Callable[[Result, Mapping[int, float]], None]  # the result; the metric by epoch
+Extend = Callable[[BestMetric], tuple[list[pl.Callback], list[Any]]]  # callbacks and loggers
 
 
 def train(
@@ -72,12 +69,13 @@ def train(
     """
     check_root(config)
     quiet()
+    # Written into the config, so that the run's files, and the other ranks, know a fresh one too.
     config.seed = _seed(config.seed)
     torch.set_num_threads(config.threads)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     if resume is None:
         checkpoint, rows = _checkpoint(config), []
-    else:
+    else:  # in its own folder, where the CSV logger would begin with an empty file
         checkpoint = str(resume)
         rows = rows_before(output, read_checkpoint(resume))
     start = time.perf_counter()
@@ -88,11 +86,12 @@ def train(
     declared = (config.callbacks or {}).items() if config.fit else ()
     callbacks = [build(f"callbacks.{name}", c) for name, c in declared]
     loggers = [build(f"logger.{name}", c) for name, c in (config.logger or {}).items()]
-    more, own = extend(best) if extend is not None else ([], [])
-    loggers += own
-    # What they keep should know of the best epoch, and the last checkpoint of what they have done.
+    more_callbacks, more_loggers = extend(best) if extend is not None else ([], [])
+    loggers += more_loggers
+    # Lightning calls checkpoints last, in their order. What `extend` brought should know of the
+    # best epoch when it is called, and `last.ckpt` should hold what it has done.
     last = [c for c in callbacks if isinstance(c, ModelCheckpoint) and c.monitor is None]
-    callbacks = [*(c for c in callbacks if c not in last), *more, *last]
+    callbacks = [*(c for c in callbacks if c not in last), *more_callbacks, *last]
     trainer: pl.Trainer = build(
         "trainer",
         config.trainer,
@@ -105,11 +104,15 @@ def train(
     put_back(loggers, rows)
     for logger in loggers:
         logger.log_hyperparams(_hyperparameters(config))
-    result = Result(seed=config.seed, num_params=_num_params(model))
+    num_params = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    result = Result(seed=config.seed, num_params=num_params)
     try:
         _fit_and_test(config, trainer, best, model, data, checkpoint, result)
     except BaseException as error:
-        cause = failed_rank(trainer, output) if isinstance(error, Exception) else None
+        cause = None
+        if isinstance(error, Exception):
+            ranks = getattr(trainer.strategy.launcher, "procs", [])
+            cause = failed_rank(ranks, output, error)
         if ended is not None:
             ended(failure(cause or error, result.seed), best.curve)
         if cause is not None:
@@ -132,7 +135,17 @@ def _fit_and_test(
     checkpoint: str | None,
     result: Result,
 ) -> None:
-    """Fill in what training and testing find."""
+    """Fill in what training and testing give.
+
+    Arguments:
+        config: says whether to fit, and to test.
+        trainer: with `best` among its callbacks.
+        best: what it has seen of the metric.
+        model: to train.
+        data: a LightningDataModule.
+        checkpoint: to go on from, or to test.
+        result: to fill in.
+    """
     if config.fit:
         _call(trainer.fit, best, model, data, checkpoint)
         result.best, result.best_epoch, result.last = best.best, best.best_epoch, best.last
@@ -150,7 +163,11 @@ def _fit_and_test(
 
 
 def _seed(seed: int | None) -> int:
-    """The seed itself, or a fresh one, the same on every rank of a distributed run."""
+    """The seed itself, or a fresh one, the same on every rank of a distributed run.
+
+    Lightning hands the first rank's on in PL_GLOBAL_SEED; what is left there by an earlier run of
+    this process must not count.
+    """
     if seed is not None:
         return seed
     inherited = os.environ.get("PL_GLOBAL_SEED") if "LOCAL_RANK" in os.environ else None
@@ -158,6 +175,7 @@ def _seed(seed: int | None) -> int:
 
 
 def _checkpoint(config: DictConfig) -> str | None:
+    """The checkpoint that the config names, read and found to fit; None where it names none."""
     if config.ckpt_path is None:
         if not config.fit and not config.test:
             raise UserError("fit=false and test=false leave nothing to do; set one to true")
@@ -175,6 +193,7 @@ def _checkpoint(config: DictConfig) -> str | None:
 
 
 def _model(config: DictConfig) -> Module:
+    """The model, with the optimizer and the schedule that it is to build."""
     model = build("model", config.model, _convert_="all")
     if not isinstance(model, Module):
         raise UserError(
@@ -214,10 +233,7 @@ def _hyperparameters(config: DictConfig) -> dict[str, Any]:
     }
 
 
-def _num_params(model: Module) -> int:
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
+# Keep Lightning's advertising and its harmless warnings off the screen; nothing else.
 HARMLESS = (
     ".*does not have many workers.*",  # data in memory needs none
     ".*The number of training batches .* is smaller than the logging interval.*",
@@ -233,34 +249,8 @@ HARMLESS = (
 
 
 def quiet() -> None:
-    """Call before building a Trainer."""
+    """Silence what Lightning says of every run; to be called before a Trainer is built."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in HARMLESS:
         warnings.filterwarnings("ignore", message)
-
-
-PATIENCE = 2.0  # seconds until a rank that failed has ended; it goes before its peers notice
-
-
-def failed_rank(trainer: pl.Trainer, folder: Path) -> Exception | None:
-    """What another rank, started by this process, ended with; None if none failed."""
-    ranks: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
-    until = time.monotonic() + PATIENCE
-    while ranks and time.monotonic() < until:
-        for rank, process in enumerate(ranks, start=1):
-            code = process.poll()
-            if code is not None and code < 0:
-                return RankDied(f"rank {rank} was killed by {signal.Signals(-code).name}")
-            if code:
-                said = _said(folder / f"error_rank_{rank}.txt", code)
-                return RuntimeError(f"rank {rank}: {said}")
-        time.sleep(0.05)  # for several processes at once; Popen.wait is for one
-    return None
-
-
-def _said(path: Path, code: int) -> str:
-    """The last line of what a rank wrote before it left."""
-    if not path.exists():
-        return f"it left with exit code {code}"
-    return path.read_text(encoding="utf-8").splitlines()[-1]

@@ -24,12 +24,14 @@ UNKNOWN = len(CHARACTERS)
 NUM_SYMBOLS = UNKNOWN + 1  # 97
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
-_SYMBOLS = np.full(129, UNKNOWN)  # by code point, those above 128 with it
+_SYMBOLS = np.full(129, UNKNOWN)  # by code point, all from 128 on in the last place
 _SYMBOLS[[ord(c) for c in CHARACTERS]] = np.arange(UNKNOWN)
 
 
 def encode(text: str) -> np.ndarray:
     """The symbol of each character, shape (characters,)."""
+    # As UTF-32 a character is one number, so a table looks all of them up at once. A file may hold
+    # lone surrogates, which no UTF lets pass unless it is told to.
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     return _SYMBOLS[np.minimum(points, 128)]
 
@@ -100,6 +102,7 @@ class SourceText(SplitData):
         for name in names:
             with open(self.folder / name, encoding="utf-8", errors="replace") as file:
                 symbols = encode(file.read(self.chars_per_file))
+            # A window needs one character more, for its last label.
             end = max(0, len(symbols) - 1) // self.length * self.length
             inputs.append(symbols[:end].reshape(-1, self.length))
             labels.append(symbols[1 : end + 1].reshape(-1, self.length))

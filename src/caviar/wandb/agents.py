@@ -3,6 +3,9 @@
 One agent for each GPU, or as many as asked. Each is the plain `wandb agent`, in a session of its
 own, with its own GPUs and one thread, told to pass signals on and to stop when several runs in a
 row have failed. What it and its runs print goes to a file; the screen shows the study.
+
+An agent runs whatever command the sweep on the server names, with this account's rights. Hence the
+sweep is compared with what was registered before an agent starts, also before it starts again.
 """
 
 from __future__ import annotations
@@ -28,13 +31,13 @@ from caviar.screen.live import StageView
 from caviar.screen.view import console, plural, shown_path
 from caviar.search.study import Study
 from caviar.wandb.client import fetch_sweep
-from caviar.wandb.ledger import Registered
-from caviar.wandb.register import refuse_changed_sweep
+from caviar.wandb.record import Registered, refuse_changed_sweep
 
 FAILURES = 3  # runs in a row that failed, after which an agent gives up
 GRACE = 20.0  # seconds that runs have to end after a signal: a checkpoint, and W&B's last words
-RESTARTS = 3  # of an agent that was killed
+RESTARTS = 3  # of an agent that was killed, such as by a machine that ran out of memory
 PERIOD = 0.5  # seconds between looks at the agents
+KILLED_IN = 5.0  # seconds in which the kernel has taken killed processes away
 
 
 def run_agents(study: Study, registered: Registered, count: int | None) -> None:
@@ -51,20 +54,24 @@ def run_agents(study: Study, registered: Registered, count: int | None) -> None:
         KeyboardInterrupt: after the runs were given time for a checkpoint.
     """
     server = fetch_sweep(registered.path)
-    if more := refuse_changed_sweep(registered, server.document):
-        console.print(f"warning: the sweep on the server differs from the file in\n{more}")
+    if changed := refuse_changed_sweep(registered, server.document):
+        console.print(f"warning: the sweep on the server differs from the file in\n{changed}")
     if server.over:
         console.print(f"sweep {registered.path} is {server.state}: it starts no more runs")
         return
     trials, sweep = study.ledger.trials(registered.stage), registered.sweep
     with ExitStack() as stack:
-        config = project_composer()(registered.sweep.overrides)
-        places = slots_for(config, count, _share(count))
-        for place in places:
-            stack.callback(place.close)
-        agents = [Agent(study.folder, registered, place) for place in places]
-        for agent in agents:
-            stack.callback(agent.end)
+        config = project_composer()(sweep.overrides)
+        gpus = len(visible_gpus())
+        # More agents than GPUs share them.
+        share = 1 / math.ceil(count / gpus) if count and gpus and count > gpus else None
+        slots = slots_for(config, count, share)
+        for slot in slots:
+            stack.callback(slot.close)
+        agents = []
+        for slot in slots:
+            agents.append(Agent(study.folder, registered, slot))
+            stack.callback(agents[-1].end)
         console.print(
             f"{plural(len(agents), 'agent')} for sweep {registered.path}; what they print: "
             f"{shown_path(agents[0].log.with_name(f'agent-*-{os.getpid()}-*.log'))}"
@@ -72,13 +79,7 @@ def run_agents(study: Study, registered: Registered, count: int | None) -> None:
         total = max(len(trials), sweep.num_trials)
         with StageView(study.ledger, registered.stage, total, sweep.metric, sweep.mode):
             _wait_for(agents)
-    _say_what_failed(study, registered, agents)
-
-
-def _share(count: int | None) -> float | None:
-    """The part of a GPU for each agent, where more are asked for than there are GPUs."""
-    gpus = len(visible_gpus())
-    return 1 / math.ceil(count / gpus) if count and gpus and count > gpus else None
+    _raise_if_failed(registered, agents)
 
 
 class Agent:
@@ -110,13 +111,19 @@ class Agent:
 
     def at_work(self) -> bool:
         """Whether it runs, or the run of an agent that was killed does; such an agent is started
-        again, some times."""
+        again, some times.
+
+        Raises:
+            UserError: it would start again, and the sweep was changed meanwhile.
+        """
         code = self.process.poll()
         if code is None:
             return True
         if code >= 0 or self._restarts == RESTARTS:
             return False
-        if not session_members(self.process.pid):  # its run has ended, in its own time
+        # The run that a killed agent leaves behind ends in its own time; until then a second agent
+        # would train beside it, on the same GPU.
+        if not session_members(self.process.pid):
             with suppress(SearchFailed):  # the service is away; at the next look
                 # A fresh agent reads the command from the server again.
                 refuse_changed_sweep(self._registered, fetch_sweep(self._registered.path).document)
@@ -130,11 +137,18 @@ class Agent:
             self.process.send_signal(number)
 
     def end(self) -> None:
-        """Leave nothing of it running: its runs are in groups of their own in its session."""
-        for pid in session_members(self.process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """Leave nothing of it running.
+
+        Its runs are in process groups of their own, so that only the session tells whose they are.
+        """
+        # The agent first, or it starts the next run behind our back; and it is waited for last:
+        # until then the kernel gives its number, which is the session's, to no other process.
         self.process.kill()
+        until = time.monotonic() + KILLED_IN
+        while (members := session_members(self.process.pid)) and time.monotonic() < until:
+            for pid in members:  # again and again: one may have started another meanwhile
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
 
@@ -144,30 +158,31 @@ def agent_command(path: str) -> list[str]:
     return [sys.executable, "-m", "wandb", "agent", *options, path]
 
 
-def agent_environment(environment: Mapping[str, str], folder: Path, slot: Slot) -> dict[str, str]:
+def agent_environment(inherited: Mapping[str, str], folder: Path, slot: Slot) -> dict[str, str]:
     """What an agent and its runs see."""
     # HYDRA_FULL_ERROR is this command's own while it runs, and would make a run's slip a traceback.
     dropped = (*RANKS, "HYDRA_FULL_ERROR")
-    seen = {name: value for name, value in environment.items() if name not in dropped}
-    seen |= one_thread()
+    environment = {name: value for name, value in inherited.items() if name not in dropped}
+    environment |= one_thread()
     # The agent starts `python`; it has to be this one.
     own = str(Path(sys.executable).parent)
-    seen["PATH"] = f"{own}{os.pathsep}{environment.get('PATH', os.defpath)}"
-    seen["WANDB_DIR"] = str(folder.absolute())
-    seen["MASTER_PORT"] = str(slot.port)  # of a distributed run; two agents must not share one
+    environment["PATH"] = f"{own}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+    environment["WANDB_DIR"] = str(folder.absolute())
+    # Of a distributed run; two agents must not share one.
+    environment["MASTER_PORT"] = str(slot.port)
     # Three failures within its first minute, of however many runs, would end it: our limit is
     # on failures in a row.
-    seen["WANDB_AGENT_DISABLE_FLAPPING"] = "true"
-    seen["PYTHONUNBUFFERED"] = "1"
+    environment["WANDB_AGENT_DISABLE_FLAPPING"] = "true"
+    environment["PYTHONUNBUFFERED"] = "1"  # an agent that is killed has said all in its log
     if slot.gpus is not None:
-        seen["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)
-    return seen
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)
+    return environment
 
 
 def _wait_for(agents: Sequence[Agent]) -> None:
     """Until all have ended; a first signal is passed on to them, a second is not waited for."""
-    # A list, so that every one of them is looked at.
     try:
+        # A list, so that every one of them is looked at: looking is what starts one again.
         while [agent for agent in agents if agent.at_work()]:
             time.sleep(PERIOD)  # for several processes at once; Popen.wait is for one
     except KeyboardInterrupt:
@@ -181,8 +196,7 @@ def _wait_for(agents: Sequence[Agent]) -> None:
         raise
 
 
-def _say_what_failed(study: Study, registered: Registered, agents: Sequence[Agent]) -> None:
-    server = fetch_sweep(registered.path)
+def _raise_if_failed(registered: Registered, agents: Sequence[Agent]) -> None:
     for agent in agents:
         if agent.process.returncode:
             last = agent.log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:]
@@ -190,8 +204,9 @@ def _say_what_failed(study: Study, registered: Registered, agents: Sequence[Agen
                 f"an agent left with exit code {agent.process.returncode}; the last lines of "
                 f"{shown_path(agent.log)}:\n" + "\n".join(f"  {line}" for line in last)
             )
+    # An agent that gives up leaves with exit code 0: only its words tell.
     gave_up = [a for a in agents if "consecutive failed runs" in a.log.read_text(errors="replace")]
-    if gave_up and not server.over:
+    if gave_up and not fetch_sweep(registered.path).over:
         raise SearchFailed(
             f"{len(gave_up)} of {plural(len(agents), 'agent')} gave up after {FAILURES} failed "
             f"runs in a row; what they died of is in {shown_path(gave_up[0].log)}. Mend it, and "

@@ -1,18 +1,15 @@
-"""What `python train.py` does when a W&B agent started it.
+"""A run that a W&B agent started: what `python train.py` adds to its command, and its last word.
 
 The agent's command line holds the sweep's fixed overrides and one point. A sweep may set what the
 space declares, and nothing else: who edits it on the server must not choose a `_target_`, a path
 or a callback here. Then the run gets what every trial of a search has: a seed of its own, a folder
 of its study, and a log in W&B.
-"""
 
-# MERGED wandb_run """The end of a W&B run: a marker that says what came of it, then the exit code.
-#
-# W&B calls a run finished when its process left in order, which a process that was told to leave
-# does as well; and its summary keeps a metric's last value. So the whole result goes into the
-# summary, as the last thing: who reads a sweep needs one request for hundreds of runs.
-# """
-#
+At its end it leaves a marker in W&B's summary, then an exit code. W&B calls a run finished when its
+process left in order, which a process that was told to leave does as well; and a summary keeps a
+metric's last value, not its best. So the whole result goes into the summary, and who reads a sweep
+needs one request for hundreds of runs.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +28,15 @@ from caviar.base import project
 from caviar.base.errors import UserError, failure
 from caviar.base.result import MARKER, RESULT, Result, finite
 from caviar.config.overrides import override_key, override_value, point_overrides
-from caviar.space import Choice, Space
+from caviar.space import Space
 from caviar.space.sampling import trial_seed
-from caviar.wandb.ledger import Registered, find_registered
-from caviar.wandb.runs import same
+from caviar.wandb.record import Registered, find_registered, value_of
 
+# The agent's own variables.
 SWEEP, RUN, POINT_FILE = "WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"
+POINTS = 500  # of a learning curve, at most: a summary is read whole with every request
+
+_has_ended = False  # whether this process has ended a run with its marker
 
 
 def started_by_agent() -> bool:
@@ -52,7 +52,10 @@ def complete_overrides(arguments: Sequence[str]) -> list[str]:
         UserError: the sweep sets what it must not.
     """
     sweep_id, run_id = os.environ[SWEEP], os.environ[RUN]
+    if Path(run_id).name in ("", "..") or "/" in run_id:  # the service names runs, not our folders
+        raise UserError(f"{RUN}={run_id!r} cannot be a folder's name; use letters and digits")
     point = read_point(Path(os.environ[POINT_FILE]))
+    # The agent's file tells a number from text that looks like one; its command line does not.
     fixed = [a for a in arguments if a.partition("=")[0] not in point]
     if any(flag in fixed for flag in ("-m", "--multirun")):
         raise UserError(f"sweep {sweep_id}: its command has -m, but W&B draws; leave it out")
@@ -64,13 +67,26 @@ def complete_overrides(arguments: Sequence[str]) -> list[str]:
     given = {override_key(a) for a in arguments}
     added = {
         "logger": "wandb",
-        "seed": trial_seed(0, sweep_id, int(run_id, 36)),  # ids are letters and digits
+        "seed": trial_seed(0, sweep_id, run_number(run_id)),
         "search.study": override_value(study),
         "hydra.run.dir": override_value(str(folder)),
     }
-    # The agent writes null as None, and text as it is; the point is written as Hydra reads it.
+    # What the sweep's command says itself stays: logger=none is somebody's wish.
     more = [f"{key}={value}" for key, value in added.items() if key not in given]
+    # The agent writes null as None, and text as it is; the point is written as Hydra reads it.
     return [*fixed, *point_overrides(point), *more]
+
+
+def run_number(run_id: str) -> int:
+    """A number of a run's own, from its id.
+
+    W&B draws ids of letters and digits, which are read as base 36. An id that somebody chose, such
+    as `my-run`, is read as its bytes.
+    """
+    try:
+        return int(run_id, 36)
+    except ValueError:
+        return int.from_bytes(os.fsencode(run_id))
 
 
 def refuse_test(config: DictConfig) -> None:
@@ -87,16 +103,20 @@ def refuse_test(config: DictConfig) -> None:
 
 
 def read_point(path: Path) -> dict[str, Any]:
-    """The point that the agent wrote down for this run, by coordinate name."""
+    """The point that the agent wrote down for this run, by coordinate name.
+
+    Raises:
+        UserError: the file cannot be read, or holds no point.
+    """
     try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return {
+            name: entry.get("value") if isinstance(entry, Mapping) else entry
+            for name, entry in entries.items()
+            if name != "wandb_version"
+        }
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
         raise UserError(f"the agent's file of this run's point cannot be read: {error}") from None
-    return {
-        name: entry.get("value") if isinstance(entry, Mapping) else entry
-        for name, entry in (written or {}).items()
-        if name != "wandb_version"
-    }
 
 
 def refuse_undeclared(
@@ -119,11 +139,10 @@ def refuse_undeclared(
                 f"{', '.join(space.names)}. If {name} is to be searched, declare it in the space"
             )
         scale = space.axis(name).scale
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        chosen = isinstance(scale, Choice) and any(same(v, value) for v in scale.values)
-        legal = chosen if isinstance(scale, Choice) else number
-        if not legal:
-            raise UserError(f"{where} sets {name}={value!r}, but {declared} says {scale}")
+        try:
+            value_of(scale, value)
+        except ValueError:
+            raise UserError(f"{where} sets {name}={value!r}, but {declared} says {scale}") from None
 
 
 def _declared(fixed: Sequence[str]) -> Space:
@@ -135,11 +154,6 @@ def _declared(fixed: Sequence[str]) -> Space:
     return parse_space(compose(fixed), compose.sources(fixed))
 
 
-POINTS = 500  # of a learning curve, at most; longer ones are thinned out
-
-_told = False  # whether this process has ended a run with its marker
-
-
 def finish_wandb(result: Result, curve: Mapping[int, float]) -> None:
     """End this process's W&B run, if there is one; the next trial of the same process would write
     into it.
@@ -148,15 +162,16 @@ def finish_wandb(result: Result, curve: Mapping[int, float]) -> None:
         result: of the run; one that failed ends with exit code 1.
         curve: epoch → declared metric.
     """
-    global _told
+    global _has_ended
     wandb = sys.modules.get("wandb")
     if wandb is None or wandb.run is None:
         return
-    _told = True
+    _has_ended = True
     epochs = sorted(curve)
     thinned = epochs[:: -(-len(epochs) // POINTS) or 1]
-    whole = result.to_dict() | {"curve": [[e, finite(curve[e])] for e in thinned]}
-    wandb.run.summary.update({MARKER: result.status, RESULT: json.dumps(whole)})
+    fields = result.to_dict() | {"curve": [[e, finite(curve[e])] for e in thinned]}
+    # Last of all that is logged: a run that dies before this line is known by what it lacks.
+    wandb.run.summary.update({MARKER: result.status, RESULT: json.dumps(fields)})
     wandb.finish(exit_code=1 if result.failed else 0)
 
 
@@ -167,7 +182,7 @@ def told_to_wandb() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not _told:
+        if not _has_ended:
             with suppress(Exception):  # what it failed of is what counts
                 import wandb
 

@@ -1,10 +1,8 @@
 """The few calls to W&B's own client, quiet, and its troubles as one clear message.
 
-Importing this module does not import wandb, which takes a second.
+Also `caviar sync`, which uploads what was trained offline. Importing this module does not import
+wandb, which takes a second.
 """
-
-# MERGED sweeps.sync """Upload what was trained offline: `caviar sync`."""
-#
 
 from __future__ import annotations
 
@@ -24,7 +22,9 @@ from caviar.screen.view import console, plural, shown_path
 from caviar.wandb.runs import WandbRun
 
 PAGE = 500  # runs in one request: 5,000 runs take ten
-TIMEOUT = 30  # seconds for one request
+TIMEOUT = 30  # seconds for one request; a page of 500 runs takes the service some
+SYNCED = ".synced"  # what the client appends to the name of a file that it has uploaded
+AT_ONCE = 50  # offline runs for one call of the client: a command line has a limit
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def fetch_runs(path: str) -> list[WandbRun]:
     """
     entity, project, sweep_id = path.split("/")
     with _clear_errors(path), _scratch_folder():
-        found = _api().runs(
+        # By the project and a filter, in full: a sweep's own list asks once more for each run.
+        runs = _api().runs(
             f"{entity}/{project}", filters={"sweep": sweep_id}, per_page=PAGE, lazy=False
         )
         return [
@@ -74,7 +75,7 @@ def fetch_runs(path: str) -> list[WandbRun]:
                 config=run.config,
                 summary=run.summaryMetrics,
             )
-            for run in found
+            for run in runs
         ]
 
 
@@ -84,12 +85,12 @@ def register_sweep(document: Mapping[str, Any], entity: str | None, project: str
     Raises:
         UserError, SearchFailed: as `fetch_sweep`.
     """
-    # wandb.sweep tells in these variables where the sweep came to lie.
+    # wandb.sweep tells in these variables where the sweep came to lie. They must not stay, or they
+    # would seem to be the user's own.
     names = ("WANDB_ENTITY", "WANDB_PROJECT")
     before = {name: os.environ.get(name) for name in names}
-    said = io.StringIO()
     try:
-        with _clear_errors(f"project {project}"), contextlib.redirect_stdout(said):
+        with _clear_errors(f"project {project}"), contextlib.redirect_stdout(io.StringIO()):
             wandb = _quiet_wandb()
             sweep_id = wandb.sweep(dict(document), entity=entity, project=project)
             entity = os.environ.get("WANDB_ENTITY") or entity or wandb.Api().default_entity
@@ -99,16 +100,6 @@ def register_sweep(document: Mapping[str, Any], entity: str | None, project: str
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-
-
-def sweep_url(path: str) -> str:
-    """The sweep's page."""
-    entity, project, sweep_id = path.split("/")
-    return f"{_quiet_wandb().util.app_url(_base_url())}/{entity}/{project}/sweeps/{sweep_id}"
-
-
-def _base_url() -> str:
-    return str(_quiet_wandb().setup().settings.base_url)
 
 
 def _api() -> Any:
@@ -162,24 +153,19 @@ def _clear_errors(what: str) -> Iterator[None]:
         raise SearchFailed(f"W&B ({what}): {words[:300]}") from None
 
 
-SYNCED = ".synced"  # what the client appends to the name of a file that it has uploaded
-AT_ONCE = 50  # runs for one call of the client
-
-
 def offline_runs(folder: Path) -> list[Path]:
     """The folders of runs below `folder` that were logged offline and not uploaded yet."""
-    found = folder.rglob("wandb/offline-run-*/*.wandb")
-    return sorted(log.parent for log in found if not _is_synced(log))
-
-
-def _is_synced(log: Path) -> bool:
-    """Whether a run was uploaded whole: one that went on afterwards was not."""
-    marker = log.with_name(log.name + SYNCED)
-    return marker.exists() and marker.stat().st_mtime >= log.stat().st_mtime
+    runs = []
+    for log in sorted(folder.rglob("wandb/offline-run-*/*.wandb")):
+        marker = log.with_name(log.name + SYNCED)
+        # A run that went on after its upload was not uploaded whole.
+        if not marker.exists() or marker.stat().st_mtime < log.stat().st_mtime:
+            runs.append(log.parent)
+    return runs
 
 
 def sync(folder: Path, dry_run: bool) -> None:
-    """Upload them with the client's own `wandb sync`.
+    """Upload the offline runs below `folder` with the client's own `wandb sync`.
 
     Raises:
         SearchFailed: some could not be uploaded; they are as they were.
@@ -188,16 +174,18 @@ def sync(folder: Path, dry_run: bool) -> None:
     if not runs:
         console.print(f"nothing to upload below {shown_path(folder)}")
         return
-    for run in runs if dry_run else ():
-        console.print(f"would upload {shown_path(run)}")
-    for first in range(0, 0 if dry_run else len(runs), AT_ONCE):
+    if dry_run:
+        for run in runs:
+            console.print(f"would upload {shown_path(run)}")
+        return
+    for first in range(0, len(runs), AT_ONCE):
         command = [sys.executable, "-m", "wandb", "sync", "--include-synced"]
         subprocess.run([*command, *map(str, runs[first : first + AT_ONCE])], check=False)
-    left = [] if dry_run else [run for run in offline_runs(folder) if run in set(runs)]
+    # The command's exit code does not say which were uploaded; the markers do.
+    left = sorted(set(runs) & set(offline_runs(folder)))
     if left:
         raise SearchFailed(
             f"{len(left)} of {plural(len(runs), 'run')} could not be uploaded, the first "
             f"{shown_path(left[0])}; they are kept, and caviar sync tries again"
         )
-    if not dry_run:
-        console.print(f"uploaded {plural(len(runs), 'run')}")
+    console.print(f"uploaded {plural(len(runs), 'run')}")
