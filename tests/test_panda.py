@@ -109,6 +109,13 @@ def test_days_inside_of_epochs_know_a_loss_that_is_no_number(panda: Verb, runs: 
     assert (days(runs), events(runs)[-1].kind) == (10, DIVERGED)
 
 
+def test_a_day_that_is_put_off_by_a_step_puts_off_no_other(panda: Verb, runs: Path) -> None:
+    """Where a validation is to come, no checkpoint is exact; an epoch has 34 steps."""
+    validated = ["+trainer.val_check_interval=10", "trainer.max_epochs=2"]
+    panda("start", 'panda.day="10 steps"', *validated)
+    assert [e.step for e in events(runs, DAY)] == [11, 21, 31, 40, 50, 60]
+
+
 def test_days_without_a_validation_are_no_plateau(panda: Verb, runs: Path) -> None:
     """Five days of an epoch in seven have none, and the keeper would take them for one."""
     panda("start", 'panda.day="5 steps"', "panda.keeper=true", "trainer.max_epochs=3")

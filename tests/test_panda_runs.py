@@ -17,7 +17,7 @@ import yaml
 
 from caviar.panda.inbox import is_running
 from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, SET, Lineage
-from caviar.panda.record import rows
+from caviar.panda.record import append_row, rows
 from caviar.training.checkpoints import read_checkpoint
 from conftest import ROOT, Process, Start, awaited, done
 from panda_verbs import SLOW, Verb, days, events, logged
@@ -112,6 +112,8 @@ def test_stopped_killed_and_continued_is_the_same_to_the_last_bit(
         if number == signal.SIGKILL:
             done(begun(start, *settings, SIGNAL_AT=at), -number)
             assert not is_running(runs / "p")
+            # What it had logged behind its last checkpoint, it will log once more.
+            append_row(runs / "p", {"branch": 0, "step": step, "time": 0.0, "lr": 7.0})
         else:
             monkeypatch.setenv("SIGNAL_AT", at)
             assert GOES_ON in panda("start", *settings, code=128 + number)
