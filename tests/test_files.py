@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from caviar.base.errors import rank_error
 from caviar.base.files import last_line, replaced
 
 
@@ -64,28 +63,3 @@ def test_a_text_may_not_be_written_yet(tmp_path: Path, content: str | None, line
     if content is not None:
         (tmp_path / "error.txt").write_text(content)
     assert last_line(tmp_path / "error.txt") == line
-
-
-LOST = "RuntimeError: Connection closed by peer [127.0.0.1]:16808. This is typically caused by …"
-
-
-@pytest.mark.parametrize(
-    ("written", "told"),
-    [
-        ({}, ""),
-        ({1: ""}, ""),  # opened, and not yet written
-        ({1: "ValueError: mine\n"}, "rank 1: ValueError: mine"),
-        ({1: "", 2: "Traceback\nValueError: mine\n"}, "rank 2: ValueError: mine"),
-        ({2: "ValueError: first\n", 1: "ValueError: second\n"}, "rank 2: ValueError: first"),
-        ({1: LOST, 2: "ValueError: mine\n", 3: LOST}, "rank 2: ValueError: mine"),
-        ({11: LOST}, f"rank 11: {LOST}"),
-    ],
-)
-def test_the_rank_that_failed_is_told_not_those_that_lost_it(
-    tmp_path: Path, written: dict[int, str], told: str
-) -> None:
-    for seconds, (rank, text) in enumerate(written.items()):
-        file = tmp_path / f"error_rank_{rank}.txt"
-        file.write_text(text)
-        os.utime(file, (seconds, seconds))
-    assert rank_error(tmp_path) == told

@@ -231,20 +231,13 @@ def test_a_slip_is_told(library: Path, arguments: dict[str, Any], message: str) 
         text(**{"library": library, **arguments})
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["data.length=0"], "data.length=0 should lie between 1 and 1279"),
-        (["model.width=-1"], "model (_target_ caviar.training.models.CharGRU)"),
-    ],
-)
 def test_a_slip_gets_one_message_and_exit_code_2(
-    main: Main, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+    main: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(*FAST, "experiment=text", *arguments) == 2
+    assert main(*FAST, "experiment=text", "data.length=0") == 2
     printed = capsys.readouterr().err
     assert printed.count("error: ") == 1
-    assert message in printed
+    assert "data.length=0 should lie between 1 and 1279" in printed
     assert "Traceback" not in printed
 
 

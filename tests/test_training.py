@@ -1,13 +1,10 @@
-"""Training one model: seeds, splits, order, the best value, resuming."""
+"""Training one model: seeds, splits, order, the best value, divergence, slips."""
 
 from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +21,11 @@ from caviar.base.result import Result
 from caviar.config import resolvers
 from caviar.training import train
 from caviar.training.callbacks import BestMetric, is_loss
-from caviar.training.checkpoints import read_checkpoint, rows_before
 from caviar.training.data import EpochSampler, SklearnData
-from caviar.training.ddp import failed_rank
 from caviar.training.optim import build_optimizer, build_scheduler
 from conftest import FAST, ROOT, Main
 
 Compose = Callable[..., DictConfig]
-LOST = "[…/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:16808"
 
 
 @pytest.fixture
@@ -46,26 +40,6 @@ def composed(runs: Path, hydra_state: None) -> Compose:
 
 def result(runs: Path, number: int) -> dict[str, Any]:
     return json.loads((runs / "train" / str(number) / "result.json").read_text())
-
-
-def test_what_an_epoch_logged_after_its_checkpoint_is_not_lost(main: Main, runs: Path) -> None:
-    """A process may be killed between the two; and between the validation and the training row."""
-    assert main("trainer.max_epochs=2") == 0
-    folder = runs / "train/0"
-    lines = (folder / "metrics.csv").read_text().splitlines()
-    whole = list(csv.DictReader(lines))
-    checkpoint = read_checkpoint(folder / "checkpoints/last.ckpt")
-    # A trial that died between its last checkpoint and its result has nothing left to train.
-    assert checkpoint["metrics"] == result(runs, 0)["metrics"]
-    assert checkpoint["metrics"]["val/loss"] == result(runs, 0)["last"]
-    assert rows_before(folder, checkpoint) == whole
-    assert whole[-1]["train/loss"]
-    assert not whole[-1]["val/loss"]
-    for cut in ("", "1.23,"):  # gone, or torn
-        (folder / "metrics.csv").write_text("\n".join([*lines[:-1], cut]))
-        again = [{k: str(v) for k, v in row.items()} for row in rows_before(folder, checkpoint)]
-        assert again[:-1] == whole[:-1]
-        assert again[-1] == {k: v for k, v in whole[-1].items() if v}
 
 
 @pytest.mark.slow
@@ -102,64 +76,6 @@ def test_the_best_value_counts_not_the_last(main: Main, runs: Path) -> None:
     assert kept["epoch"] == found["best_epoch"]
 
 
-def test_the_last_checkpoint_is_of_the_last_epoch_and_resumes_keep_the_best(
-    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    worse = ["logger=none", "optimizer.lr=1.0", "scheduler=none"]  # jumps about
-    assert main(*worse, "trainer.max_epochs=6") == 0
-    first = result(runs, 0)
-    assert first["best_epoch"] != 5  # or this tests nothing
-    last = runs / "train/0/checkpoints/last.ckpt"
-    assert torch.load(last, weights_only=True)["epoch"] == 5
-
-    assert main(*worse, "trainer.max_epochs=7", "optimizer.lr=0.5", f"ckpt_path='{last}'") == 0
-    assert "goes on with the checkpoint's lr=1.0; optimizer.lr=0.5" in capsys.readouterr().err
-    second = result(runs, 1)
-    assert second["best"] <= first["best"]
-    kept = torch.load(str(second["checkpoint"]), weights_only=True)
-    assert kept["epoch"] == second["best_epoch"]
-    assert Path(str(second["checkpoint"])).parent == runs / "train/1/checkpoints"
-
-    assert main(*worse, "trainer.max_epochs=6", f"ckpt_path='{last}'") == 2
-    assert "leaves nothing to train; write trainer.max_epochs=12" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_what_a_resume_cannot_change_is_said(
-    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    quick = ["logger=none", "trainer.max_epochs=1"]
-    assert main(*quick, "scheduler=cosine") == 0
-    last = runs / "train/0/checkpoints/last.ckpt"
-    resume = ["logger=none", "trainer.max_epochs=2", f"ckpt_path='{last}'"]
-    assert main(*resume, "optimizer=adam") == 2
-    assert "was trained with another optimizer, which has no betas, eps" in capsys.readouterr().err
-    assert main(*resume, "scheduler=cosine", "metric.name=val/acc", "metric.mode=max") == 0
-    assert "checkpoint's T_max=1; scheduler.T_max=2 is not applied" in capsys.readouterr().err
-    found = result(runs, 2)
-    assert (found["best_epoch"], found["best"]) == (1, found["last"])
-    assert 0 < found["best"] <= 1  # an accuracy, not the old loss
-
-
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04torn"])
-def test_a_damaged_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "torn.ckpt"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match="is no checkpoint that loads safely"):
-        read_checkpoint(path)
-
-
-def test_a_checkpoint_that_is_damaged_anywhere_is_read_or_refused(tmp_path: Path) -> None:
-    path = tmp_path / "damaged.ckpt"
-    torch.save({"state_dict": {}, "epoch": 1}, path)
-    whole = path.read_bytes()
-    start = whole.index(b"state_dict") - 10
-    for place in range(start, start + 50):  # the pickled part, and some behind it
-        path.write_bytes(whole[:place] + b"." + whole[place + 1 :])
-        with suppress(UserError):
-            assert "state_dict" in read_checkpoint(path)
-
-
 def test_only_the_metric_and_losses_decide_on_divergence(main: Main, runs: Path) -> None:
     assert main(*FAST, "model._target_=broken_models.UndefinedScore") == 0
     assert result(runs, 0)["status"] == "complete"
@@ -187,116 +103,15 @@ def test_a_loss_is_known_by_the_words_of_its_name(name: str, expected: bool) -> 
     assert is_loss(name) == expected
 
 
-@pytest.mark.parametrize(("name", "status"), [("train_loss", "diverged"), ("lossy", "complete")])
-def test_any_loss_that_is_not_a_number_is_divergence(
-    main: Main, runs: Path, name: str, status: str
-) -> None:
-    model = ["model._target_=broken_models.LogsNan", f"+model.name={name}"]
-    assert main(*FAST, *model, "trainer.max_epochs=3", "+trainer.limit_train_batches=2") == 0
-    assert result(runs, 0)["status"] == status
-
-
-SLEEPS = "import time; time.sleep(60)"
-KILLED = "import os; os.kill(os.getpid(), 9)"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("ranks", "written", "error", "expected"),
-    [
-        # It has told, and its end takes long on a busy machine; or it dies on its way out.
-        ([SLEEPS], {1: "ValueError: mine"}, LOST, "rank 1: ValueError: mine"),
-        ([KILLED], {1: "ValueError: mine"}, LOST, "rank 1: ValueError: mine"),
-        # It leaves without a word, later than a rank with an error of its own would wait.
-        (["import time; time.sleep(3); exit(3)"], {}, LOST, "rank 1: it left with exit code 3"),
-        (["exit(3)"], {1: ""}, LOST, "rank 1: it left with exit code 3"),
-        ([KILLED], {}, LOST, "rank 1 was killed by SIGKILL"),
-        # The others only lost it.
-        (["exit(1)", KILLED], {1: LOST}, LOST, "rank 2 was killed by SIGKILL"),
-        (["exit(1)", "exit(3)"], {1: LOST}, LOST, "rank 2: it left with exit code 3"),
-        # The error is this rank's own, and its peers wait for it.
-        ([SLEEPS], {}, "CUDA error", None),
-        ([], {}, "CUDA error", None),
-    ],
-    ids=[
-        "slow to leave",
-        "killed on its way out",
-        "leaves late",
-        "leaves while it writes",
-        "killed",
-        "another was killed",
-        "another left",
-        "alive",
-        "alone",
-    ],
-)
-def test_what_another_rank_ended_with_is_found_out(
-    tmp_path: Path, ranks: list[str], written: dict[int, str], error: str, expected: str | None
-) -> None:
-    for rank, text in written.items():
-        (tmp_path / f"error_rank_{rank}.txt").write_text(text)
-    processes = [subprocess.Popen([sys.executable, "-c", rank]) for rank in ranks]
-    try:
-        cause = failed_rank(processes, tmp_path, RuntimeError(error))
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    assert (None if cause is None else str(cause)) == expected
+def test_any_loss_that_is_not_a_number_is_divergence(main: Main, runs: Path) -> None:
+    model = ["model._target_=broken_models.LogsNan", "+model.name=train_loss"]
+    assert main(*FAST, *model, "+trainer.limit_train_batches=2") == 0
+    assert result(runs, 0)["status"] == "diverged"
 
 
 def test_a_run_that_diverges_says_so_and_stops(main: Main, runs: Path) -> None:
     assert main(*FAST, "optimizer.lr=1e6", "trainer.max_epochs=30") == 0
     assert result(runs, 0)["status"] == "diverged"
-
-
-@pytest.mark.parametrize("stopped", ["inside of an epoch", "at the end of one"])
-def test_a_resumed_run_goes_on_to_the_same_bits(main: Main, runs: Path, stopped: str) -> None:
-    """Weights, momentum, schedule, random numbers, order, and everything that is logged."""
-    run = ["model.dropout=0.2", "data.batch_size=128", "trainer.max_epochs=3"]  # 9 steps an epoch
-    assert main(*run) == 0
-    if stopped == "inside of an epoch":
-        assert main(*run, "model._target_=broken_models.Interrupted") == 130
-    else:
-        assert main(*run, "trainer.max_epochs=1") == 0
-    last = runs / "train/1/checkpoints/last.ckpt"
-    inside = stopped == "inside of an epoch"
-    before = torch.load(last, weights_only=True)
-    assert before["global_step"] == (12 if inside else 9)
-    assert len(before["epoch_losses"]) == (3 if inside else 0)
-    assert ("random_states" in before) == inside
-    assert main(*run, f"ckpt_path='{last}'") == 0
-
-    whole, resumed = result(runs, 0), result(runs, 2)
-    for name in ("status", "best", "best_epoch", "last", "metrics"):
-        assert resumed[name] == whole[name]
-    logged = [(runs / f"train/{i}/metrics.csv").read_text().splitlines() for i in (0, 2)]
-    assert logged[0][0] == logged[1][0]
-    assert logged[0][3:] == logged[1][1:]  # the first epoch's two rows are in the other folder
-    for name in ("best", "last"):
-        first, second = (
-            torch.load(runs / f"train/{i}/checkpoints/{name}.ckpt", weights_only=True)
-            for i in (0, 2)
-        )
-        for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
-            assert_same_bits(first[part], second[part])
-
-
-def assert_same_bits(first: Any, second: Any) -> None:
-    """Of plain containers with tensors among them."""
-    assert type(first) is type(second)
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second)
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for key in first:
-            assert_same_bits(first[key], second[key])
-    elif isinstance(first, list | tuple):
-        assert len(first) == len(second)
-        for one, other in zip(first, second, strict=True):
-            assert_same_bits(one, other)
-    else:
-        assert first == second
 
 
 def test_training_is_the_same_whoever_watches(composed: Compose, tmp_path: Path) -> None:
@@ -349,7 +164,6 @@ def test_training_is_the_same_whoever_watches(composed: Compose, tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ckpt_path=nowhere.ckpt"], "ckpt_path=nowhere.ckpt: there is no such file"),
         (["fit=false"], "fit=false and test=false leave nothing to do"),
         (["fit=false", "test=true"], "needs a model to test"),
         (["seed=-1"], "seed=-1 should be a whole number from 0 on, or null"),
