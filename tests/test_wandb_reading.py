@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from wandb.errors import CommError
 
-from caviar.base.errors import UserError
+from caviar.base.errors import SearchFailed, UserError
 from caviar.base.result import MARKER, RESULT
 from caviar.ledger.trials import Trial
 from caviar.space import Axis, Choice, LogInteger, Space
 from caviar.space.sweep_file import SweepFile
+from caviar.wandb.client import clear_errors
 from caviar.wandb.record import (
     RECORD,
     find_registered,
@@ -209,6 +211,26 @@ def test_runs_are_numbered_by_age() -> None:
     runs = [WandbRun(n, n, "running", day, POINT, {}) for n, day in ages.items()]
     found = trials_of("01_coarse", SWEEP, runs)
     assert [(t.number, t.claim["run"]) for t in found] == [(0, "c"), (1, "b"), (2, "a")]
+
+
+# -- what the client says
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("api_key not configured (no-tty)", UserError),
+        ("HTTP 401: user is not logged in", UserError),
+        ("returned error 403: permission denied", UserError),
+        ("POST http://127.0.0.1:40135/graphql giving up", SearchFailed),  # a port
+        ("me/p/ab403c: 500 Internal Server Error", SearchFailed),
+    ],
+)
+def test_a_lack_of_rights_is_told_from_a_service_that_is_away(
+    words: str, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind, match="W&B"), clear_errors("me/p/abc"):
+        raise CommError(words)
 
 
 # -- what was registered

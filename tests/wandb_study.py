@@ -86,17 +86,17 @@ def trials(runs: Path, stage: str = "01_coarse") -> list[Trial]:
 
 def told(run: Run) -> dict[str, object]:
     """What a run said of itself at its end."""
-    found: dict[str, object] = json.loads(run.summary[RESULT])
-    return found
+    result: dict[str, object] = json.loads(run.summary[RESULT])
+    return result
 
 
 def below(pid: int) -> list[int]:
     """The children of a process, and theirs."""
     try:
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except FileNotFoundError:
         return []
-    return [int(p) for child in found for p in (child, *below(int(child)))]
+    return [int(p) for child in children for p in (child, *below(int(child)))]
 
 
 def named(pid: int, *words: str) -> bool:
@@ -109,14 +109,14 @@ def named(pid: int, *words: str) -> bool:
 
 def child_of(process: Process, *words: str) -> int:
     """Wait for a process that this one started, by words of its command line."""
-    found: list[int] = []
+    children: list[int] = []
 
     def there() -> bool:
-        found[:] = [p for p in below(process.popen.pid) if named(p, *words)]
-        return bool(found)
+        children[:] = [p for p in below(process.popen.pid) if named(p, *words)]
+        return bool(children)
 
     awaited(there)
-    return found[0]
+    return children[0]
 
 
 def record_of(**worker: Any) -> Registered:
