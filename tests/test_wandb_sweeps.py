@@ -11,9 +11,9 @@ from caviar.base.result import MARKER, RESULT
 from caviar.ledger import Ledger
 from caviar.space.sweep_file import SweepFile
 from conftest import ROOT, Main, Start, done
-from wandb_standin import Run, Service
+from wandb_standin import Service
 from wandb_standin.server import KEY
-from wandb_study import SHORT, SWEEP, agents, called, registered, told, trials
+from wandb_study import SHORT, SWEEP, agents, called, registered, told, trained, trials
 
 pytestmark = pytest.mark.slow
 
@@ -21,12 +21,13 @@ pytestmark = pytest.mark.slow
 def test_coarse_refine_fine_confirm_by_two_agents(
     start: Start, service: Service, runs: Path
 ) -> None:
-    coarse = registered("search.num_trials=5", *SHORT)
+    coarse = registered("search.num_trials=6", *SHORT)
+    trained(service, coarse, [0.9, 0.7, 0.5, 0.8])  # refine wants five; two more are trained here
     printed = done(agents(start, "-n", "2"))
     assert "2 agents for sweep me/p/" in printed
-    assert "5 trials: 5 complete" in printed
-    finished = service.runs_of(coarse)
-    assert [run.state for run in finished] == ["finished"] * 5
+    assert "6 trials: 6 complete" in printed
+    finished = service.runs_of(coarse)[-2:]
+    assert [run.state for run in finished] == ["finished"] * 2
     assert len(service.state.agents) == 2
     for run in finished:
         # Natural values in the config, the search coordinate beside them.
@@ -40,25 +41,25 @@ def test_coarse_refine_fine_confirm_by_two_agents(
         folder = runs / "s/01_coarse" / run.name
         assert json.loads((folder / "result.json").read_text())["best"] == told(run)["best"]
         assert (folder / "metrics.csv").exists()
-    assert len({told(run)["seed"] for run in finished}) == 5
+    assert len({told(run)["seed"] for run in finished}) == 2
 
-    printed = called("refine", "search.study=s", "search.num_trials=2")
+    printed = called("refine", "search.study=s", "search.num_trials=1")
     assert "next: caviar sweep search.study=s" in printed
     fine = registered()
-    done(agents(start, "-n", "2"))
+    done(agents(start, "-n", "1"))
     walls = SweepFile.read(runs / "s/02_fine.yaml").space
     assert walls.names == SweepFile.read(runs / "s/01_coarse.yaml").space.names
-    assert len(service.runs_of(fine)) == 2
-    assert "from 01_coarse: 5 trials of all stages" in (runs / "s/02_fine.yaml").read_text()
+    assert [run.state for run in service.runs_of(fine)] == ["finished"]
+    assert "from 01_coarse: 6 trials of all stages" in (runs / "s/02_fine.yaml").read_text()
 
-    few = ["search.confirm.default_seeds=2", "search.confirm.top=1", "search.confirm.seeds=1"]
+    few = ["search.confirm.default_seeds=2", "search.confirm.top=1"]
     printed = done(start("caviar", "confirm", "search.study=s", *few))
-    assert "10 trainings in all" in printed
+    assert "11 trainings in all" in printed
     assert (runs / "s/verdict.json").exists()
     assert (runs / "s/conf/experiment/s_winner.yaml").exists()
     printed = called("status", "search.study=s")
     assert f"W&B sweep {coarse}, finished" in printed
-    assert "02_fine: 2 trials: 2 complete" in printed
+    assert "02_fine: 1 trial: 1 complete" in printed
     for file in [*runs.rglob("*"), *(service.folder / "config").rglob("*")]:
         assert not file.is_file() or KEY.encode() not in file.read_bytes(), file
     assert not any(KEY.encode() in content for content in service.files.values())
@@ -190,16 +191,8 @@ def test_a_slip_in_a_sweep_file_registers_nothing(service: Service, tmp_path: Pa
 
 def test_five_thousand_runs_are_read_in_few_requests(service: Service, runs: Path) -> None:
     path = registered("search.num_trials=5000", *SHORT)
-    sweep = service.sweep(path)
-    names = sweep.document["parameters"]
-    point = {name: {"value": parameter.get("min", 32)} for name, parameter in names.items()}
-    result = {"status": "complete", "best": 0.5, "best_epoch": 1, "curve": [[0, 0.7], [1, 0.5]]}
-    for number in range(5000):
-        run = Run(f"run{number:05}", "me", "p", 1e9 + number, sweep.name, "finished", dict(point))
-        run.summary = {MARKER: "complete", RESULT: json.dumps(result), "val/loss_best": 0.5}
-        service.state.runs[run.name] = run
-        sweep.runs.append(run)
-    first, second, third, fourth, fifth, sixth = sweep.runs[:6]
+    trained(service, path, [0.5] * 5000)
+    first, second, third, fourth, fifth, sixth = service.sweep(path).runs[:6]
     first.summary = {"val/loss_best": 0.1}  # finished, without a word of its own
     second.summary = {MARKER: "diverged", RESULT: '{"status": "diverged"}', "val/loss": "NaN"}
     third.summary = {MARKER: "complete", RESULT: '{"status": "complete"}'}

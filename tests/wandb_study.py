@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import warnings
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 
-from caviar.base.result import RESULT
+from caviar.base.result import MARKER, RESULT
 from caviar.ledger import Trial
 from caviar.space import Axis, Choice, Integer, Log, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
 from caviar.wandb.ledger import SweepLedger
 from caviar.wandb.record import Registered, digest
 from conftest import Process, Start, awaited
-from wandb_standin import Run
+from wandb_standin import Run, Service
+from wandb_standin.law import draw
 
 SPACE = Space(
     (
@@ -76,6 +78,21 @@ def registered(*overrides: str) -> str:
     return printed.rpartition("wandb agent ")[2].split()[0]
 
 
+def trained(service: Service, path: str, losses: Sequence[float]) -> None:
+    """Let a sweep have complete runs at points that it draws, one for each best loss."""
+    sweep = service.sweep(path)
+    parameters = sweep.document["parameters"]
+    for number, loss in enumerate(losses):
+        point = draw(parameters, service.state.rng)
+        run = Run(f"made{number:04}", "me", "p", 1e9 + number, sweep.name, "finished")
+        run.config = {name: {"value": value} for name, value in point.items()}
+        result = {"status": "complete", "best": loss, "curve": [[0, loss + 0.2], [1, loss]]}
+        marker = {MARKER: "complete", RESULT: json.dumps(result)}
+        run.summary = {**marker, "val/loss_best": loss}
+        service.state.runs[run.name] = run
+        sweep.runs.append(run)
+
+
 def agents(start: Start, *options: str) -> Process:
     return start("caviar", "agent", "search.study=s", *options)
 
@@ -86,17 +103,17 @@ def trials(runs: Path, stage: str = "01_coarse") -> list[Trial]:
 
 def told(run: Run) -> dict[str, object]:
     """What a run said of itself at its end."""
-    found: dict[str, object] = json.loads(run.summary[RESULT])
-    return found
+    result: dict[str, object] = json.loads(run.summary[RESULT])
+    return result
 
 
 def below(pid: int) -> list[int]:
     """The children of a process, and theirs."""
     try:
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except FileNotFoundError:
         return []
-    return [int(p) for child in found for p in (child, *below(int(child)))]
+    return [int(p) for child in children for p in (child, *below(int(child)))]
 
 
 def named(pid: int, *words: str) -> bool:
@@ -109,14 +126,14 @@ def named(pid: int, *words: str) -> bool:
 
 def child_of(process: Process, *words: str) -> int:
     """Wait for a process that this one started, by words of its command line."""
-    found: list[int] = []
+    children: list[int] = []
 
     def there() -> bool:
-        found[:] = [p for p in below(process.popen.pid) if named(p, *words)]
-        return bool(found)
+        children[:] = [p for p in below(process.popen.pid) if named(p, *words)]
+        return bool(children)
 
     awaited(there)
-    return found[0]
+    return children[0]
 
 
 def record_of(**worker: Any) -> Registered:

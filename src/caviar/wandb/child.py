@@ -59,10 +59,10 @@ def complete_overrides(arguments: Sequence[str]) -> list[str]:
     fixed = [a for a in arguments if a.partition("=")[0] not in point]
     if any(flag in fixed for flag in ("-m", "--multirun")):
         raise UserError(f"sweep {sweep_id}: its command has -m, but W&B draws; leave it out")
-    found = find_registered(sweep_id)
-    space = found[1].sweep.space if found else _declared(fixed)
-    refuse_undeclared(point, space, sweep_id, found)
-    study, stage = (found[0], found[1].stage) if found else ("wandb", sweep_id)
+    recorded = find_registered(sweep_id)
+    space = recorded[1].sweep.space if recorded else _declared(fixed)
+    refuse_undeclared(point, space, sweep_id, recorded)
+    study, stage = (recorded[0], recorded[1].stage) if recorded else ("wandb", sweep_id)
     folder = project.runs() / study / stage / run_id
     given = {override_key(a) for a in arguments}
     added = {
@@ -120,16 +120,23 @@ def read_point(path: Path) -> dict[str, Any]:
 
 
 def refuse_undeclared(
-    point: Mapping[str, Any], space: Space, sweep_id: str, found: tuple[str, Registered] | None
+    point: Mapping[str, Any], space: Space, sweep_id: str, recorded: tuple[str, Registered] | None
 ) -> None:
     """Refuse a name that is no axis of the space, and a value that its axis cannot have.
+
+    Arguments:
+        point: by coordinate name, as the agent wrote it.
+        space: of the record, else of the command.
+        sweep_id: for the message.
+        recorded: the study and stage that the space is from; None if nobody recorded the sweep.
 
     Raises:
         UserError: with the name.
     """
     where = f"sweep {sweep_id}"
-    if found:
-        declared = f"the file it was registered from ({found[0]}/{found[1].stage}.yaml)"
+    if recorded:
+        study, registered = recorded
+        declared = f"the file it was registered from ({study}/{registered.stage}.yaml)"
     else:
         declared = "the space of its command (conf/space/)"
     for name, value in point.items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from caviar.wandb.runs import WandbRun
 PAGE = 500  # runs in one request: 5,000 runs take ten
 TIMEOUT = 30  # seconds for one request; a page of 500 runs takes the service some
 SYNCED = ".synced"  # what the client appends to the name of a file that it has uploaded
+# Whole numbers, since a message names the server, and its port may be 40135.
+NO_ENTRY = re.compile(r"api_key|API key|wandb login|\b40[13]\b|permission")
 AT_ONCE = 50  # offline runs for one call of the client: a command line has a limit
 
 
@@ -49,7 +52,7 @@ def fetch_sweep(path: str) -> ServerSweep:
         UserError: there is none, or nobody is logged in.
         SearchFailed: the service cannot be reached.
     """
-    with _clear_errors(path), _scratch_folder():
+    with clear_errors(path), _scratch_folder():
         sweep = _api().sweep(path)
         return ServerSweep(sweep.config, str(sweep.state).lower())
 
@@ -61,7 +64,7 @@ def fetch_runs(path: str) -> list[WandbRun]:
         UserError, SearchFailed: as `fetch_sweep`.
     """
     entity, project, sweep_id = path.split("/")
-    with _clear_errors(path), _scratch_folder():
+    with clear_errors(path), _scratch_folder():
         # By the project and a filter, in full: a sweep's own list asks once more for each run.
         runs = _api().runs(
             f"{entity}/{project}", filters={"sweep": sweep_id}, per_page=PAGE, lazy=False
@@ -90,7 +93,7 @@ def register_sweep(document: Mapping[str, Any], entity: str | None, project: str
     names = ("WANDB_ENTITY", "WANDB_PROJECT")
     before = {name: os.environ.get(name) for name in names}
     try:
-        with _clear_errors(f"project {project}"), contextlib.redirect_stdout(io.StringIO()):
+        with clear_errors(f"project {project}"), contextlib.redirect_stdout(io.StringIO()):
             wandb = _quiet_wandb()
             sweep_id = wandb.sweep(dict(document), entity=entity, project=project)
             entity = os.environ.get("WANDB_ENTITY") or entity or wandb.Api().default_entity
@@ -128,7 +131,13 @@ def _scratch_folder() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _clear_errors(what: str) -> Iterator[None]:
+def clear_errors(what: str) -> Iterator[None]:
+    """Raise the client's troubles with `what`, a sweep or a project, as our own two kinds.
+
+    Raises:
+        UserError: there is no such thing, or nobody is logged in.
+        SearchFailed: anything else that the client raises, such as that nobody answers.
+    """
     try:
         yield
     except (UserError, SearchFailed):
@@ -144,8 +153,7 @@ def _clear_errors(what: str) -> Iterator[None]:
         if type(error).__module__.partition(".")[0] != "wandb":
             raise
         words = " ".join(str(error).split())
-        lacks_key = ("api_key", "API key", "wandb login", "401", "403", "permission")
-        if any(word in words for word in lacks_key):
+        if NO_ENTRY.search(words):
             raise UserError(
                 f"W&B does not let us in: {words[:300]}; log in with wandb login, or set "
                 "WANDB_API_KEY in the environment"
