@@ -85,6 +85,14 @@ def test_files_edited_by_hand_are_used_or_refused(
     edited(batch_size=Choice((64, 256))).write(file)
     assert main(*stage) == 2
     assert "01_coarse had no 256 among its choices" in capsys.readouterr().err
+    for scale, message in (
+        ({"width": Choice(("wide",))}, "'wide' has no place on 01_coarse's scale integer"),
+        ({"width": Choice((True,))}, "True has no place on 01_coarse's scale integer"),
+        ({"lr": Choice((0,))}, "0 has no place on 01_coarse's scale log; write a small positive"),
+    ):
+        edited(**scale).write(file)
+        assert main(*stage) == 2
+        assert message in capsys.readouterr().err
     less = Space(tuple(first.space)[:-1])
     replace(first, stage="02_fine", space=less).write(file)
     assert main(*stage) == 2

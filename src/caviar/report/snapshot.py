@@ -7,7 +7,6 @@ A study may run while its report is written. Read once, its sections agree with 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,11 +29,14 @@ class Stage:
 
     name: str
     sweep: SweepFile
-    reasons: Mapping[str, Sequence[str]]
-    """Why each range is what it is, by coordinate name."""
     trials: Sequence[Trial]
     begun: bool = True
     """False of one that refine has written and nobody runs yet."""
+
+    @property
+    def reasons(self) -> Mapping[str, Sequence[str]]:
+        """Why each range is what it is, by coordinate name."""
+        return self.sweep.reasons
 
     @property
     def losses(self) -> list[float]:
@@ -68,10 +70,8 @@ class Snapshot:
         stages = []
         for name in study.search_stages():
             # As it was begun: the file beside it may have been edited since.
-            text = ledger.spec(name)["sweep"]
-            sweep = SweepFile.parse(text, study.sweep_path(name))
-            reasons = reasons_in(text) or _reasons_beside(study.sweep_path(name), sweep)
-            stages.append(Stage(name, sweep, reasons, ledger.trials(name)))
+            sweep = _with_reasons(study.begun_sweep(name), study.sweep_path(name))
+            stages.append(Stage(name, sweep, ledger.trials(name)))
         if waiting := _written_stage(study, stages):
             stages.append(waiting)
         verdict = study.folder / VERDICT
@@ -138,35 +138,23 @@ def _written_stage(study: Study, begun: Sequence[Stage]) -> Stage | None:
         if name in names or not path.is_file():
             continue
         try:
-            text = path.read_text(encoding="utf-8")
-            sweep = SweepFile.parse(text, path)
-        except (OSError, UnicodeDecodeError, UserError):
+            sweep = SweepFile.read(path)
+        except UserError:
             return None  # whoever runs it will be told
         # Over other axes it could not be run, and has no place in pictures.
         same = set(sweep.space.names) == set(begun[0].sweep.space.names)
-        return Stage(name, sweep, reasons_in(text), [], begun=False) if same else None
+        return Stage(name, sweep, [], begun=False) if same else None
     return None
 
 
-def _reasons_beside(path: Path, sweep: SweepFile) -> dict[str, list[str]]:
-    """From the stage's file: a stage that was run from it has its ranges without the comments."""
+def _with_reasons(sweep: SweepFile, path: Path) -> SweepFile:
+    """A stage as it was begun, with the reasons that stand in its file, where its ledger is of a
+    version that did not keep them."""
+    if sweep.reasons or not path.is_file():
+        return sweep
     try:
-        text = path.read_text(encoding="utf-8")
-        # Edited since, its comments are about ranges that nobody ran.
-        return reasons_in(text) if SweepFile.parse(text, path).same_trials(sweep) else {}
-    except (OSError, UnicodeDecodeError, UserError):
-        return {}
-
-
-def reasons_in(text: str) -> dict[str, list[str]]:
-    """The comments below each axis of a sweep file: why its range is what it is."""
-    reasons: dict[str, list[str]] = {}
-    axis: str | None = None
-    for line in text.partition("\nparameters:\n")[2].splitlines():
-        if name := re.fullmatch(r"  ([A-Za-z_][\w.-]*):(\s.*)?", line):
-            axis = name[1]
-        elif axis is not None and (comment := re.fullmatch(r"    # (.*)", line)):
-            reasons.setdefault(axis, []).append(comment[1])
-        elif not line.startswith(" "):
-            break
-    return reasons
+        file = SweepFile.read(path)
+    except UserError:
+        return sweep
+    # Edited since, its comments are about ranges that nobody ran.
+    return replace(sweep, reasons=file.reasons) if file.same_trials(sweep) else sweep

@@ -24,7 +24,7 @@ from caviar.screen.view import counts
 from caviar.search.driver import run_trials
 from caviar.search.settings import DEFAULT_TRIALS, SearchSettings
 from caviar.search.study import Study
-from caviar.space import Choice, Log, LogInteger, Space
+from caviar.space import Choice, Space
 from caviar.space.sampling import trial_seed
 from caviar.space.sweep_file import SweepFile
 
@@ -256,20 +256,22 @@ def check_follows(study: Study, sweep: SweepFile) -> None:
         raise UserError(f"{path}: {name}: {before[0]} and this stage search other axes; {mend}")
     for axis in first:
         now = sweep.space.axis(axis.name).scale
-        if isinstance(axis.scale, Log | LogInteger):
-            values = now.values if isinstance(now, Choice) else (now.low,)
-            for value in values:
-                if not isinstance(value, int | float) or value <= 0:
-                    raise UserError(
-                        f"{path}: {axis.name}: {value!r} has no place on {before[0]}'s scale "
-                        f"{axis.scale.kind}; write a small positive number"
-                    )
+        values = now.values if isinstance(now, Choice) else (now.low, now.high)
         if isinstance(axis.scale, Choice):
-            old = {(type(v), v) for v in axis.scale.values}
-            new = now.values if isinstance(now, Choice) else ("a range",)
-            for value in new:
-                if (type(value), value) not in old:
+            choices = {(type(v), v) for v in axis.scale.values}  # True is not 1
+            for value in values if isinstance(now, Choice) else ("a range",):
+                if (type(value), value) not in choices:
                     raise UserError(
                         f"{path}: {axis.name}: {before[0]} had no {value!r} among its choices; "
                         "choose among them, or begin another study"
                     )
+            continue
+        # Losses are pooled over all stages in the first one's coordinates, so each value needs one.
+        for value in values:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or (axis.scale.logarithmic and value <= 0):
+                raise UserError(
+                    f"{path}: {axis.name}: {value!r} has no place on {before[0]}'s scale "
+                    f"{axis.scale.kind}; write a "
+                    f"{'small positive number' if axis.scale.logarithmic else 'number'}"
+                )
