@@ -81,6 +81,23 @@ def main(runs: Path, hydra_state: None, monkeypatch: pytest.MonkeyPatch) -> Main
     return call
 
 
+@pytest.fixture
+def caviar(runs: Path, hydra_state: None, monkeypatch: pytest.MonkeyPatch) -> Main:
+    """`caviar("refine", "search.study=s")`: the command inside this process; its exit code."""
+    from caviar.cli import main as entry
+
+    def call(*arguments: str) -> int:
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["caviar", *arguments])
+        try:
+            entry()
+        except SystemExit as left:
+            return int(left.code or 0)
+        return 0
+
+    return call
+
+
 class Process:
     """One process of ours, in a group of its own, that never outlives its test."""
 
