@@ -69,6 +69,7 @@ def test_a_line_that_was_cut_off_is_left_behind(tmp_path: Path) -> None:
         assert len(made.events()) in (len(kept), len(kept) + 1)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
     """A real limit on the file's size, in a process of its own."""
     made = journal(tmp_path, day(1, 0.5))
