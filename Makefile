@@ -12,7 +12,7 @@ ARGS ?=
 N ?=
 NAMED = $(if $(STUDY),search.study=$(STUDY)) $(if $(STAGE),search.stage=$(STAGE))
 
-.PHONY: help setup train stage search refine confirm status worker sweep agent sync panda importance report lecture bench test test-fast lint format clean
+.PHONY: help setup search refine confirm report sweep agent panda lecture bench test test-fast test-all lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -29,12 +29,6 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(READY)
 
-train: $(READY)  ## train one model
-	@$(BIN)/python train.py $(ARGS)
-
-stage: $(READY)  ## draw and run one stage of random search
-	@$(BIN)/python train.py -m $(NAMED) $(ARGS)
-
 search: $(READY)  ## coarse, fine, finest, confirm: find a good setting and explain it
 	@$(BIN)/caviar search $(NAMED) $(ARGS)
 
@@ -44,20 +38,11 @@ refine: $(READY)  ## compute the next stage's ranges from all finished trials
 confirm: $(READY)  ## run the best settings again with fresh seeds, then open the test set once
 	@$(BIN)/caviar confirm $(NAMED) $(ARGS)
 
-status: $(READY)  ## how far a study is
-	@$(BIN)/caviar status $(NAMED) $(ARGS)
-
-importance: $(READY)  ## how much each hyperparameter matters, beside the lecture's tiers
-	@$(BIN)/caviar importance $(NAMED) $(ARGS)
-
 report: $(READY)  ## write runs/<study>/report.html: what mattered, whether to believe it
 	@$(BIN)/caviar report $(NAMED) $(ARGS)
 
 lecture: $(READY)  ## put the lecture's claims to the test: docs/lecture.md
 	@$(BIN)/python benchmarks/lecture/main.py $(ARGS)
-
-worker: $(READY)  ## take trials of a study that another machine drives
-	@$(BIN)/caviar worker $(NAMED) $(ARGS)
 
 sweep: $(READY)  ## register the next stage as a W&B sweep: STUDY= STAGE=
 	@$(BIN)/caviar sweep $(NAMED) $(ARGS)
@@ -65,20 +50,23 @@ sweep: $(READY)  ## register the next stage as a W&B sweep: STUDY= STAGE=
 agent: $(READY)  ## run trials of a W&B sweep, one agent per GPU, or N=
 	@$(BIN)/caviar agent $(NAMED) $(if $(N),-n $(N)) $(ARGS)
 
-sync: $(READY)  ## upload to W&B what was trained offline
-	@$(BIN)/caviar sync $(NAMED) $(ARGS)
-
 panda: $(READY)  ## look after one model: nudge it while it trains, go back
 	@$(BIN)/caviar panda start $(NAMED) $(ARGS)
 
 bench: $(READY)  ## measure start-up, training and search on this machine
 	@$(BIN)/python benchmarks/speed.py $(ARGS)
 
-test: $(READY)  ## run all tests
-	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+# Workers that have nothing left take tests of the others, so they end together.
+PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 
-test-fast: $(READY)  ## run the tests that start no processes
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: $(READY)  ## run the tests, in some minutes
+	@$(PYTEST) -m "not nightly" $(ARGS)
+
+test-fast: $(READY)  ## run those that start no process, in some seconds
+	@$(PYTEST) -m "not slow and not nightly" $(ARGS)
+
+test-all: $(READY)  ## run all, also what is only worth a night
+	@$(PYTEST) $(ARGS)
 
 lint: $(READY)  ## check format, lint and types
 	@$(BIN)/ruff format --check .

@@ -8,8 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -20,20 +23,25 @@ if TYPE_CHECKING:
     from wandb_standin import Service
 
 ROOT = Path(__file__).resolve().parents[1]
-# The longest modules, longest first: two workers that begin with these end together.
-LONGEST = (
-    "test_panda", "test_readme", "test_wandb_faults", "test_faults", "test_wandb_sweeps",
-    "test_process", "test_postgres", "test_report", "test_search", "test_fault_classes",
-    "test_stage", "test_refine_rounds", "test_fault_table", "test_lecture",
-)  # fmt: skip
 FAST = ["trainer.max_epochs=2", "callbacks=none", "logger=none"]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long modules first where several workers share them; else in their usual order."""
-    if hasattr(config, "workerinput"):
-        place = {name: i for i, name in enumerate(LONGEST)}
-        items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+def refuse_process(*args: object, **kwargs: object) -> None:
+    """Stand in the place of whatever starts a process."""
+    pytest.fail("this test starts a process: mark it slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Keep what `make test-fast` promises: no test in it, nor its fixtures, starts a process."""
+    if item.get_closest_marker("slow") or item.get_closest_marker("nightly"):
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", refuse_process)
+        patch.setattr(BaseProcess, "start", refuse_process)
+        for starter in ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system"):
+            patch.setattr(os, starter, refuse_process)
+        return (yield)
 
 
 @pytest.fixture
@@ -81,6 +89,23 @@ def main(runs: Path, hydra_state: None, monkeypatch: pytest.MonkeyPatch) -> Main
     return call
 
 
+@pytest.fixture
+def caviar(runs: Path, hydra_state: None, monkeypatch: pytest.MonkeyPatch) -> Main:
+    """`caviar("refine", "search.study=s")`: the command inside this process; its exit code."""
+    from caviar.cli import main as entry
+
+    def call(*arguments: str) -> int:
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["caviar", *arguments])
+        try:
+            entry()
+        except SystemExit as left:
+            return int(left.code or 0)
+        return 0
+
+    return call
+
+
 class Process:
     """One process of ours, in a group of its own, that never outlives its test."""
 
@@ -120,6 +145,7 @@ class Process:
 
 
 Start = Callable[..., Process]
+T = TypeVar("T")
 
 
 def awaited(condition: Callable[[], object], seconds: float = 90) -> None:
@@ -128,6 +154,15 @@ def awaited(condition: Callable[[], object], seconds: float = 90) -> None:
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+@contextmanager
+def meanwhile(disturb: Callable[[], T]) -> Iterator[Future[T]]:
+    """While the main thread runs a stage, something happens to its processes."""
+    with ThreadPoolExecutor(1) as others:
+        happening = others.submit(disturb)
+        yield happening
+    happening.result()  # raises what it raised
 
 
 def done(process: Process, code: int = 0, timeout: float = 150) -> str:

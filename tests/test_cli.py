@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
 from caviar.base.result import Result
 from caviar.config.overrides import command_line
@@ -17,9 +15,7 @@ from caviar.search.settings import SearchSettings
 from caviar.search.stages import plan
 from caviar.space import Axis, Integer, Log, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
-from conftest import ROOT
-
-Caviar = Callable[..., int]
+from conftest import ROOT, Main
 
 SPACE = Space(
     (
@@ -28,22 +24,6 @@ SPACE = Space(
         Axis("model.width", Integer(16, 128)),
     )
 )
-
-
-@pytest.fixture
-def caviar(runs: Path, hydra_state: None, monkeypatch: pytest.MonkeyPatch) -> Caviar:
-    from caviar.cli import main
-
-    def call(*arguments: str) -> int:
-        GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", ["caviar", *arguments])
-        try:
-            main()
-        except SystemExit as left:
-            return int(left.code or 0)
-        return 0
-
-    return call
 
 
 @pytest.fixture
@@ -79,7 +59,7 @@ def study(runs: Path) -> Ledger:
     ],
 )
 def test_every_verb_explains_itself_with_an_example(
-    caviar: Caviar, capsys: pytest.CaptureFixture[str], verb: str
+    caviar: Main, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:
     assert caviar(verb, "--help") == 0
     assert f"Example: caviar {verb}" in capsys.readouterr().out
@@ -98,7 +78,7 @@ def test_help_and_refine_never_import_torch(study: Ledger, runs: Path) -> None:
 
 
 def test_refine_writes_the_next_file(
-    caviar: Caviar, study: Ledger, runs: Path, capsys: pytest.CaptureFixture[str]
+    caviar: Main, study: Ledger, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert caviar("refine", "search.study=s") == 0
     path = runs / "s/02_fine.yaml"
@@ -114,7 +94,7 @@ def test_refine_writes_the_next_file(
 
 
 def test_refine_does_not_replace_a_file_that_differs(
-    caviar: Caviar, study: Ledger, runs: Path, capsys: pytest.CaptureFixture[str]
+    caviar: Main, study: Ledger, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert caviar("refine", "search.study=s") == 0
     path = runs / "s/02_fine.yaml"
@@ -128,7 +108,7 @@ def test_refine_does_not_replace_a_file_that_differs(
 
 
 def test_refine_needs_enough_trials(
-    caviar: Caviar, runs: Path, capsys: pytest.CaptureFixture[str]
+    caviar: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger = Ledger.open(str(runs / "s/study.journal"), "s")
     sweep = SweepFile("s", "01_coarse", SPACE, 2, "val/loss", "min")
@@ -139,14 +119,14 @@ def test_refine_needs_enough_trials(
 
 @pytest.mark.parametrize("verb", ["refine", "status"])
 def test_a_study_that_is_not_there(
-    caviar: Caviar, capsys: pytest.CaptureFixture[str], verb: str
+    caviar: Main, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:
     assert caviar(verb, "search.study=nowhere") == 2
     assert "there is no study nowhere" in capsys.readouterr().err
 
 
 def test_importance_is_a_table_with_tiers(
-    caviar: Caviar, study: Ledger, capsys: pytest.CaptureFixture[str]
+    caviar: Main, study: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert caviar("importance", "search.study=s") == 0
     printed = capsys.readouterr().out
@@ -158,7 +138,7 @@ def test_importance_is_a_table_with_tiers(
 
 
 def test_status_of_one_study_and_of_all(
-    caviar: Caviar, study: Ledger, capsys: pytest.CaptureFixture[str]
+    caviar: Main, study: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments in (["status"], ["status", "search.study=s"]):
         assert caviar(*arguments) == 0
@@ -167,19 +147,19 @@ def test_status_of_one_study_and_of_all(
         assert "best val/loss" in printed
 
 
-def test_status_without_any_study(caviar: Caviar, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_without_any_study(caviar: Main, capsys: pytest.CaptureFixture[str]) -> None:
     assert caviar("status") == 0
     assert "no study in" in capsys.readouterr().out
 
 
-def test_sweep_writes_the_coarse_file_of_a_space(caviar: Caviar, tmp_path: Path) -> None:
+def test_sweep_writes_the_coarse_file_of_a_space(caviar: Main, tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     assert caviar("sweep", "space=tier_1", "search.num_trials=7", "--output", str(path)) == 0
     sweep = SweepFile.read(path)
     assert (sweep.space.names, sweep.num_trials) == (["optimizer.lr"], 7)
 
 
-def test_a_sweep_file_says_where_its_axes_come_from(caviar: Caviar, tmp_path: Path) -> None:
+def test_a_sweep_file_says_where_its_axes_come_from(caviar: Main, tmp_path: Path) -> None:
     """A run of a sweep checks its keys against that; a local stage has no need of it."""
     path, own = tmp_path / "a.yaml", ["~space.data", "+space.model.dropout=${linear:0,0.5}"]
     assert caviar("sweep", *own, "model.width=32", "~space.model.width", "--output", str(path)) == 0
@@ -190,7 +170,7 @@ def test_a_sweep_file_says_where_its_axes_come_from(caviar: Caviar, tmp_path: Pa
 
 
 def test_half_of_a_stage_must_have_finished(
-    caviar: Caviar, study: Ledger, runs: Path, capsys: pytest.CaptureFixture[str]
+    caviar: Main, study: Ledger, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = SweepFile("s", "01_coarse", SPACE, 60, "val/loss", "min")
     study.extend("01_coarse", plan(more, SearchSettings()), SPACE)
@@ -201,9 +181,7 @@ def test_half_of_a_stage_must_have_finished(
     assert caviar("refine", "search.study=s", "--early") == 0
 
 
-def test_losses_of_other_overrides_are_not_pooled(
-    caviar: Caviar, study: Ledger, runs: Path
-) -> None:
+def test_losses_of_other_overrides_are_not_pooled(caviar: Main, study: Ledger, runs: Path) -> None:
     """A stage of fewer epochs says little about one of more."""
     longer = SweepFile("s", "02_fine", SPACE, 6, "val/loss", "min", ("trainer.max_epochs=9",))
     spec = {"sweep": longer.text(), "overrides": list(longer.overrides), "shared": []}
@@ -216,7 +194,7 @@ def test_losses_of_other_overrides_are_not_pooled(
     assert "from 02_fine: 6 trials of all stages" in (runs / "s/03_finest.yaml").read_text()
 
 
-def test_axes_without_effect_can_be_frozen(caviar: Caviar, study: Ledger, runs: Path) -> None:
+def test_axes_without_effect_can_be_frozen(caviar: Main, study: Ledger, runs: Path) -> None:
     assert caviar("refine", "search.study=s", "search.freeze=true") == 0
     text = (runs / "s/02_fine.yaml").read_text()
     assert "frozen at the best trial's value" in text
@@ -225,21 +203,21 @@ def test_axes_without_effect_can_be_frozen(caviar: Caviar, study: Ledger, runs: 
 
 
 def test_refine_is_refused_once_the_test_set_was_opened(
-    caviar: Caviar, study: Ledger, capsys: pytest.CaptureFixture[str]
+    caviar: Main, study: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study.begin("test", {}, "min")
     assert caviar("refine", "search.study=s") == 2
     assert "test set open" in capsys.readouterr().err
 
 
-def test_looking_makes_no_ledger(caviar: Caviar, runs: Path, tmp_path: Path) -> None:
+def test_looking_makes_no_ledger(caviar: Main, runs: Path, tmp_path: Path) -> None:
     for storage in (f"sqlite:///{tmp_path}/none.db", f"{tmp_path}/none.journal"):
         assert caviar("status", "search.study=s", f"search.storage={storage}") == 2
     assert not list(tmp_path.glob("none*"))
 
 
 def test_confirm_without_a_study(
-    caviar: Caviar, runs: Path, capsys: pytest.CaptureFixture[str]
+    caviar: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert caviar("confirm", "search.study=nowhere") == 2
     assert "there is no study nowhere" in capsys.readouterr().err

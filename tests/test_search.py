@@ -140,10 +140,9 @@ def test_a_model_that_cannot_be_tested_is_refused_before_training(
 @pytest.mark.slow
 def test_a_setting_is_confirmed_once_however_often_it_was_drawn(main: Main, runs: Path) -> None:
     one_choice = ["space=tier_2", "~space.optimizer", "~space.model"]
-    assert (
-        main(*TINY, *one_choice, "space.data.batch_size=${choice:64,128}", "search.confirm.top=3")
-        == 0
-    )
+    few = ["search.stages.coarse.num_trials=3", "~search.stages.fine", "trainer.max_epochs=1"]
+    choice = "space.data.batch_size=${choice:64,128}"
+    assert main(*TINY, *one_choice, *few, choice, "search.confirm.top=3") == 0
     ledger = Ledger.open(str(runs / "s/study.journal"), "s")
     confirmed = {t.note: t.point.get("data.batch_size") for t in ledger.trials("confirm")}
     assert confirmed.pop("default") is None
@@ -157,7 +156,8 @@ def test_the_same_seed_finds_the_same_winner_with_top_k(
     (runs / "b").mkdir(parents=True)
     (runs / "b" / "pictures").touch()  # in the place of a folder: no report can be written
     for name in ("a", "b"):
-        assert main(*TINY, f"search.study={name}", "search.refine=top_k") == 0
+        few = ["trainer.max_epochs=1", "search.confirm.default_seeds=2", "search.confirm.top=1"]
+        assert main(*TINY, f"search.study={name}", "search.refine=top_k", *few) == 0
     verdicts = [json.loads((runs / n / "verdict.json").read_text()) for n in ("a", "b")]
     assert verdicts[0] == verdicts[1]
     assert (runs / "a/report.html").exists()

@@ -14,6 +14,7 @@ from caviar.space.sweep_file import SweepFile
 from conftest import FAST, Main, trials
 
 STAGE = ["-m", *FAST, "search.study=s"]
+HERE = "hydra/launcher=basic"  # trials inside this process
 
 
 def lines(printed: str) -> list[str]:
@@ -115,7 +116,8 @@ def test_other_settings_are_not_mixed_into_a_stage(
 
 
 def test_the_test_set_stays_closed(main: Main, runs: Path) -> None:
-    assert main(*STAGE, "search.num_trials=1") == 0
+    assert main(*STAGE, "search.num_trials=1", HERE) == 0
+    assert list(runs.rglob("result.json"))
     for file in runs.rglob("result.json"):
         assert not any(name.startswith("test") for name in json.loads(file.read_text())["metrics"])
     assert main(*STAGE, "test=true") == 2
@@ -206,13 +208,13 @@ def test_linear_over_decades_is_warned_of(main: Main, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize("name", ["search.study=2024", "name=2024"])
 def test_a_study_may_be_named_by_a_number(main: Main, runs: Path, name: str) -> None:
-    assert main("-m", *FAST, "trainer.max_epochs=1", "search.num_trials=1", name) == 0
+    assert main("-m", *FAST, "trainer.max_epochs=1", "search.num_trials=1", name, HERE) == 0
     assert (runs / "2024/01_coarse/0/result.json").exists()
 
 
 def test_overrides_in_another_order_are_the_same(main: Main) -> None:
-    assert main(*STAGE, "search.num_trials=1") == 0
-    assert main("-m", *reversed(FAST), "search.study=s", "search.num_trials=1") == 0
+    assert main(*STAGE, "search.num_trials=1", HERE) == 0
+    assert main("-m", *reversed(FAST), "search.study=s", "search.num_trials=1", HERE) == 0
 
 
 def test_the_sweeper_is_found_by_hydra() -> None:
