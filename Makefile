@@ -68,10 +68,11 @@ test-fast: $(READY)  ## run those that start no process, in some seconds
 test-all: $(READY)  ## run all, also what is only worth a night
 	@$(PYTEST) $(ARGS)
 
-lint: $(READY)  ## check format, lint and types
+lint: $(READY)  ## check format, lint, types, and which room imports which
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 format: $(READY)  ## format the code and mend what the linter can
 	@$(BIN)/ruff check --fix .

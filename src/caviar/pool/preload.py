@@ -15,14 +15,9 @@ from caviar.base.environment import PRELOAD
 
 
 def _compose() -> None:
-    from hydra import compose, initialize_config_dir
+    from caviar.config.compose import project_composer
 
-    from caviar.base import project
-    from caviar.config import resolvers
-
-    resolvers.register()
-    with initialize_config_dir(str(project.root() / "conf"), version_base="1.3"):
-        compose("train", ["seed=1", "trial.number=0", "threads=1"])
+    project_composer()(["seed=1", "trial.number=0", "threads=1"])
 
 
 if PRELOAD in os.environ:
