@@ -36,7 +36,7 @@ def study_of(overrides: list[str] | None, ledger_needed: bool = True) -> Study:
     from caviar.config.compose import project_composer
     from caviar.search.study import open_study
 
-    rooms.attach_ledgers()
+    rooms.attach_ledgers()  # before the study's ledger is looked for
     compose, typed = project_composer(), overrides or []
     return open_study(compose(typed), typed, compose, begun=ledger_needed)
 

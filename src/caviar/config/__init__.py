@@ -1,1 +1,1 @@
-"""The config: overrides, resolvers, composing it, and what is said when it cannot be."""
+"""The config: overrides, resolvers, composing it, and the messages of a config that cannot be."""

@@ -59,10 +59,11 @@ class Composer:
         """Every file that was composed, in merge order, and the command line last."""
         typed = rewrite_one_minus(overrides)
         root = project.root()
-        found: list[Source] = []
+        sources: list[Source] = []
         for default in self._loader.compute_defaults_list(
             "train", typed, RunMode.MULTIRUN
         ).defaults:
+            # Hydra's own groups, and nodes that plugins have stored, are in no file of the user's.
             if default.config_path is None or str(default.config_path).startswith("hydra/"):
                 continue
             loaded = self._loader.repository.load_config(default.config_path)
@@ -70,13 +71,13 @@ class Composer:
                 continue
             path = Path(loaded.path.removeprefix("file://")) / f"{default.config_path}.yaml"
             name = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
-            found.append((name, _rooted(default.package or "", loaded.config)))
+            sources.append((name, _rooted(default.package or "", loaded.config)))
         command_line = OmegaConf.create({})
         for override in OverridesParser.create().parse_overrides(typed):
             key = override.key_or_group
             if "." in key and not override.is_delete():
                 OmegaConf.update(command_line, key, override.value(), force_add=True)
-        return [*found, ("command line", command_line)]
+        return [*sources, ("command line", command_line)]
 
 
 def project_composer() -> Composer:

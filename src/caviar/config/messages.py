@@ -39,9 +39,10 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:  # `… | head` has seen enough
+    except BrokenPipeError:  # `… | head` has seen enough; Python would complain on leaving
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)
+    # Hydra says `group=null` by a bare ValueError; any other one is a bug of ours.
     except (*SLIPS, ValueError) as error:
         if wants_traceback or not (isinstance(error, SLIPS) or NULL_GROUP in str(error)):
             raise

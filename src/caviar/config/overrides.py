@@ -40,6 +40,8 @@ def point_overrides(point: Mapping[str, Any]) -> list[str]:
 def rewrite_one_minus(arguments: Iterable[str]) -> list[str]:
     """Every `one_minus.KEY=V` as `KEY=${one_minus:V}`, all else unchanged."""
     prefix = re.compile(rf"(\+{{0,2}}){re.escape(OneMinusLog.prefix)}([^=]+)=(.*)", re.DOTALL)
+    # Before Hydra parses it: a key that is misspelt is then still Hydra's own clear error, and an
+    # optimizer's config stays plain torch.
     return [
         prefix.sub(r"\1\2=${one_minus:\3}", argument, count=1)
         if prefix.fullmatch(argument)

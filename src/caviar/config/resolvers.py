@@ -55,6 +55,7 @@ def _next_number(folder: str) -> int:
 
 def register() -> None:
     """Make the resolvers known; safe to call again. Must happen before the config is composed."""
+    # `replace`: tests and launchers register in processes where it was done before.
     for kind in SCALES:
         describe = _choice if kind == "choice" else _range(kind)
         OmegaConf.register_new_resolver(kind, describe, replace=True)

@@ -22,7 +22,7 @@ from caviar.ledger import Ledger, Trial
 from caviar.screen.view import best_trials, console, counts, describe, duration, plain_table, plural
 
 PERIOD = 0.5  # seconds between looks at the ledger
-ROWS = 32  # workers shown
+ROWS = 32  # workers shown; a screen that scrolls cannot be redrawn in place
 
 
 class StageView:

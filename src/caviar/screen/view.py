@@ -25,6 +25,7 @@ NUMBERS = ("", "", " two", " three", " four", " five")
 
 def best_trials(trials: Sequence[Trial], mode: str, count: int) -> list[Trial]:
     """The best few that finished and did not diverge, best first."""
+    # Pruned ones are left out: their best is that of fewer epochs. Ties go to the first.
     ranked = [
         (t.result.loss(mode), t.number, t)
         for t in trials

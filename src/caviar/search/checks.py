@@ -1,4 +1,9 @@
-"""Refuse a bad search before anything runs: which file, which key, what to write instead."""
+"""Refuse a bad search before anything runs: which file, which key, what to write instead.
+
+A search trains for hours, and a slip that the last of its stages would stumble over costs all of
+them. So each check is made on the config that the trials in question will have, their own overrides
+among them, and not on that of the command alone.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from caviar.base.environment import several_devices
 from caviar.base.errors import UserError
-from caviar.config.compose import check_root
+from caviar.config.compose import Source, check_root
 from caviar.config.messages import SLIPS, message
 from caviar.config.overrides import override_key
 from caviar.space import Space, SpaceError, lint
@@ -92,6 +97,7 @@ def trainable(config: DictConfig, keeps_checkpoint: bool) -> None:
             "trainer.fast_dev_run (debug=fast) keeps no checkpoint, and confirm must test one; "
             "write trainer.max_epochs=1"
         )
+    # By name, as the class may be anybody's: importing it would cost seconds for a mere look.
     callbacks = (config.callbacks or {}).values()
     names = [str(c.get("_target_")) for c in callbacks if OmegaConf.is_config(c)]
     if keeps_checkpoint and not any(name.endswith("Checkpoint") for name in names):
@@ -108,10 +114,11 @@ def has_test_step(config: DictConfig) -> None:
 
     model = config.model.get("_target_")
     try:
-        found = get_object(model)
+        target = get_object(model)
     except Exception:  # it may be anything, in the user's module; the first trial says what
         return
-    if isinstance(found, type) and getattr(found, "test_step", 0) is LightningModule.test_step:
+    # Lightning's own, which every module inherits, only says that there is none.
+    if isinstance(target, type) and getattr(target, "test_step", 0) is LightningModule.test_step:
         raise UserError(
             f"{model} has no test_step, and confirm must test it; write one beside its "
             "validation_step, and log the same metric as test/… there"
@@ -146,7 +153,7 @@ def one_device(config: DictConfig) -> None:
         )
 
 
-def parse_space(config: DictConfig, sources: Sequence[tuple[str, DictConfig]]) -> Space:
+def parse_space(config: DictConfig, sources: Sequence[Source]) -> Space:
     """The config's space, checked against the config.
 
     Arguments:
@@ -171,7 +178,7 @@ def parse_space(config: DictConfig, sources: Sequence[tuple[str, DictConfig]]) -
 def check_space(
     space: Space,
     config: DictConfig,
-    sources: Sequence[tuple[str, DictConfig]],
+    sources: Sequence[Source],
     file: str | None = None,
 ) -> None:
     """Refuse, or warn of, what `lint` finds.
@@ -187,19 +194,18 @@ def check_space(
             with suppress(OmegaConfBaseException):
                 plain[node] = OmegaConf.to_container(config[node], resolve=True)
     for problem in lint(space, plain, refined=file is not None):
-        said = _located(problem.key, problem.message, sources, file or "space")
+        located = _located(problem.key, problem.message, sources, file or "space")
         if problem.fatal:
-            raise UserError(said)
-        print(f"warning: {said}", file=sys.stderr)
+            raise UserError(located)
+        print(f"warning: {located}", file=sys.stderr)
 
 
-def _located(
-    key: str, said: str, sources: Sequence[tuple[str, DictConfig]], file: str = "space"
-) -> str:
+def _located(key: str, problem: str, sources: Sequence[Source], file: str = "space") -> str:
+    """A problem of an axis, behind the file that declares it: of several the one that counts."""
     for source, content in reversed(sources):
         tree: Any = OmegaConf.to_container(content, resolve=False)
         for part in ("space", *key.split(".")):
             tree = tree.get(part) if isinstance(tree, dict) else None
         if tree is not None:
-            return f"{source}: {key}: {said}"
-    return f"{file}: {key}: {said}"
+            return f"{source}: {key}: {problem}"
+    return f"{file}: {key}: {problem}"

@@ -55,7 +55,8 @@ def stage(study: Study, sweep: SweepFile) -> None:
 
 def search(study: Study, coarse: SweepFile, confirmed: Confirmed | None = None) -> None:
     """All stages, then confirm; continues where it was, and says so when it is complete."""
-    # Where no stage will be compared on its way: another question is not to be answered.
+    # Where no stage will be compared on its way: a study must not answer another question than the
+    # one it was begun with.
     if study.complete or CONFIRM in study.stages():
         study.compare(coarse.stage, stage_spec(study, coarse))
     if study.complete:
@@ -98,7 +99,7 @@ def _run_and_print(study: Study, sweep: SweepFile) -> None:
 
 
 def _next_sweep(study: Study, name: str, declared: StageSettings) -> SweepFile:
-    """The next stage of a search, and where its ranges come from, said."""
+    """The next stage of a search; prints where its ranges come from."""
     overrides = joined(study.overrides, declared.overrides)
     sweep, refinement = stage_sweep(study, name, trials=declared.num_trials, overrides=overrides)
     if refinement is not None:
@@ -125,13 +126,13 @@ def print_verdict(verdict: Verdict, study: Study) -> None:
     rows, names = verdict.rows(), verdict.test_metrics
     head, settings = setting_columns([s.point or verdict.defaults for _, s in rows])
     table = plain_table(f"{study.name}: default against winner", "", metric, "seeds", *names)
-    found = plain_table("settings", "", "found as", *head)
+    points = plain_table("settings", "", "found as", *head)
     for (label, setting), row in zip(rows, settings, strict=True):
         tests = [mean_text(setting.test[name]) if name in setting.test else "" for name in names]
         table.add_row(label, mean_text(setting.values), str(len(setting.values)), *tests)
-        found.add_row(label, setting.origin or "conf/", *row)
+        points.add_row(label, setting.origin or "conf/", *row)
     console.print(table)
-    console.print(found)
+    console.print(points)
     console.print(
         f"mean ± s.e. over fresh seeds; {verdict.noise_text}; {verdict.trials} trainings in all"
     )
@@ -145,6 +146,7 @@ def _finish(study: Study, confirmed: Confirmed | None) -> None:
     left = write_winner(study, verdict)
     write_verdict(verdict, study.folder / VERDICT)  # it says that the study is complete
     print_verdict(verdict, study)
+    # Behind the verdict: a report that cannot be written must not make a study look unfinished.
     try:
         left += confirmed(study) if confirmed is not None else []
     except Exception as error:  # whatever it is, the search has its result

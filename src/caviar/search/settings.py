@@ -89,6 +89,7 @@ class SearchSettings:
             ("heartbeat", self.heartbeat, self.heartbeat >= 1, "whole seconds, 1 or more"),
             ("stages", self.stages, bool(self.stages), "at least one stage"),
             ("confirm.top", self.confirm.top, self.confirm.top >= 1, "1 or more"),
+            # One value has no spread, and without a spread nobody can say what a gain is worth.
             ("confirm.seeds", self.confirm.seeds, self.confirm.seeds >= 2, "2 or more"),
             (
                 "confirm.default_seeds",
@@ -132,9 +133,9 @@ def storage_of(config: DictConfig) -> str:
             is none that machines can share.
     """
     folder, asked = study_folder(config), config.search.storage
-    known = known_storage(folder)
+    begun_in = known_storage(folder)
     if asked is None:
-        return known or str(folder / JOURNAL)
+        return begun_in or str(folder / JOURNAL)
     asked = _absolute(asked)
     check_kind(asked)
     if re.match(r"\w[\w+]*://([^/@]*:[^/@]*@|.*[?&]password=)", asked):
@@ -142,9 +143,10 @@ def storage_of(config: DictConfig) -> str:
             "search.storage holds a password, which would be written into every trial's config; "
             "leave it out, and put it into ~/.pgpass or the environment (PGPASSWORD)"
         )
-    if known is not None and known != asked:
+    # Two ledgers under one name would share a folder, and each overwrite the other's trials.
+    if begun_in is not None and begun_in != asked:
         raise UserError(
-            f"search.storage={asked}: study {config.search.study} is kept in {known}; leave "
+            f"search.storage={asked}: study {config.search.study} is kept in {begun_in}; leave "
             "search.storage out, or write search.study=ANOTHER_NAME"
         )
     return asked

@@ -30,6 +30,7 @@ from caviar.base.errors import (
     one_line,
     rank_error,
 )
+from caviar.base.files import replaced
 from caviar.base.result import EXCEPTION, KILLED, Result
 from caviar.base.signals import uninterrupted
 from caviar.ledger import Ledger, Trial
@@ -140,7 +141,7 @@ def _reporter(config: DictConfig, ledger: Ledger) -> Callable[[int, float], bool
 
     def report(epoch: int, value: float) -> bool:
         ledger.report(stage, number, epoch, value)
-        if pruner is None or epoch + 1 >= epochs:
+        if pruner is None or epoch + 1 >= epochs:  # the last epoch has nothing left to save
             return False
         return ledger.should_prune(stage, number, pruner)
 
@@ -153,7 +154,7 @@ def _checkpoint_of(before: Trial, output: Path) -> Path | None:
     if not path.exists():
         return None
     if not before.claim:  # of another study, whose ledger was removed
-        path.unlink()
+        path.unlink()  # its weights were trained with another setting
         return None
     from caviar.training.checkpoints import read_checkpoint
 
@@ -183,8 +184,8 @@ def _outcome(
         output.mkdir(parents=True, exist_ok=True)
         if not is_first_rank():
             # The first rank, or who sees it die, passes the innermost cause on.
-            name, said = f"error_rank_{rank()}.txt", f"{traceback.format_exc()}{one_line(error)}\n"
-            (output / name).write_text(said, encoding="utf-8")
+            with replaced(output / f"error_rank_{rank()}.txt") as partial:
+                partial.write_text(f"{traceback.format_exc()}{one_line(error)}\n", encoding="utf-8")
             raise
         (output / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
         result = failure(error, config.seed)

@@ -76,8 +76,9 @@ class Verdict:
     @property
     def noise_text(self) -> str:
         """σ, or why there is none."""
-        known = math.isfinite(self.noise)
-        return f"noise σ = {self.noise:.3g}" if known else "noise σ unknown: the default diverged"
+        if not math.isfinite(self.noise):
+            return "noise σ unknown: the default diverged"
+        return f"noise σ = {self.noise:.3g}"
 
     @property
     def gain_error(self) -> float:
@@ -171,6 +172,7 @@ def write_verdict(verdict: Verdict, path: Path) -> None:
         "clear": verdict.clear,
         "sentence": verdict.sentence(),
     }
+    # Its presence says that the study is complete, so it is on the disk before it has its name.
     text = json.dumps(finite(values), indent=2, allow_nan=False)
     with replaced(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
