@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -65,10 +65,17 @@ def full_disk(stage: Stage) -> str:
     stage.start()
     stage.midway()
     stage.strike()
-    # As large as what is in it, so that the next byte finds no room.
-    disk = os.statvfs(stage.runs)
-    used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
-    _mount("-o", f"remount,size={used}", str(stage.runs))
+
+    def filled() -> bool:
+        """Make it as large as what is in it, so that the next byte finds no room."""
+        disk = os.statvfs(stage.runs)
+        used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+        with suppress(NotRun):  # refused where something was written between these two lines
+            _mount("-o", f"remount,size={used}", str(stage.runs))
+            return True
+        return False
+
+    stage.until(filled, "a disk without room")
     try:
         said = _given_up(stage)
     finally:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -15,7 +19,7 @@ from caviar.search.settings import SearchSettings
 from caviar.search.stages import plan
 from caviar.space import Axis, Integer, Log, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
-from conftest import ROOT, Main
+from conftest import ROOT, Main, awaited
 
 SPACE = Space(
     (
@@ -145,6 +149,46 @@ def test_status_of_one_study_and_of_all(
         printed = capsys.readouterr().out
         assert "01_coarse: 20 trials: 20 complete" in printed
         assert "best val/loss" in printed
+
+
+@pytest.mark.slow
+def test_watching_shows_who_trains_what(study: Ledger) -> None:
+    """In a real pseudo-terminal: redrawn as trials go on, until somebody looks away."""
+    more = SweepFile("s", "01_coarse", SPACE, 21, "val/loss", "min")
+    study.extend("01_coarse", plan(more, SearchSettings()), SPACE)
+    assert study.claim("01_coarse", 20)
+    study.report("01_coarse", 20, 0, 0.4321)
+    ours, theirs = pty.openpty()
+    code = "from caviar.cli import main; main()"
+    watch = subprocess.Popen(
+        [sys.executable, "-c", code, "status", "search.study=s", "--watch"],
+        cwd=ROOT, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    seen = ""
+
+    def sees(text: str) -> bool:
+        nonlocal seen
+        while select([ours], [], [], 0)[0]:
+            try:
+                seen += os.read(ours, 65536).decode(errors="replace")
+            except OSError:  # it has ended
+                break
+        return text in seen
+
+    try:
+        awaited(lambda: sees("20/21") and sees("0.4321"))
+        study.finish("01_coarse", 20, Result(best=0.4321, best_epoch=0, last=0.4321))
+        awaited(lambda: sees("01_coarse: 21 trials: 21 complete"))
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(20) == 130
+        sees("")
+        assert "Traceback" not in seen
+    finally:
+        watch.kill()
+        watch.wait()
+        os.close(ours)
 
 
 def test_status_without_any_study(caviar: Main, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,7 @@ def test_memory_that_runs_out_is_tried_once_more_and_told(
 def test_a_trial_that_hangs_is_ended(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    limit = "hydra.launcher.timeout=12"
+    limit = "hydra.launcher.timeout=8"
     assert main(*STAGE, limit, "model._target_=slow_models.Hangs") == 0
     found = trials(runs)
     assert [t.status == "timeout" for t in found] == [wide(t) for t in found]
@@ -90,7 +90,10 @@ def test_distributed_trials_under_m(main: Main, start: Start, runs: Path) -> Non
     process = start("train.py", "trainer=ddp_cpu", *FAST, *single, f"seed={found[1].seed}")
     printed = process.wait()
     assert process.code == 0, printed
+    assert printed.count("val/loss") == 1  # by one rank
+    assert [p.name for p in (runs / "train").iterdir()] == ["0"]
     alone = json.loads((runs / "train/0/result.json").read_text())
+    assert alone["status"] == "complete"
     assert found[1].result is not None
     assert alone["best"] == found[1].result.best
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from caviar.ledger import Ledger, Trial
-from conftest import ROOT, Start, awaited, trials
+from caviar.ledger import Trial
+from conftest import ROOT, Main, Start, awaited, meanwhile, trials
 
 pytestmark = pytest.mark.slow
 
@@ -24,12 +25,8 @@ SLOW = [
     "data.batch_size=32",
 ]
 STAGE = ["-m", "search.study=s", "search.num_trials=4", "~space.data", *SLOW]
-EPOCHS = "trainer.max_epochs=12"
+EPOCHS = "trainer.max_epochs=8"
 TIGHT = "hydra.launcher.num_workers=2"
-
-
-def ledger(runs: Path) -> Ledger:
-    return Ledger.open(str(runs / "s/study.journal"), "s")
 
 
 def alive(pid: int | None) -> bool:
@@ -71,72 +68,104 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str,
 
 
 def test_a_killed_worker_is_tried_again_from_its_last_checkpoint(
-    start: Start, runs: Path, undisturbed: list[list[dict[str, str]]]
+    main: Main,
+    runs: Path,
+    undisturbed: list[list[dict[str, str]]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    process = start("train.py", *STAGE, EPOCHS, TIGHT)
-    victim = running(runs, 1)[0]
-    os.killpg(victim.pid or 0, signal.SIGKILL)
-    printed = process.wait()
-    assert process.code == 0, printed
-    assert f"trial {victim.number}: killed by SIGKILL; it is tried again" in printed
+    def kill() -> int:
+        victim = running(runs, 1)[0]
+        os.killpg(victim.pid or 0, signal.SIGKILL)
+        return victim.number
+
+    with meanwhile(kill) as killed:
+        assert main(*STAGE, EPOCHS, TIGHT) == 0
+    victim = killed.result()
+    assert f"trial {victim}: killed by SIGKILL; it is tried again" in capsys.readouterr().out
     after = trials(runs)
     assert [t.status for t in after] == ["complete"] * 4
-    assert after[victim.number].faults == ("killed by SIGKILL",)
+    assert after[victim].faults == ("killed by SIGKILL",)
     assert metrics(runs) == undisturbed
 
 
 def test_a_checkpoint_that_is_cut_off_is_no_reason_to_fail(
-    start: Start, runs: Path, undisturbed: list[list[dict[str, str]]]
+    main: Main, runs: Path, undisturbed: list[list[dict[str, str]]]
 ) -> None:
-    process = start("train.py", *STAGE, EPOCHS, TIGHT)
-    victim = running(runs, 1)[0]
-    os.kill(victim.pid or 0, signal.SIGSTOP)
-    last = runs / "s/01_coarse" / str(victim.number) / "checkpoints/last.ckpt"
-    os.truncate(last, 1000)
-    os.killpg(victim.pid or 0, signal.SIGKILL)
-    printed = process.wait()
-    assert process.code == 0, printed
-    assert "begins anew" in (last.parents[1] / "output.txt").read_text()
+    def cut() -> Path:
+        victim = running(runs, 1)[0]
+        os.kill(victim.pid or 0, signal.SIGSTOP)
+        folder = runs / "s/01_coarse" / str(victim.number)
+        os.truncate(folder / "checkpoints/last.ckpt", 1000)
+        os.killpg(victim.pid or 0, signal.SIGKILL)
+        return folder
+
+    with meanwhile(cut) as done:
+        assert main(*STAGE, EPOCHS, TIGHT) == 0
+    assert "begins anew" in (done.result() / "output.txt").read_text()
     assert metrics(runs) == undisturbed
 
 
-def test_the_second_kill_is_a_result(start: Start, runs: Path) -> None:
-    process = start("train.py", *STAGE, EPOCHS, TIGHT)
-    victim = running(runs, 1)[0]
-    os.killpg(victim.pid or 0, signal.SIGKILL)
-
-    def again() -> Trial:
-        return trials(runs)[victim.number]
-
-    awaited(lambda: again().running and again().pid != victim.pid)
-    os.killpg(again().pid or 0, signal.SIGKILL)
-    printed = process.wait()
-    assert process.code == 0, printed
-    assert "3 complete, 1 killed" in printed
-    assert f"trial {victim.number}: killed: killed by SIGKILL" in printed
-
-
-def test_workers_outlive_their_driver_until_their_trial_is_written(
-    start: Start, runs: Path, undisturbed: list[list[dict[str, str]]]
+def test_the_second_kill_is_a_result(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And a new driver waits for them, and does the rest."""
+    def kill_twice() -> int:
+        victim = running(runs, 1)[0]
+        os.killpg(victim.pid or 0, signal.SIGKILL)
+
+        def again() -> Trial:
+            return trials(runs)[victim.number]
+
+        awaited(lambda: again().running and again().pid != victim.pid)
+        os.killpg(again().pid or 0, signal.SIGKILL)
+        return victim.number
+
+    with meanwhile(kill_twice) as killed:
+        assert main(*STAGE, EPOCHS, TIGHT) == 0
+    printed = capsys.readouterr().out
+    assert "3 complete, 1 killed" in printed
+    assert f"trial {killed.result()}: killed: killed by SIGKILL" in printed
+
+
+def results_written(runs: Path) -> list[int]:
+    """Trial ids in the order in which they were given a result; an id twice was run twice."""
+    lines = (runs / "s/study.journal").read_text().splitlines()
+    complete = 1  # optuna's TrialState.COMPLETE
+    return [e["trial_id"] for e in map(json.loads, lines) if e.get("state") == complete]
+
+
+def test_a_killed_driver_loses_nothing_and_repeats_nothing(
+    start: Start, main: Main, runs: Path, undisturbed: list[list[dict[str, str]]]
+) -> None:
+    """One worker dies with it; the other outlives it until its trial is written. The next driver
+    waits for that one, takes the other's trial up again, and does the rest."""
     process = start("train.py", *STAGE, EPOCHS, TIGHT)
-    orphans = running(runs, 2)
-    process.popen.kill()
+    awaited(lambda: process.popen.poll() is None and (runs / "s/study.journal").exists())
+    awaited(lambda: any(t.finished for t in trials(runs)))
+    dies, orphan = running(runs, 2)
+    process.send(signal.SIGKILL)
+    os.killpg(dies.pid or 0, signal.SIGKILL)
     process.wait()
-    again = start("train.py", *STAGE, EPOCHS, TIGHT)
-    printed = again.wait()
-    assert again.code == 0, printed
-    assert not any(alive(t.pid) for t in orphans)
+    assert process.code == -signal.SIGKILL
+    before = {t.number: t.result for t in trials(runs) if t.finished}
+    assert before
+    assert main(*STAGE, EPOCHS, TIGHT) == 0
+    assert not alive(orphan.pid)
     after = trials(runs)
     assert [t.status for t in after] == ["complete"] * 4
-    assert [after[t.number].pid for t in orphans] == [t.pid for t in orphans]
+    assert {n: after[n].result for n in before} == before
+    assert after[orphan.number].pid == orphan.pid
+    assert after[dies.number].pid != dies.pid
+    assert sorted(results_written(runs)) == list(range(4))
     assert metrics(runs) == undisturbed
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM])  # SIGINT: test_process.py
 def test_an_interrupt_checkpoints_and_leaves(
-    start: Start, runs: Path, number: signal.Signals, undisturbed: list[list[dict[str, str]]]
+    start: Start,
+    main: Main,
+    runs: Path,
+    number: signal.Signals,
+    undisturbed: list[list[dict[str, str]]],
 ) -> None:
     process = start("train.py", *STAGE, EPOCHS, TIGHT)
     interrupted = running(runs, 2)
@@ -148,9 +177,7 @@ def test_an_interrupt_checkpoints_and_leaves(
     assert "the same command continues" in printed
     assert not any(alive(t.pid) for t in interrupted)
     assert all(t.status in ("complete", "waiting") for t in trials(runs))
-    again = start("train.py", *STAGE, EPOCHS, TIGHT)
-    assert again.wait()
-    assert again.code == 0
+    assert main(*STAGE, EPOCHS, TIGHT) == 0
     assert metrics(runs) == undisturbed  # also inside of the epoch that was cut in two
 
 
@@ -167,35 +194,44 @@ def test_a_second_interrupt_kills(start: Start, runs: Path) -> None:
 
 
 def test_the_server_of_the_workers_may_die(
-    start: Start, runs: Path, undisturbed: list[list[dict[str, str]]]
+    main: Main, runs: Path, undisturbed: list[list[dict[str, str]]]
 ) -> None:
-    process = start("train.py", *STAGE, EPOCHS, TIGHT)
-    running(runs, 2)
-    children = f"/proc/{process.popen.pid}/task/{process.popen.pid}/children"
-    for pid in Path(children).read_text().split():
-        if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(int(pid), signal.SIGKILL)
-    printed = process.wait()
-    assert process.code == 0, printed
+    def kill_server() -> int:
+        running(runs, 1)
+        here = os.getpid()
+        children = Path(f"/proc/{here}/task/{here}/children").read_text().split()
+        commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
+        servers = [pid for pid, command in commands.items() if b"forkserver" in command]
+        for pid in servers:
+            os.kill(pid, signal.SIGKILL)
+        return len(servers)
+
+    with meanwhile(kill_server) as killed:
+        assert main(*STAGE, EPOCHS, TIGHT) == 0
+    assert killed.result() == 1
     assert metrics(runs) == undisturbed
 
 
-def test_a_killed_rank_does_not_change_the_result(start: Start, runs: Path) -> None:
+def test_a_killed_rank_does_not_change_the_result(
+    main: Main, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A distributed trial goes on from the end of its last epoch, in all its processes."""
-    distributed = [*STAGE, "search.num_trials=1", "trainer=ddp_cpu", "trainer.max_epochs=6"]
-    process = start("train.py", *distributed)
-    leader = running(runs, 1)[0].pid
-    ranks = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
-    os.kill(int(ranks[0]), signal.SIGKILL)
-    printed = process.wait()
-    assert process.code == 0, printed
-    assert "rank 1 was killed by SIGKILL; it is tried again" in printed
-    assert not any(alive(int(rank)) for rank in ranks)
+    distributed = [*STAGE, "search.num_trials=1", "trainer=ddp_cpu", "trainer.max_epochs=4"]
+
+    def kill() -> list[str]:
+        leader = running(runs, 1)[0].pid
+        ranks = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
+        os.kill(int(ranks[0]), signal.SIGKILL)
+        return ranks
+
+    with meanwhile(kill) as killed:
+        assert main(*distributed) == 0
+    assert "rank 1 was killed by SIGKILL; it is tried again" in capsys.readouterr().out
+    assert not any(alive(int(rank)) for rank in killed.result())
     (trial,) = trials(runs)
-    other = start("train.py", *distributed, CAVIAR_RUNS=str(runs / "undisturbed"))
-    other.wait()
-    journal = runs / "undisturbed/s/study.journal"
-    (undisturbed,) = Ledger.open(str(journal), "s").trials("01_coarse")
+    monkeypatch.setenv("CAVIAR_RUNS", str(runs / "undisturbed"))
+    assert main(*distributed) == 0
+    (undisturbed,) = trials(runs / "undisturbed")
     assert trial.curve == undisturbed.curve
     assert trial.result is not None
     assert undisturbed.result is not None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import multiprocessing
 import os
 import resource
 import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -187,6 +191,26 @@ def test_a_torn_last_line_is_cut_off_before_the_next_is_written(tmp_path: Path) 
     statuses = [t.status for t in Ledger.open(str(path), "s").trials("01")]
     assert statuses == ["waiting", "running"]
     assert path.read_bytes().startswith(whole)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Held as by another process: flock does not know who opened a file."""
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def test_a_locked_ledger_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "study.journal"
+    ledger = begun(str(path))
+    with ThreadPoolExecutor(1) as other:
+        with locked(path), locked(Path(f"{path}.claims/all")):
+            claimed = other.submit(ledger.claim, "01", 0)
+            with pytest.raises(TimeoutError):
+                claimed.result(0.3)
+        assert claimed.result(20)
+    assert ledger.trial("01", 0).running
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:

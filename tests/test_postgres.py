@@ -1,4 +1,4 @@
-"""One study in a real PostgreSQL: two drivers, workers elsewhere, dead workers, a restart."""
+"""One study in a real PostgreSQL: a worker elsewhere, dead workers, a restart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from caviar.base.result import KILLED, Result
 from caviar.ledger import Ledger, Planned, Trial
 from caviar.space import Axis, Log, Space
-from conftest import Start, awaited
+from conftest import FAST, Main, Start, awaited, meanwhile
 from postgres import Server, programs
 
 pytestmark = [
@@ -23,8 +23,8 @@ pytestmark = [
     pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed (no initdb)"),
 ]
 SPACE = Space((Axis("optimizer.lr", Log(1e-4, 1.0)),))
-SLOW = ["model._target_=slow_models.Slow", "trainer.max_epochs=8", "data.batch_size=32"]
-STAGE = ["search.study=s", "~space.data", "search.num_trials=6", *SLOW]
+SLOW = ["model._target_=slow_models.Slow", "trainer.max_epochs=6", "data.batch_size=32"]
+STAGE = ["search.study=s", "~space.data", "search.num_trials=4", *SLOW]
 BEAT = "search.heartbeat=1"
 
 
@@ -94,28 +94,43 @@ def test_a_fault_is_forgiven_once(storage: str) -> None:
     assert ledger.trial("01", 0).status == KILLED
 
 
-def test_two_drivers_and_a_worker_share_a_study(start: Start, storage: str, runs: Path) -> None:
-    named = [f"search.storage={storage}", BEAT]
+def test_a_driver_and_a_worker_share_a_study(
+    start: Start,
+    main: Main,
+    caviar: Main,
+    storage: str,
+    runs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Two drivers are shown on a file, in test_process.py; here all claims are by heartbeats."""
     one = "hydra.launcher.num_workers=1"
-    drivers = [start("train.py", "-m", *STAGE, *named, one) for _ in range(2)]
+    # The server of the worker's processes must be warm, or the driver has done all before.
+    assert main("-m", *FAST, "search.study=warm", "search.num_trials=1", one) == 0
+    named = [f"search.storage={storage}", BEAT, one]
+    driver = start("train.py", "-m", *STAGE, *named)
     awaited(lambda: any(t.running for t in trials(storage)))
-    elsewhere = start(
-        "caviar", "worker", "search.study=s", *named, one, "search.idle=2",
-        CAVIAR_RUNS=str(runs / "elsewhere"),
-    )  # fmt: skip
-    printed = [process.wait() for process in (*drivers, elsewhere)]
-    assert [p.code for p in (*drivers, elsewhere)] == [0, 0, 0], printed
+    monkeypatch.setenv("CAVIAR_RUNS", str(runs / "elsewhere"))
+    assert caviar("worker", "search.study=s", *named, "search.idle=2") == 0
+    printed = driver.wait()
+    assert driver.code == 0, printed
     found = trials(storage)
-    assert [t.status for t in found] == ["complete"] * 6
+    assert [t.status for t in found] == ["complete"] * 4
     assert not any(t.faults for t in found)
-    assert len({t.claim["token"] for t in found}) == 6
-    folders = [*runs.glob("s/01_coarse/*"), *runs.glob("elsewhere/s/01_coarse/*")]
-    results = [f for f in folders if (f / "result.json").exists()]
-    assert sorted(int(f.name) for f in results) == list(range(6))  # each was trained once
-    assert "no trial of study s is left" in printed[2]
+    assert len({t.claim["token"] for t in found}) == 4
+    here, elsewhere = (
+        sorted(int(f.parent.name) for f in runs.glob(f"{place}s/01_coarse/*/result.json"))
+        for place in ("", "elsewhere/")
+    )
+    assert here
+    assert elsewhere
+    assert sorted(here + elsewhere) == list(range(4))  # each was trained once
+    assert "no trial of study s is left" in capsys.readouterr().out
 
 
-def test_the_trials_of_a_dead_machine_are_taken_over(start: Start, storage: str) -> None:
+def test_the_trials_of_a_dead_machine_are_taken_over(
+    start: Start, caviar: Main, storage: str
+) -> None:
     named = [f"search.storage={storage}", BEAT, "hydra.launcher.num_workers=2"]
     driver = start("train.py", "-m", *STAGE, *named)
     awaited(lambda: any(t.running and t.curve for t in trials(storage)))
@@ -125,36 +140,32 @@ def test_the_trials_of_a_dead_machine_are_taken_over(start: Start, storage: str)
         os.killpg(trial.pid or 0, signal.SIGKILL)
     driver.wait()
     assert all(trials(storage)[t.number].running for t in lost)  # nobody has noticed yet
-    worker = start("caviar", "worker", "search.study=s", *named, "search.idle=9")
-    printed = worker.wait()
-    assert worker.code == 0, printed
+    assert caviar("worker", "search.study=s", *named, "search.idle=9") == 0
     found = trials(storage)
-    assert [t.status for t in found] == ["complete"] * 6
+    assert [t.status for t in found] == ["complete"] * 4
     assert all("its worker died" in found[t.number].faults for t in lost)
 
 
-def test_a_restart_of_the_database_loses_nothing(
-    start: Start, server: Server, storage: str
-) -> None:
-    named = [f"search.storage={storage}", "hydra.launcher.num_workers=2"]
-    driver = start("train.py", "-m", *STAGE, *named)
-    awaited(lambda: any(t.running and t.curve for t in trials(storage)))
-    before = {t.number: t.result for t in trials(storage) if t.finished}
-    server.stop()
-    time.sleep(3)  # for which the database is away
-    server.start()
-    printed = driver.wait()
-    assert driver.code == 0, printed
-    found = trials(storage)
-    assert [t.status for t in found] == ["complete"] * 6
+def test_a_restart_of_the_database_loses_nothing(main: Main, server: Server, storage: str) -> None:
+    def restart() -> dict[int, Result | None]:
+        awaited(lambda: any(t.running and t.curve for t in trials(storage)))
+        before = {t.number: t.result for t in trials(storage) if t.finished}
+        server.stop()
+        time.sleep(3)  # for which the database is away
+        server.start()
+        return before
+
+    with meanwhile(restart) as restarted:
+        assert main("-m", *STAGE, f"search.storage={storage}", "hydra.launcher.num_workers=2") == 0
+    before, found = restarted.result(), trials(storage)
+    assert [t.status for t in found] == ["complete"] * 4
     assert {n: found[n].result for n in before} == before
     assert not any(t.faults for t in found)
 
 
-def test_a_wrong_address_is_a_clear_message(start: Start) -> None:
+def test_a_wrong_address_is_a_clear_message(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
     nowhere = "search.storage=postgresql://caviar@127.0.0.1:1/nowhere"
-    process = start("train.py", "-m", *STAGE, nowhere)
-    printed = process.wait()
-    assert process.code == 2
+    assert main("-m", *STAGE, nowhere) == 2
+    printed = capsys.readouterr().err
     assert "search.storage=postgresql://caviar@127.0.0.1:1/nowhere" in printed
     assert "Traceback" not in printed

@@ -1,5 +1,10 @@
 """Every command of the README and docs/running.md runs, in a copy of the project that holds the
-README's own files."""
+README's own files.
+
+The first command of each kind is typed into a shell, the others are run by `typist.py`, in
+processes that have their imports already. Blocks that name the same study are one test; no other
+depends on what was typed before.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -40,6 +46,33 @@ SMALLER = (
 FEW_RUNS = "search.num_trials=5 trainer.max_epochs=1"
 # Run by others: the suite itself, and what `make lint` covers.
 ELSEWHERE = {"make test", "make test-fast", "make lint", "make format"}
+
+
+def sessions() -> list[list[str]]:
+    """The commands of each block, with those of earlier blocks that are about the same study."""
+    found: list[tuple[set[str], list[str]]] = []
+    for kind, text in BLOCKS:
+        lines = [line for line in text.splitlines() if line and line not in ELSEWHERE]
+        if kind != "sh" or not lines:
+            continue
+        studies = set(re.findall(r"(?:STUDY|search\.study)=(\w+)", text))
+        earlier = next((session for session in found if session[0] & studies), None)
+        if earlier is None:
+            found.append((studies, lines))
+        else:
+            earlier[0].update(studies)
+            earlier[1].extend(lines)
+    return [commands for _, commands in found]
+
+
+def kind_of(command: str) -> tuple[str, bool]:
+    """What a shell, make or Hydra may do differently with it."""
+    words = command.split()
+    return words[0], "-m" in words
+
+
+SESSIONS = sessions()
+TYPED = list({kind_of(c): c for s in reversed(SESSIONS) for c in reversed(s)}.values())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,7 +121,11 @@ def environment(project: Path) -> Mapping[str, str]:
         (project / ".venv/bin").symlink_to(commands)
         (project / ".venv/.ready").touch()
     path = f"{commands}{os.pathsep}{os.environ['PATH']}"
-    return {**without_make(), "PATH": path, "PYTHONPATH": str(project / "src")}
+    return {
+        **without_make(),
+        "PATH": path,
+        "PYTHONPATH": f"{project / 'src'}{os.pathsep}{ROOT / 'tests/fast_agent'}",
+    }
 
 
 def smaller(command: str) -> str:
@@ -114,7 +151,10 @@ def test_commands_and_files_are_found() -> None:
     assert {"src/mine/model.py", "conf/experiment/conv.yaml"} <= set(FILES)
 
 
-def typed(project: Path, command: str) -> subprocess.CompletedProcess[str]:
+Done = subprocess.CompletedProcess[str]
+
+
+def typed(project: Path, command: str) -> Done:
     """What a shell makes of it."""
     return subprocess.run(
         ["bash", "-c", command],
@@ -127,17 +167,67 @@ def typed(project: Path, command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ELSEWHERE])
-def test_command(project: Path, command: str) -> None:
-    done = typed(project, smaller(command))
-    assert done.returncode == 0, done.stdout + done.stderr
-    if "dry_run" not in command and "--cfg" not in command:
-        assert "Warning" not in done.stderr
-    if "search.dry_run=true" in command:
-        assert all(line.startswith("python train.py ") for line in done.stdout.splitlines())
+class Typist:
+    """`typist.py`, which runs commands in the copy of the project."""
+
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests/typist.py")],
+            cwd=project,
+            env=environment(project),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, command: str) -> Done:
+        """A `python train.py …` or `caviar …`, or what make would run; else a shell does it."""
+        words = shlex.split(command)
+        if words[0] == "make":
+            recipe = typed(self.project, f"make --dry-run {shlex.join(words[1:])}").stdout
+            words = shlex.split(recipe)
+        program = Path(words[0]).name
+        if program != "caviar" and [program, *words[1:2]] != ["python", "train.py"]:
+            return typed(self.project, command)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps([program, *words[1:]]) + "\n")
+        self.process.stdin.flush()
+        assert select([self.process.stdout], [], [], 200)[0], f"{command} takes too long"
+        return subprocess.CompletedProcess(words, *json.loads(self.process.stdout.readline()))
 
 
-def test_the_report_of_a_study_of_sweeps_has_its_runs(project: Path) -> None:
+@pytest.fixture(scope="module")
+def typist(project: Path) -> Iterator[Typist]:
+    started = Typist(project)
+    yield started
+    started.process.kill()
+    started.process.communicate()
+
+
+def test_every_kind_of_command_is_typed_into_a_shell() -> None:
+    kinds = {kind_of(command) for command in TYPED}
+    assert kinds == {("make", False), ("python", False), ("python", True), ("caviar", False)}
+
+
+@pytest.mark.parametrize("commands", SESSIONS, ids=lambda commands: commands[0].replace("/", "_"))
+def test_commands(project: Path, typist: Typist, commands: list[str]) -> None:
+    for command in commands:
+        ran = smaller(command)
+        done = typed(project, ran) if command in TYPED else typist.run(ran)
+        assert done.returncode == 0, f"{ran}\n{done.stdout}{done.stderr}"
+        if "dry_run" not in command and "--cfg" not in command:
+            assert "Warning" not in done.stderr, f"{ran}\n{done.stderr}"
+        if "search.dry_run=true" in command:
+            lines = done.stdout.splitlines()
+            assert lines
+            assert all(line.startswith("python train.py ") for line in lines)
+    if any(command.startswith("make report") for command in commands):
+        the_report_has_the_runs_of_sweeps(project)
+
+
+def the_report_has_the_runs_of_sweeps(project: Path) -> None:
     """After `make sweep`, `agent`, `refine`, `confirm` and `report`, as the README has them."""
     page = (project / "runs/vision/report.html").read_text(encoding="utf-8")
     found = re.search(r'<script id="study-data"[^>]*>(.*?)</script>', page, re.DOTALL)
@@ -150,16 +240,16 @@ def test_the_report_of_a_study_of_sweeps_has_its_runs(project: Path) -> None:
         assert (project / "runs/vision" / row["folder"] / "result.json").is_file()
 
 
-def test_a_model_of_ones_own_goes_stage_by_stage(project: Path) -> None:
+def test_a_model_of_ones_own_goes_stage_by_stage(typist: Typist) -> None:
     """Every step knows the model and its space from the files that the step before left."""
     first = "python train.py -m experiment=conv trainer.max_epochs=1 search.study=steps"
     commands = [f"{first} search.num_trials=5", "caviar refine search.study=steps"]
     for command in commands:
-        done = typed(project, command)
+        done = typist.run(command)
         assert done.returncode == 0, done.stdout + done.stderr
     printed = [line.partition(": ")[2] for line in done.stdout.splitlines() if "next: " in line]
     for command in (printed[0], "caviar confirm search.study=steps"):
-        done = typed(project, f"{command} search.dry_run=true")
+        done = typist.run(f"{command} search.dry_run=true")
         assert done.returncode == 0, done.stdout + done.stderr
         assert all("experiment=conv" in line for line in done.stdout.splitlines())
 
