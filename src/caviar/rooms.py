@@ -63,6 +63,15 @@ def sweep_run() -> ModuleType | None:
     return child if child.started_by_agent() else None
 
 
+def is_panda(folder: Path) -> bool:
+    """Whether the study in a folder is one model that is looked after."""
+    if not has("panda"):
+        return False
+    from caviar.panda.journal import Journal
+
+    return Journal(folder).exists()
+
+
 def run_ended(result: Result, curve: Mapping[int, float]) -> None:
     """Tell W&B, if this process has a run there, what came of it."""
     if has("wandb"):

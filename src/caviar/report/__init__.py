@@ -4,7 +4,7 @@ snapshot.py    the study, read once
 channels.py    where things lie: a hyperparameter on its own scale, the metric on its own
 marks.py       pictures and their parts: points, crosses, rings
 verdict.py, axes.py, importance.py, trials.py, budget.py, confirm.py    sections, from the snapshot
-panda.py       the sections of one model that is looked after
+panda.py       the page of one model that is looked after: the only one that knows of caviar.panda
 page.py        sections into one self-contained file
 png.py         pictures into files
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from caviar.panda.journal import EVENTS
 from caviar.report.page import Section, write_page
 from caviar.report.png import Drawing
 from caviar.search.study import Study
@@ -50,28 +49,20 @@ def write_report(study: Study, pictures: bool = True) -> list[Path]:
         trials_section,
     )
     sections = (make(snapshot) for make in makers)
-    return _write(study.folder, snapshot.metric, sections, pictures)
+    return write_sections(study.folder, snapshot.metric, sections, pictures)
 
 
-def write_panda_report(folder: Path) -> list[Path]:
-    """The same of a model that is looked after.
+def write_sections(
+    folder: Path, metric: str, sections: Iterable[Section], pictures: bool = True
+) -> list[Path]:
+    """Write a page of these sections, and their pictures; the files, the page first.
 
-    Raises:
-        UserError: its config is damaged.
+    Arguments:
+        folder: of the study, whose name is the page's title.
+        metric: the declared metric.
+        sections: computed one by one, while the pictures of the ones before are drawn.
+        pictures: as PNG files, too.
     """
-    from caviar.panda.levers import read_config
-    from caviar.report.panda import panda_sections
-
-    metric = read_config(folder)["metric"]["name"]
-    return _write(folder, metric, panda_sections(folder), pictures=True)
-
-
-def is_panda(folder: Path) -> bool:
-    """Whether the study in a folder is one model that is looked after."""
-    return (folder / EVENTS).is_file()
-
-
-def _write(folder: Path, metric: str, sections: Iterable[Section], pictures: bool) -> list[Path]:
     if not pictures:  # nor a process that would draw them
         return [write_page(folder / PAGE, folder.name, metric, list(sections))]
     made, drawn = [], []

@@ -14,6 +14,7 @@ from caviar.panda.inbox import run_state
 from caviar.panda.journal import BACK, DAY, DIVERGED, SET, Event, Journal, Lineage, sentence, shown
 from caviar.panda.levers import read_config
 from caviar.panda.record import Line, branch_line, curve, rows
+from caviar.report import write_sections
 from caviar.report.channels import Spec, metric_channel, metric_domain
 from caviar.report.marks import Chart, layers, table
 from caviar.report.page import Section, Table
@@ -25,6 +26,16 @@ DAYS = 12  # numbers above the picture
 WIDTH = 760  # of the PNG
 
 Ends = tuple[float, float]  # of the picture, up and down
+
+
+def write_panda_report(folder: Path) -> list[Path]:
+    """Write the page and its picture; the files, the page first.
+
+    Raises:
+        UserError: the run's config is damaged.
+    """
+    metric = read_config(folder)["metric"]["name"]
+    return write_sections(folder, metric, panda_sections(folder))
 
 
 def panda_sections(folder: Path) -> list[Section]:
