@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
+from hydra.version import VersionBase
 
 if TYPE_CHECKING:
     from caviar.ledger import Trial
@@ -56,6 +57,15 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def hydra_version() -> Iterator[None]:
+    """Which version's behaviour Hydra shows is a global; let each test leave it as it was."""
+    version = VersionBase.instance()
+    before = version.version_base
+    yield
+    version.version_base = before
 
 
 @pytest.fixture

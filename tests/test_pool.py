@@ -101,7 +101,7 @@ class TestGpus:
     ) -> None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
         half = "hydra.launcher.gpus_per_trial=0.5"
-        seen = looked(hydra_sweep_runner, tmpdir, half, jobs="1,1,1,1")
+        seen = looked(hydra_sweep_runner, tmpdir, half, jobs="6,6,6,6")
         assert sorted(s[0] for s in seen) == ["0", "0", "1", "1"]
         assert max(s[2] for s in seen) < min(s[3] for s in seen)  # all at once
 

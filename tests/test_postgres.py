@@ -37,8 +37,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def storage(server: Server, request: pytest.FixtureRequest) -> str:
-    """A database of this test's own."""
-    return server.database(f"test_{abs(hash(request.node.name))}")
+    """A database of this test's own, opened: filters of warnings are no matter for two threads."""
+    made = server.database(f"test_{abs(hash(request.node.name))}")
+    opened(made)
+    return made
 
 
 @cache

@@ -92,7 +92,8 @@ def project_composer() -> Composer:
     os.environ[ROOT] = str(root)
     resolvers.register()
     state = GlobalHydra.instance()
-    # Hydra refuses to be initialised twice; the loader needs none of its state afterwards.
+    # Hydra refuses to be initialised twice; the loader needs none of its state afterwards, but for
+    # the version whose behaviour is asked for, which stays as it is set here.
     running, state.hydra = state.hydra, None
     try:
         with initialize_config_dir(str(root / "conf"), version_base="1.3"):

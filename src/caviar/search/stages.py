@@ -92,12 +92,12 @@ def _refined(
 ) -> tuple[SweepFile, Refinement]:
     """The next stage, computed from all finished trials."""
     parent = study.search_stages()[-1]
-    coarse, space, pooled = pooled_trials(study, study.ledger.spec(parent)["overrides"])
+    coarse, latest, pooled = pooled_trials(study, study.ledger.spec(parent)["overrides"])
     losses = [t.result.loss(study.mode) for t in pooled if t.result]
     try:
         refinement = refine(
             coarse,
-            space,
+            latest,
             [t.point for t in pooled],
             losses,
             method=study.settings.refine,
@@ -118,10 +118,12 @@ def _refined(
         assert trial.result is not None
         place, setting = f"{trial.stage}/{trial.number}", " ".join(point_overrides(trial.point))
         notes.append(f"  {study.metric} {trial.result.best:.4g}  {place}  {setting}")
+    # Without the tiers, a prior for the whole search that the first stage's file states.
+    space = Space(tuple(replace(axis, tier=None) for axis in refinement.space))
     sweep = SweepFile(
         study=study.name,
         stage=stage,
-        space=refinement.space,
+        space=space,
         num_trials=trials,
         metric=study.metric,
         mode=study.mode,
