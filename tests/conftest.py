@@ -59,13 +59,15 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+UNTOLD = VersionBase.instance().version_base
+
+
 @pytest.fixture(autouse=True)
 def hydra_version() -> Iterator[None]:
-    """Which version's behaviour Hydra shows is a global; let each test leave it as it was."""
-    version = VersionBase.instance()
-    before = version.version_base
+    """Which version's behaviour Hydra shows is a global, which our application sets and Hydra's own
+    suites expect to be unset; also where a wider fixture has set it."""
     yield
-    version.version_base = before
+    VersionBase.instance().version_base = UNTOLD
 
 
 @pytest.fixture
