@@ -62,7 +62,7 @@ PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 test: $(READY)  ## run the tests, in some minutes
 	@$(PYTEST) -m "not nightly" $(ARGS)
 
-test-fast: $(READY)  ## run those that start no process, in some seconds
+test-fast: $(READY)  ## run those that start no process, in about a minute
 	@$(PYTEST) -m "not slow and not nightly" $(ARGS)
 
 test-all: $(READY)  ## run all, also what is only worth a night

@@ -169,6 +169,7 @@ def test_a_failed_section_is_named_and_the_others_are_kept(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.nightly  # its parts are tested by themselves
 def test_a_page_in_small_is_the_same_with_any_number_of_workers(
     start: Start, tmp_path: Path
 ) -> None:

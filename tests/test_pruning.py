@@ -69,6 +69,7 @@ def test_pruned_trials_are_marked_and_keep_their_best(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage = ["-m", *FAST, "trainer.max_epochs=8", "search.study=s", "search.num_trials=8"]
+    stage += ["~space.data", "data.batch_size=128"]  # the fewest steps
     assert main(*stage, "search.pruner=asha", "hydra.launcher.num_workers=1") == 0
     found = Ledger.open(str(runs / "s/study.journal"), "s").trials("01_coarse")
     pruned = [t for t in found if t.status == "pruned"]

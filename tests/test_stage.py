@@ -160,6 +160,11 @@ def test_the_test_set_stays_closed(main: Main, runs: Path) -> None:
             ["search.action=search", 'search.stages.finest.overrides=["model.widht=3"]'],
             ["search.stages", "no key model.widht", "did you mean model.width?"],
         ),
+        (
+            ['search.stages.coarse.overrides=["model.widht=3"]'],
+            ["search.stages.coarse.overrides", "did you mean model.width?"],
+        ),
+        (["search.action=worker", "search.dry_run=true"], ["there is no study s"]),
         (["search.storage=postgresql://me:secret@h/d"], ["PGPASSWORD"]),
         (["search.storage='postgresql://h/d?password=secret'"], ["PGPASSWORD"]),
         (["search.storage=mysql://me:secret@h/d"], ["search.storage=mysql://me@h/d", "sqlite:///"]),
@@ -196,6 +201,13 @@ def test_a_bad_search_is_refused_before_anything_runs(
     assert "secret" not in printed
     assert "Traceback" not in printed
     assert not list(runs.rglob("result.json"))
+
+
+def test_a_slip_in_a_job_of_hydras_own_grid_is_told(
+    main: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("-m", "hydra/sweeper=basic", "hydra/launcher=basic", *FAST, "threads=0,1") == 2
+    assert "error: threads=0 should be a whole number from 1 on" in capsys.readouterr().err
 
 
 def test_linear_over_decades_is_warned_of(main: Main, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from caviar.ledger import Ledger
+from caviar.search.stages import stage_sweep
 from caviar.space import Axis, Choice, Log, OneMinusLog, Scale, Space
 from caviar.space.sweep_file import SweepFile
 from conftest import FAST, Main, trials
+from made_studies import LR, made
 
 pytestmark = pytest.mark.slow
 
@@ -124,6 +126,27 @@ def test_a_whole_search_takes_the_edited_file_that_it_finds(main: Main, runs: Pa
     found = Ledger.open(str(runs / "s/study.journal"), "s").trials("02_fine")
     assert len(found) == 2
     assert all(0.011 <= t.point["optimizer.lr"] <= 0.012 for t in found)
+
+
+def test_a_search_that_begins_with_a_file_trains_all_its_stages_by_it(
+    main: Main, runs: Path, tmp_path: Path
+) -> None:
+    space = Space((Axis("optimizer.lr", Log(1e-3, 1e-1)),))
+    fixed = ("logger=none", "trainer.max_epochs=1", "model.depth=1")
+    SweepFile("s", "any", space, 5, "val/loss", "min", fixed).write(tmp_path / "a.yaml")
+    stages = ["search.stages.fine.num_trials=1", "~search.stages.finest"]
+    seeds = ["search.confirm.top=1", "search.confirm.default_seeds=2"]
+    file = f"search.sweep={tmp_path}/a.yaml"
+    assert main("-m", "search.action=search", file, *stages, *seeds) == 0
+    ledger = Ledger.open(str(runs / "s/study.journal"), "s")
+    for stage in ("01_coarse", "02_fine", "confirm"):
+        assert sorted(ledger.spec(stage)["overrides"]) == sorted(fixed)
+
+
+def test_a_stage_that_has_begun_is_never_made_smaller(runs: Path) -> None:
+    study = made(runs / "s", Space((LR,)), {"01_coarse": 6, "02_fine": 4})
+    assert stage_sweep(study, "02_fine", trials=1)[0].num_trials == 4
+    assert stage_sweep(study, "02_fine", trials=9)[0].num_trials == 9
 
 
 def test_a_later_stage_keeps_what_the_study_shares(

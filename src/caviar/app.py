@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hydra import main as hydra_main
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from caviar import rooms
@@ -60,8 +61,10 @@ def task(config: DictConfig) -> float | None:
 
             return drive(config, output, rooms.run_ended)
         return single_run(config, output)
-    except SLIPS as slip:  # Hydra would print all overrides in front of our message
-        _slips.append(slip)
+    except SLIPS as slip:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:  # a job of Hydra's own sweeper, who tells
+            raise
+        _slips.append(slip)  # Hydra would print all overrides in front of our message
         return None
 
 

@@ -28,7 +28,9 @@ Left = tuple[Path, str]  # a file, and what it is
 
 def has(room: str) -> bool:
     """Whether `src/caviar/<room>/` is there."""
-    return find_spec(f"caviar.{room}") is not None
+    # A folder that only holds __pycache__, as a deleted one may, is a package without a file.
+    spec = find_spec(f"caviar.{room}")
+    return spec is not None and spec.origin is not None
 
 
 @contextmanager
@@ -41,7 +43,7 @@ def naming_the_deleted() -> Iterator[None]:
         if room not in ROOMS or has(room):
             raise
         raise UserError(
-            f"src/caviar/{room}/ is not there, and this command is its; put the folder back"
+            f"src/caviar/{room}/ is not there, and this command needs it; put the folder back"
         ) from None
 
 
@@ -92,7 +94,7 @@ def write_report_of(study: Study) -> list[Left]:
     from caviar.screen.view import plural
 
     page, *pictures = write_report(study)
-    return [
-        (page, "open it in a browser: what mattered, and whether to believe the gain"),
-        (pictures[0].parent, f"its {plural(len(pictures), 'picture')} as PNG"),
-    ]
+    left = [(page, "open it in a browser: what mattered, and whether to believe the gain")]
+    if pictures:
+        left.append((pictures[0].parent, f"its {plural(len(pictures), 'picture')} as PNG"))
+    return left

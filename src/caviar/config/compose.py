@@ -4,7 +4,7 @@
     config = compose(["optimizer.lr=0.1", "one_minus.optimizer.momentum=0.02"])
     compose.sources([])            # (file, its content), to name the one at fault
 
-A sweeper gets Hydra's loader handed and makes a `Composer` of it; everything else goes through
+A sweeper is handed Hydra's loader and makes a `Composer` of it; everything else goes through
 `project_composer`, the one place that points Hydra at the project's `conf/`.
 """
 
@@ -45,7 +45,7 @@ class Composer:
         self._loader = loader
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
-        """The config that a run with these overrides has, the `hydra` node among it.
+        """The config that a run with these overrides has, the `hydra` node included.
 
         Raises:
             UserError, and what Hydra raises of a slip.
@@ -133,7 +133,10 @@ def read_settings(config: DictConfig, node: str, kind: type[T]) -> T:
         plain = OmegaConf.to_container(config[node], resolve=True)
         settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), plain))
     except OmegaConfBaseException as error:
-        raise UserError(f"{node}.{error.full_key}: {str(error).splitlines()[0]}") from None
+        # OmegaConf names a key from the root on where it is an interpolation's, else from the node.
+        key = str(error.full_key).removeprefix(f"{node}.")
+        reason, _, _ = str(error).partition("\n")
+        raise UserError(f"{node}.{key}: {reason}") from None
     assert isinstance(settings, kind)
     return settings
 

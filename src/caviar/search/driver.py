@@ -72,12 +72,7 @@ def run_claimable(study: Study, stage: str, count: int | None = None) -> bool:
     """
     ledger = study.ledger
     before = {t.number: t for t in ledger.trials(stage)[:count]}
-
-    def is_here(trial: Trial) -> bool:  # a test, with its checkpoint, and everything else
-        checkpoint = trial.planned.checkpoint
-        return checkpoint is None or Path(checkpoint).exists()
-
-    numbers = [n for n in ledger.claimable(stage) if n in before and is_here(before[n])]
+    numbers = _runnable(study, stage, list(before.values()))
     if not numbers:
         return False
     # All in one call: a launcher that got them in batches would wait for the slowest of each.
@@ -90,7 +85,8 @@ def run_claimable(study: Study, stage: str, count: int | None = None) -> bool:
         # Of a cluster's library: a job of its was killed, or it could not begin any.
         if type(error).__module__.partition(".")[0] in ("builtins", "caviar", "hydra"):
             raise
-        words = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        reason, _, _ = str(error).partition("\n")
+        words = f"{type(error).__name__}: {reason}"
         # Whoever claimed a trial has written its claim. If none was written, no job has begun, and
         # to launch them again would go on for ever.
         if all(t.claim == before[t.number].claim for t in ledger.trials(stage)[:count]):
@@ -128,7 +124,7 @@ def work(study: Study) -> None:
         for stage in study.stages():
             trials = study.ledger.trials(stage)
             busy |= any(not t.finished for t in trials)
-            if study.ledger.claimable(stage):
+            if _runnable(study, stage, trials):
                 with StageView(study.ledger, stage, len(trials), study.metric, study.mode):
                     run_claimable(study, stage)
         if busy:
@@ -166,8 +162,31 @@ def _job(study: Study, stage: str, trial: Trial) -> list[str]:
     return [*overrides, *(f"{key}={override_value(value)}" for key, value in place.items())]
 
 
+def _runnable(study: Study, stage: str, trials: Sequence[Trial]) -> list[int]:
+    """Numbers of the trials that nobody has and that can run here: a test needs a checkpoint."""
+    claimable = {*study.ledger.claimable(stage)}
+    return [
+        t.number
+        for t in trials
+        if t.number in claimable
+        and (t.planned.checkpoint is None or Path(t.planned.checkpoint).exists())
+    ]
+
+
 def _say_where_checkpoints_are(study: Study) -> None:
+    """Which machines have what is to be tested.
+
+    Raises:
+        SearchFailed: none has, as it was trained here and is gone.
+    """
     hosts = {t.host for t in study.ledger.trials(CONFIRM)} - {socket.gethostname()}
+    if not hosts:
+        waiting = [t.planned.checkpoint for t in study.ledger.trials(TEST) if not t.finished]
+        gone = next(path for path in waiting if path and not Path(path).exists())
+        raise SearchFailed(
+            f"the checkpoint {gone} is gone, and confirm was to test it; put it back, or search "
+            "under another name: search.study=ANOTHER_NAME"
+        )
     console.print(
         f"the checkpoints to test are not all on this machine; run caviar worker "
         f"search.study={study.name} search.storage={study.storage} on {', '.join(hosts)}"

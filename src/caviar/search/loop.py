@@ -30,7 +30,7 @@ from caviar.search.confirm import (
     write_winner,
 )
 from caviar.search.settings import CONFIRM, VERDICT, StageSettings
-from caviar.search.stages import run_stage, stage_spec, stage_sweep
+from caviar.search.stages import run_stage, shared_overrides, stage_spec, stage_sweep
 from caviar.search.study import Study
 from caviar.search.verdict import DEFAULT, Verdict, mean_text, read_verdict, write_verdict
 from caviar.space.sweep_file import SweepFile
@@ -69,7 +69,7 @@ def search(study: Study, coarse: SweepFile, confirmed: Confirmed | None = None) 
     with _saying_how_to_continue(study):
         sweep = coarse
         for name, declared in study.settings.stage_names().items():
-            if CONFIRM in study.ledger.stages():
+            if CONFIRM in study.stages():
                 break
             if name != coarse.stage:
                 sweep = _next_sweep(study, name, declared)
@@ -100,7 +100,8 @@ def _run_and_print(study: Study, sweep: SweepFile) -> None:
 
 def _next_sweep(study: Study, name: str, declared: StageSettings) -> SweepFile:
     """The next stage of a search; prints where its ranges come from."""
-    overrides = joined(study.overrides, declared.overrides)
+    # What the first stage fixed for all of the study, which may stand in its file alone.
+    overrides = joined(shared_overrides(study), declared.overrides)
     sweep, refinement = stage_sweep(study, name, trials=declared.num_trials, overrides=overrides)
     if refinement is not None:
         print_refinement(sweep, refinement)

@@ -50,6 +50,8 @@ def run(
     begun = action in ("worker", "confirm")
     study = open_study(config, arguments, compose, launch, begun=begun)
     if action == "worker":
+        if study.settings.dry_run:
+            raise UserError("search.dry_run=true: a worker draws nothing to print; leave it out")
         checks.trainable(compose(shared_overrides(study)), keeps_checkpoint=False)
         work(study)
     elif action == "confirm":
@@ -85,14 +87,14 @@ def asked_stage(
     settings = study.settings
     names, begun = settings.stage_names(), study.stages()
     searching = settings.action == "search"
-    if searching:  # a slip in the last stage's overrides is better found now than then
-        for name, one in settings.stages.items():
-            if one.overrides:
-                with checks.named(f"search.stages.{name}.overrides"):
-                    trained = compose(joined(study.overrides, one.overrides))
-                    checks.trainable(trained, keeps_checkpoint=False)
     stage, first = settings.stage or next(iter(names)), (begun or list(names))[0]
     declared = names.get(stage)
+    # A slip in the overrides of a search's last stage is better found now than then.
+    for (name, one), full in zip(settings.stages.items(), names, strict=True):
+        if one.overrides and (searching or full == stage):
+            with checks.named(f"search.stages.{name}.overrides"):
+                trained = compose(joined(study.overrides, one.overrides))
+                checks.trainable(trained, keeps_checkpoint=False)
     if settings.sweep is None and (stage == first or not (begun or declared)):
         checks.trainable(config, keeps_checkpoint=searching)
         sweep, _ = stage_sweep(

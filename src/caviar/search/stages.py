@@ -51,7 +51,7 @@ def stage_sweep(
     Arguments:
         study: whose stage it is.
         stage: its name.
-        trials: how many; by default as many as the file says.
+        trials: how many; by default as many as the file says, and never fewer than were begun.
         overrides: of every trial; behind a file's own.
         space: of the study's first stage.
         file: a sweep file that the command names.
@@ -74,7 +74,8 @@ def stage_sweep(
         return whole, None
     if file is None and not anew and stage in study.stages():
         begun = study.begun_sweep(stage)
-        count = trials or begun.num_trials
+        # Never fewer than it was begun with, or those that wait would wait for ever.
+        count = max(trials or 0, begun.num_trials, len(study.ledger.trials(stage)))
         return replace(begun, num_trials=count, overrides=tuple(overrides)), None
     path = file or study.sweep_path(stage)
     if not anew and (file is not None or path.exists()):

@@ -22,6 +22,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from caviar.base.errors import UserError
+from caviar.base.files import replaced
 from caviar.config.overrides import keys_outside, override_key, restore_one_minus
 from caviar.ledger import Ledger, exists
 from caviar.ledger.storages import POINTER
@@ -32,7 +33,7 @@ from caviar.space.sweep_file import DECLARES, SweepFile
 Launch = Callable[[Sequence[Sequence[str]], int], Any]
 """Runs jobs, lists of overrides, the first of which has this number; a JobReturn each."""
 
-# Nodes that say how to search; the others say what is trained, and belong into the sweep file.
+# Nodes that say how to search; the others say what is trained, and belong in the sweep file.
 SEARCH_NODES = ("search", "space", "trial", "hydra")
 # What a study keeps from its first stage on, unless a command names another and is refused.
 SAMPLING = ("seed", "sampler", "pruner")
@@ -128,7 +129,9 @@ class Study:
         """Remember where the ledger is, where it is not in the study's folder."""
         if self.settings.storage:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / POINTER).write_text(f"{self.storage}\n", encoding="utf-8")
+            # Whole, because the trials of another driver may read it at this very moment.
+            with replaced(self.folder / POINTER) as partial:
+                partial.write_text(f"{self.storage}\n", encoding="utf-8")
 
     def compare(self, stage: str, spec: Mapping[str, Any]) -> None:
         """Check that a stage, if there is one, was begun with this spec.
@@ -169,7 +172,7 @@ class Study:
         Raises:
             UserError: it was opened.
         """
-        if TEST in self.ledger.stages():
+        if TEST in self.stages():
             raise UserError(
                 f"study {self.name} is confirmed and its test set open; search on under another "
                 "name: search.study=ANOTHER_NAME"
