@@ -18,10 +18,15 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 from hydra.version import VersionBase
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from caviar.ledger import Trial
     from wandb_standin import Service
+
+# How long a draw takes says something of the machine alone.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 ROOT = Path(__file__).resolve().parents[1]
 FAST = ["trainer.max_epochs=2", "callbacks=none", "logger=none"]

@@ -97,6 +97,14 @@ def test_refine_writes_the_next_file(
     assert f"search.sweep={path}" in capsys.readouterr().out
 
 
+def test_no_command_takes_a_grid(
+    study: Ledger, caviar: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("refine", "status", "report"):
+        assert caviar(verb, "search.study=s", "optimizer.weight_decay=0.1,0.2") == 2
+        assert "it makes no grid" in capsys.readouterr().err
+
+
 def test_refine_does_not_replace_a_file_that_differs(
     caviar: Main, study: Ledger, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

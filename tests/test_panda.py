@@ -59,7 +59,8 @@ def test_a_slip_of_one_who_goes_on_changes_nothing(panda: Verb, runs: Path) -> N
     panda("start", "trainer.max_epochs=1", "scheduler=none")
     before = (runs / "p/journal.jsonl").read_text()
     assert "panda.day=nonsense" in panda("start", "panda.day=nonsense", code=2)
-    assert "was begun without it" in panda("start", "model.width=32", code=2)
+    for other in ("model.width=32", "foo=1"):
+        assert "was begun without it" in panda("start", other, code=2)
     assert "is finished" in panda("start", code=2)
     assert "leaves nothing to train" in panda("start", "trainer.max_epochs=1e0", code=2)
     assert "has days 0 to 1" in panda("back", "--to", "day50", code=2)

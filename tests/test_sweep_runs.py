@@ -57,6 +57,38 @@ def test_a_later_stage_runs_the_file_that_refine_wrote(main: Main, runs: Path) -
         assert main(*STAGE, "search.stage=02_fine") == 0
     (trial,) = trials(runs, "02_fine")
     assert 0.011 <= trial.point["optimizer.lr"] <= 0.012
+    file = runs / "s/02_fine.yaml"
+    file.unlink()
+    assert main(*STAGE, "search.stage=02_fine", "search.dry_run=true") == 0
+    assert not file.exists()  # a dry run writes nothing
+    assert main(*STAGE, "search.stage=02_fine") == 0
+    assert SweepFile.read(file).space == narrow
+
+
+def test_a_stages_own_overrides_are_held_against_what_its_file_trains(
+    main: Main, runs: Path, tmp_path: Path
+) -> None:
+    space = Space((Axis("optimizer.lr", Log(1e-3, 1e-1)),))
+    fixed = ("experiment=digits_conv", "logger=none")  # no other model has channels
+    SweepFile("s", "01_coarse", space, 1, "val/loss", "min", fixed).write(tmp_path / "a.yaml")
+    own = ["search.stages.coarse.overrides=['model.channels=8']", "search.dry_run=true"]
+    for action in ("stage", "search"):
+        asked = [f"search.sweep={tmp_path}/a.yaml", f"search.action={action}", *own]
+        assert main("-m", *asked) == 0
+    assert main("-m", "search.study=t", *own) == 2  # without the file it is a slip
+
+
+def test_another_studys_reasons_stay_in_its_file(runs: Path) -> None:
+    study = made(runs / "s", Space((LR,)), {"01_coarse": 6})
+    file = runs / "other.yaml"
+    first = study.begun_sweep("01_coarse")
+    told = replace(first, study="other", notes=("Refined.",), reasons={LR.name: ["a wall"]})
+    told.write(file)
+    taken, _ = stage_sweep(study, "02_fine", file=file)
+    assert (taken.study, taken.notes, taken.reasons) == ("s", (), {})
+    replace(told, study="s").write(file)
+    kept, _ = stage_sweep(study, "02_fine", file=file)
+    assert (kept.notes, kept.reasons) == (("Refined.",), {LR.name: ["a wall"]})
 
 
 def test_a_study_in_a_database_is_found_again_by_its_name(

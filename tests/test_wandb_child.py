@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
+from caviar import rooms
 from caviar.base.errors import UserError
 from caviar.config.overrides import point_overrides
 from caviar.space import Axis, Choice, Space
@@ -84,6 +86,8 @@ def test_a_run_is_completed_with_what_a_trial_has(
     assert "logger=wandb" not in complete_overrides(["logger=none", *point])
     monkeypatch.setenv("LOCAL_RANK", "1")  # the other ranks are given all that
     assert not started_by_agent()
+    with pytest.raises(UserError, match="the test set is locked"):
+        rooms.refuse_test(OmegaConf.create({"test": True, "fit": True, "ckpt_path": None}))
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,8 @@ def test_an_agent_that_is_killed_and_a_service_that_does_not_answer(
     service.freeze()
     awaited(lambda: service.asked_again("/graphql") and service.asked_again("/file_stream"))
     service.thaw()
-    assert "2 trials: 2 complete" in done(process)
+    printed = done(process)
+    assert "2 trials: 2 complete" in printed, printed
 
 
 def test_what_was_read_is_shown_on_while_the_service_is_away(

@@ -73,8 +73,7 @@ def single_run(config: DictConfig, output: Path) -> float | None:
     from caviar.screen.view import print_result, shown_path
     from caviar.training import train
 
-    if sweep_run := rooms.sweep_run():
-        sweep_run.refuse_test(config)
+    rooms.refuse_test(config)
     try:
         result = train(config, output, ended=rooms.run_ended)
     except KeyboardInterrupt as interrupt:

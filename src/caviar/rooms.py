@@ -20,6 +20,8 @@ from caviar.base.errors import UserError
 from caviar.base.result import Result
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from caviar.search.study import Study
 
 ROOMS = ("wandb", "panda", "report")
@@ -53,6 +55,14 @@ def attach_ledgers() -> None:
         from caviar.wandb.ledger import register
 
         register()
+
+
+def refuse_test(config: DictConfig) -> None:
+    """Keep the test set locked for whatever a W&B agent started, its first process or not."""
+    if "WANDB_SWEEP_ID" in os.environ and has("wandb"):
+        from caviar.wandb.child import refuse_test
+
+        refuse_test(config)
 
 
 def sweep_run() -> ModuleType | None:

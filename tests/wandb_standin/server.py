@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
 import sys
 import threading
 from collections import Counter
@@ -151,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self._body()
         self.service.wait_while_frozen(f"{self.path} {body!r}")
-        if not self._authorised():
+        if self._given_up() or not self._authorised():
             return
         if self.path == "/graphql":
             data = self.service.answer(json.loads(body))
@@ -175,6 +176,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _given_up(self) -> bool:
+        """Whether the client hung up: what it has asked since is not to be undone by this."""
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True
 
     def _authorised(self) -> bool:
         expected = base64.b64encode(f"api:{KEY}".encode()).decode()

@@ -82,13 +82,12 @@ def devices_of(config: Any, available: int) -> int:
 
 
 def several_devices(config: Any) -> bool:
-    """Whether a config's trainer uses, or may use, more than one process.
+    """Whether a config's trainer uses, or may use, more than one process on a machine.
 
     Which machine will train is not known here: the driver of a cluster may have no GPU, and its
     nodes eight. So `auto` counts as several, unless it is on the CPU.
     """
     trainer = config.get("trainer") or {}
     strategy = str(trainer.get("strategy", "auto"))
-    nodes = str(trainer.get("num_nodes", 1))
     distributed = strategy.startswith(("ddp", "fsdp", "deepspeed"))
-    return devices_of(config, available=2) > 1 or nodes != "1" or distributed
+    return devices_of(config, available=2) > 1 or distributed

@@ -34,11 +34,15 @@ def study_of(overrides: list[str] | None, ledger_needed: bool = True) -> Study:
     """
     from caviar import rooms
     from caviar.config.compose import project_composer
+    from caviar.config.overrides import rewrite_one_minus
+    from caviar.search.checks import no_grid
     from caviar.search.study import open_study
 
     rooms.attach_ledgers()  # before the study's ledger is looked for
     compose, typed = project_composer(), overrides or []
-    return open_study(compose(typed), typed, compose, begun=ledger_needed)
+    config = compose(typed)
+    no_grid(config, rewrite_one_minus(typed))
+    return open_study(config, typed, compose, begun=ledger_needed)
 
 
 def write_file(path: Path, text: str, force: bool) -> None:

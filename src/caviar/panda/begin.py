@@ -70,8 +70,9 @@ def start_overrides(overrides: Sequence[str], force: bool = False) -> list[str]:
     lineage = Lineage.of(journal.events())
     # Hydra makes the folder before a line of ours runs in it, so what can be refused without torch
     # is refused here.
+    asked = _changing_and_rest(journal, lineage, typed) if lineage.events else None
     PandaSettings.of(compose(joined(lineage.overrides, typed)))
-    given = _going_on(journal, lineage, typed, force) if lineage.events else typed
+    given = _going_on(journal, lineage, *asked, force) if asked else typed
     own = ["panda.run=true", f"{STUDY}={override_value(name)}"]
     if "logger" not in {override_key(o) for o in given}:
         own.append("logger=none")  # metrics.jsonl has it all
@@ -84,10 +85,14 @@ def _split_study(overrides: Sequence[str]) -> tuple[str | None, list[str]]:
     return (names[-1] if names else None), [o for o in overrides if override_key(o) != STUDY]
 
 
-def _going_on(
-    journal: Journal, lineage: Lineage, overrides: Sequence[str], force: bool
-) -> list[str]:
-    """The overrides that a run was begun with, and its values in force; writes changes down."""
+def _changing_and_rest(
+    journal: Journal, lineage: Lineage, overrides: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """What is asked of a run that goes on: overrides that change values, and those of its keeper.
+
+    Raises:
+        UserError: it runs, or is to go on as another.
+    """
     name = journal.folder.name
     if is_running(journal.folder):
         raise UserError(f"{name} runs already; caviar panda watch shows it")
@@ -103,9 +108,16 @@ def _going_on(
                 f"{override}: {name} was begun without it, and goes on as it is; it "
                 f"can be changed in {', '.join(keys)}; another run needs {STUDY}=ANOTHER_NAME"
             )
+    return changing, rest
+
+
+def _going_on(
+    journal: Journal, lineage: Lineage, changing: list[str], rest: list[str], force: bool
+) -> list[str]:
+    """The overrides that a run was begun with, and its values in force; writes changes down."""
     if lineage.ending == "finished" and not changing:
         raise UserError(
-            f"{name} is finished; go on with a larger trainer.max_epochs=…, or from "
+            f"{journal.folder.name} is finished; go on with a larger trainer.max_epochs=…, or from "
             "an earlier day: caviar panda back --to day…"
         )
     last = lineage.events[-1]

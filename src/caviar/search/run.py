@@ -89,13 +89,15 @@ def asked_stage(
     searching = settings.action == "search"
     stage, first = settings.stage or next(iter(names)), (begun or list(names))[0]
     declared = names.get(stage)
+    drawn = settings.sweep is None and (stage == first or not (begun or declared))
     # A slip in the overrides of a search's last stage is better found now than then.
+    fixed = _fixed_by_first(study)
     for (name, one), full in zip(settings.stages.items(), names, strict=True):
-        if one.overrides and (searching or full == stage):
+        if one.overrides and (searching or (drawn and full == stage)):
             with checks.named(f"search.stages.{name}.overrides"):
-                trained = compose(joined(study.overrides, one.overrides))
+                trained = compose(joined(fixed, one.overrides))
                 checks.trainable(trained, keeps_checkpoint=False)
-    if settings.sweep is None and (stage == first or not (begun or declared)):
+    if drawn:
         checks.trainable(config, keeps_checkpoint=searching)
         sweep, _ = stage_sweep(
             study,
@@ -108,11 +110,14 @@ def asked_stage(
     else:
         if begun and not searching:
             study = keeping_sampling(study, arguments)
-        file = _file_of(study, stage, first)
-        if settings.stage is None and not searching:
+        file, fixed = _file_of(study, stage, first), tuple(study.overrides)
+        removed = settings.sweep is None and not file.exists()  # the ledger has what it said
+        if removed:
+            fixed = joined(study.begun_sweep(stage).overrides, fixed)
+        elif settings.stage is None and not searching:
             stage = SweepFile.read(file).stage
-        trials = settings.num_trials
-        sweep, _ = stage_sweep(study, stage, trials=trials, overrides=study.overrides, file=file)
+        read = None if removed else file
+        sweep, _ = stage_sweep(study, stage, trials=settings.num_trials, overrides=fixed, file=read)
         # The file's own overrides decide what is trained, such as another model.
         trained = compose(sweep.overrides)
         checks.trainable(trained, keeps_checkpoint=searching)
@@ -122,14 +127,19 @@ def asked_stage(
     return study.changed(metric=sweep.metric, mode=sweep.mode), sweep, trained
 
 
+def _fixed_by_first(study: Study) -> tuple[str, ...]:
+    """The overrides of all of a study's stages: its first one's file may have some of its own."""
+    if study.settings.sweep is not None:
+        return joined(SweepFile.read(Path(study.settings.sweep)).overrides, study.overrides)
+    return shared_overrides(study) if study.search_stages() else tuple(study.overrides)
+
+
 def _file_of(study: Study, stage: str, first: str) -> Path:
     """The sweep file that a command names, or that of a later stage."""
     if study.settings.sweep is not None:
         return Path(study.settings.sweep)
     path = study.sweep_path(stage)
-    if not path.exists() and stage in study.stages():
-        study.begun_sweep(stage).write(path)  # the ledger has it
-    if not path.exists():
+    if not path.exists() and stage not in study.stages():
         raise UserError(
             f"search.stage={stage} comes after {first}, and has no sweep file yet; write it with "
             f"caviar refine search.study={study.name} search.stage={stage}"

@@ -82,9 +82,9 @@ def stage_sweep(
         written = SweepFile.read(path)
         count = (trials if file is not None else None) or written.num_trials or DEFAULT_TRIALS
         fixed = joined(written.overrides, overrides)
-        return replace(
-            written, study=study.name, stage=stage, num_trials=count, overrides=fixed
-        ), None
+        if written.study != study.name:  # the other study's reasons are none of this one's
+            written = replace(written, study=study.name, notes=(), reasons={})
+        return replace(written, stage=stage, num_trials=count, overrides=fixed), None
     return _refined(study, stage, trials or DEFAULT_TRIALS, overrides)
 
 

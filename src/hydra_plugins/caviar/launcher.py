@@ -44,7 +44,13 @@ class PoolSettings:
     max_failures: int = 3
     """Stop when the first so many trials all fail with the same error; 0 never stops."""
     preload: list[str] = field(
-        default_factory=lambda: ["caviar.training.run", "caviar.search.trial", "sklearn.datasets"]
+        default_factory=lambda: [
+            "caviar.training.run",
+            "caviar.search.trial",
+            "caviar.wandb.ledger",  # passed over where the room was deleted
+            "caviar.wandb.child",
+            "sklearn.datasets",
+        ]
     )
     """Modules that every trial imports; your own, if importing it takes long."""
 
