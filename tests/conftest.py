@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from caviar.ledger import Trial
+    from panda_verbs import Verb
     from wandb_standin import Service
 
 # How long a draw takes says something of the machine alone.
@@ -83,6 +84,19 @@ def hydra_state() -> Iterator[None]:
     yield
     GlobalHydra.instance().clear()
     Singleton.set_state(before)
+
+
+@pytest.fixture
+def panda(
+    runs: Path,
+    hydra_state: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Verb:
+    """`panda("set", "optimizer.lr=*2")`: the verbs of `caviar panda`, in this process."""
+    from panda_verbs import Verb
+
+    return Verb(monkeypatch, capsys)
 
 
 Main = Callable[..., int]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from select import select
 
 import pytest
 
@@ -20,6 +17,7 @@ from caviar.search.stages import plan
 from caviar.space import Axis, Integer, Log, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
 from conftest import ROOT, Main, awaited
+from terminal import terminal
 
 SPACE = Space(
     (
@@ -166,37 +164,13 @@ def test_watching_shows_who_trains_what(study: Ledger) -> None:
     study.extend("01_coarse", plan(more, SearchSettings()), SPACE)
     assert study.claim("01_coarse", 20)
     study.report("01_coarse", 20, 0, 0.4321)
-    ours, theirs = pty.openpty()
-    code = "from caviar.cli import main; main()"
-    watch = subprocess.Popen(
-        [sys.executable, "-c", code, "status", "search.study=s", "--watch"],
-        cwd=ROOT, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-    )  # fmt: skip
-    os.close(theirs)
-    seen = ""
-
-    def sees(text: str) -> bool:
-        nonlocal seen
-        while select([ours], [], [], 0)[0]:
-            try:
-                seen += os.read(ours, 65536).decode(errors="replace")
-            except OSError:  # it has ended
-                break
-        return text in seen
-
-    try:
-        awaited(lambda: sees("20/21") and sees("0.4321"))
+    with terminal("status", "search.study=s", "--watch") as watch:
+        awaited(lambda: watch.sees("20/21") and watch.sees("0.4321"))
         study.finish("01_coarse", 20, Result(best=0.4321, best_epoch=0, last=0.4321))
-        awaited(lambda: sees("01_coarse: 21 trials: 21 complete"))
-        watch.send_signal(signal.SIGINT)
-        assert watch.wait(20) == 130
-        sees("")
-        assert "Traceback" not in seen
-    finally:
-        watch.kill()
-        watch.wait()
-        os.close(ours)
+        awaited(lambda: watch.sees("01_coarse: 21 trials: 21 complete"))
+        watch.process.send_signal(signal.SIGINT)
+        assert watch.process.wait(20) == 130
+        assert not watch.sees("Traceback")
 
 
 def test_status_without_any_study(caviar: Main, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,16 +19,6 @@ from panda_verbs import DIVERGES, SLOW, Verb, days, events
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def panda(
-    runs: Path,
-    hydra_state: None,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Verb:
-    return Verb(monkeypatch, capsys)
-
-
 @pytest.mark.parametrize(
     ("slip", "message"),
     [

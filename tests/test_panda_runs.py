@@ -3,12 +3,7 @@ in real processes."""
 
 from __future__ import annotations
 
-import os
-import pty
-import select
 import signal
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,24 +14,15 @@ from caviar.panda.inbox import is_running
 from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, SET, Lineage
 from caviar.panda.record import append_row, rows
 from caviar.training.checkpoints import read_checkpoint
-from conftest import ROOT, Process, Start, awaited, done
+from conftest import Process, Start, awaited, done
 from panda_verbs import SLOW, Verb, days, events, logged
+from terminal import terminal
 from wandb_standin import Service
 
 pytestmark = pytest.mark.slow
 
 SIGNALLED = "model._target_=slow_models.Signalled"
 GOES_ON = "caviar panda start search.study=p goes on"
-
-
-@pytest.fixture
-def panda(
-    runs: Path,
-    hydra_state: None,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Verb:
-    return Verb(monkeypatch, capsys)
 
 
 def begun(start: Start, *settings: str, **environment: str) -> Process:
@@ -192,40 +178,16 @@ def test_one_wandb_run_however_often_it_is_stopped(
 def test_the_screen_in_a_terminal(start: Start, runs: Path) -> None:
     """A real pseudo-terminal: the curve is drawn, a key nudges, q leaves."""
     begun(start, SLOW, "trainer.max_epochs=200")
-    ours, theirs = pty.openpty()
-    code = "from caviar.cli import main; main()"
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "34"}
     awaited(lambda: days(runs) >= 3)
-    watch = subprocess.Popen(
-        [sys.executable, "-c", code, "panda", "watch", "search.study=p"],
-        cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs,
-        start_new_session=True,
-    )  # fmt: skip
-    os.close(theirs)
-    seen = ""
-
-    def sees(text: str) -> bool:
-        nonlocal seen
-        while select.select([ours], [], [], 0)[0]:
-            try:
-                seen += os.read(ours, 65536).decode(errors="replace")
-            except OSError:  # it has ended
-                break
-        return text in seen
-
-    try:
-        awaited(lambda: sees("●") and sees("[q] quit") and sees("running"))
-        os.write(ours, b"+")
-        awaited(lambda: sees("▲"))
+    with terminal("panda", "watch", "search.study=p") as watch:
+        awaited(lambda: watch.sees("●") and watch.sees("[q] quit") and watch.sees("running"))
+        watch.type("+")
+        awaited(lambda: watch.sees("▲"))
         assert events(runs, SET)[0].changes == {"optimizer.lr": [0.01, 0.015]}
-        os.write(ours, b"b")
-        awaited(lambda: sees("y to do it"))
-        os.write(ours, b"y")
+        watch.type("b")
+        awaited(lambda: watch.sees("y to do it"))
+        watch.type("y")
         awaited(lambda: bool(events(runs, BACK)))
-        os.write(ours, b"q")
-        assert watch.wait(20) == 0
-    finally:
-        watch.kill()
-        watch.wait()
-        os.close(ours)
+        watch.type("q")
+        assert watch.process.wait(20) == 0
     awaited(lambda: bool([e for e in events(runs, DAY) if e.branch == 1]))

@@ -91,11 +91,11 @@ def asked_stage(
     declared = names.get(stage)
     drawn = settings.sweep is None and (stage == first or not (begun or declared))
     # A slip in the overrides of a search's last stage is better found now than then.
-    fixed = _fixed_by_first(study)
+    shared = _fixed_by_first(study)
     for (name, one), full in zip(settings.stages.items(), names, strict=True):
         if one.overrides and (searching or (drawn and full == stage)):
             with checks.named(f"search.stages.{name}.overrides"):
-                trained = compose(joined(fixed, one.overrides))
+                trained = compose(joined(shared, one.overrides))
                 checks.trainable(trained, keeps_checkpoint=False)
     if drawn:
         checks.trainable(config, keeps_checkpoint=searching)
@@ -110,14 +110,19 @@ def asked_stage(
     else:
         if begun and not searching:
             study = keeping_sampling(study, arguments)
-        file, fixed = _file_of(study, stage, first), tuple(study.overrides)
+        file, overrides = _file_of(study, stage, first), tuple(study.overrides)
         removed = settings.sweep is None and not file.exists()  # the ledger has what it said
         if removed:
-            fixed = joined(study.begun_sweep(stage).overrides, fixed)
+            overrides = joined(study.begun_sweep(stage).overrides, overrides)
         elif settings.stage is None and not searching:
             stage = SweepFile.read(file).stage
-        read = None if removed else file
-        sweep, _ = stage_sweep(study, stage, trials=settings.num_trials, overrides=fixed, file=read)
+        sweep, _ = stage_sweep(
+            study,
+            stage,
+            trials=settings.num_trials,
+            overrides=overrides,
+            file=None if removed else file,
+        )
         # The file's own overrides decide what is trained, such as another model.
         trained = compose(sweep.overrides)
         checks.trainable(trained, keeps_checkpoint=searching)
