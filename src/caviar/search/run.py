@@ -91,7 +91,7 @@ def asked_stage(
     declared = names.get(stage)
     drawn = settings.sweep is None and (stage == first or not (begun or declared))
     # A slip in the overrides of a search's last stage is better found now than then.
-    shared = _fixed_by_first(study)
+    shared = _fixed_by_first(study) if searching else study.overrides
     for (name, one), full in zip(settings.stages.items(), names, strict=True):
         if one.overrides and (searching or (drawn and full == stage)):
             with checks.named(f"search.stages.{name}.overrides"):
