@@ -16,9 +16,34 @@ OUT_OF_MEMORY, EXCEPTION, TIMEOUT, KILLED = "out of memory", "exception", "timeo
 FAULTS = (OUT_OF_MEMORY, EXCEPTION, TIMEOUT, KILLED)  # they say nothing of the setting
 TRANSIENT = (OUT_OF_MEMORY, KILLED)  # perhaps the machine's fault: worth another try
 
+EPOCH, STEP = "epoch", "step"  # what a learning curve may count
+
 # In the summary of a W&B run, written last: its status, and the whole result as JSON. A run that
 # lacks them did not come to its end, whatever W&B calls it.
 MARKER, RESULT = "caviar/status", "caviar/result"
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a training is, in what its learning curve counts.
+
+    A curve has a point for each validation. Where an epoch has at most one, a point is known by its
+    epoch. Where it has several, it is known by its number: settings of unlike batch sizes validate
+    at unlike steps, and a pruner can compare them only at the same share of the training.
+    """
+
+    unit: str = EPOCH
+    """`epoch` or `step`."""
+    total: int | None = None
+    """Epochs, or optimizer steps, of the whole training; None where nobody knows."""
+    points: int | None = None
+    """Validations of the whole training, or the epochs; None where nobody knows."""
+
+    def at(self, point: int) -> int:
+        """Epochs, or steps, that were trained at a point of the curve."""
+        if self.unit == EPOCH or not self.total or not self.points:
+            return point + 1
+        return round((point + 1) * self.total / self.points)
 
 
 @dataclass
@@ -35,8 +60,16 @@ class Result:
     """Best value of the declared metric over epochs; None before the first validation."""
     best_epoch: int | None = None
     """Epoch of the best value, from 0."""
+    best_step: int | None = None
+    """Optimizer steps that had been taken at the best value; None for runs of earlier versions."""
     last: float | None = None
     """The metric's last value."""
+    unit: str = EPOCH
+    """What its curve counts: `epoch`, or `step` where an epoch has several validations."""
+    epochs: int | None = None
+    """Epochs that were trained, begun ones among them."""
+    steps: int | None = None
+    """Optimizer steps that were taken."""
     seconds: float = 0.0
     """Wall time of fitting and testing."""
     num_params: int = 0

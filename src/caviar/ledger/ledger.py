@@ -3,7 +3,7 @@
     ledger = Ledger.open(storage, "digits")
     ledger.extend("01_coarse", plan, space)         # waiting
     claimed = ledger.claim("01_coarse", 0)          # True for exactly one living process
-    ledger.report("01_coarse", 0, epoch, value)
+    ledger.report("01_coarse", 0, point, value)
     ledger.finish("01_coarse", 0, result)
 
 It is an Optuna storage, one Optuna study a stage, so Optuna's dashboard and databases work; all
@@ -17,6 +17,7 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
-from caviar.base.result import DIVERGED, PRUNED, TRANSIENT, Result
+from caviar.base.result import DIVERGED, PRUNED, TRANSIENT, Length, Result
 from caviar.ledger.claims import Claims
 from caviar.ledger.storages import HEARTBEAT, KINDS, open_storage, patient
 from caviar.ledger.trials import Planned, Trial, distribution, from_optuna
@@ -193,11 +194,18 @@ class Ledger:
         self._let_go(trial_id)
 
     @patient
-    def report(self, stage: str, number: int, epoch: int, value: float) -> None:
+    def measure(self, stage: str, number: int, length: Length) -> None:
+        """How long a running trial will train, where its claim could not say."""
+        trial_id = self._trial_id(stage, number)
+        if self._is_own(trial_id):
+            self._storage.set_trial_user_attr(trial_id, "length", asdict(length))
+
+    @patient
+    def report(self, stage: str, number: int, point: int, value: float) -> None:
         """One point of the learning curve, while the trial runs."""
         trial_id = self._trial_id(stage, number)
         if self._is_own(trial_id):
-            self._storage.set_trial_intermediate_value(trial_id, epoch, value)
+            self._storage.set_trial_intermediate_value(trial_id, point, value)
 
     @patient
     def should_prune(self, stage: str, number: int, pruner: optuna.pruners.BasePruner) -> bool:

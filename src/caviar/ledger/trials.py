@@ -15,7 +15,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from caviar.base.result import EXCEPTION, Result
+from caviar.base.result import EPOCH, EXCEPTION, Length, Result
 from caviar.space import Axis, Choice, Integer, Log, LogInteger
 
 WAITING, RUNNING = "waiting", "running"
@@ -48,12 +48,14 @@ class Trial:
     planned: Planned
     result: Result | None = None
     curve: dict[int, float] = field(default_factory=dict)
-    """Epoch → metric, also while it runs."""
+    """Point → metric, also while it runs: by epoch, or by the number of the validation."""
     started: datetime | None = None
     faults: tuple[str, ...] = ()
     """What ended earlier tries."""
     claim: Mapping[str, Any] = field(default_factory=dict)
     """The worker that has or had it: `host`, `pid`, `slot`, and the `epochs` it will train."""
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    """The length of its training, as the running trial told it."""
 
     @property
     def point(self) -> Mapping[str, Any]:
@@ -68,6 +70,23 @@ class Trial:
     def note(self) -> str:
         """Which setting this is, where a stage has several: `default`, `candidate 1`."""
         return self.planned.note
+
+    @property
+    def length(self) -> Length:
+        """What its curve counts, and how much of it there will be; where it has finished, was."""
+        if self.result is not None and self.result.unit != EPOCH:
+            points = max(self.curve, default=-1) + 1
+            return Length(self.result.unit, self.result.steps, points or None)
+        if self.measured:
+            return Length(**self.measured)
+        epochs = self.claim.get("epochs")
+        total = epochs if isinstance(epochs, int) and epochs > 0 else None
+        return Length(EPOCH, total, total)
+
+    @property
+    def trained(self) -> int:
+        """Epochs, or steps, that the last point of its curve stands for; 0 before the first."""
+        return self.length.at(max(self.curve)) if self.curve else 0
 
     @property
     def finished(self) -> bool:
@@ -117,6 +136,7 @@ def from_optuna(stage: str, frozen: FrozenTrial) -> Trial:
         started=frozen.datetime_start,
         faults=tuple(attributes.get("faults", ())),
         claim=attributes.get("claim", {}),
+        measured=attributes.get("length", {}),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from caviar.base.result import COMPLETE, PRUNED, finite
+from caviar.base.result import COMPLETE, EPOCH, PRUNED, STEP, finite
 from caviar.config.overrides import command_line
 from caviar.ledger import Trial
 from caviar.report.channels import WHOLE, metric_channel, metric_domain
@@ -38,14 +38,20 @@ def curves_section(snapshot: Snapshot) -> Section:
     title = "Learning curves"
     drawn = [t for t in snapshot.trials if any(map(math.isfinite, t.curve.values()))]
     if not drawn:
-        return Section("curves", title, ["No trial has finished an epoch yet."])
-    words = [f"{plural(len(drawn), 'trial')}: {snapshot.metric} after each epoch."]
+        return Section("curves", title, ["No trial has been validated yet."])
+    when = "after each epoch" if _unit(drawn) == EPOCH else "at each validation"
+    words = [f"{plural(len(drawn), 'trial')}: {snapshot.metric} {when}."]
     fates = {_fate(t) for t in drawn}
     words += [f"{name.capitalize()}: {how}." for name, how in NAMES.items() if name in fates]
     step = math.ceil(sum(len(t.curve) for t in drawn) / POINTS)
     if step > 1:
-        words.append(f"One in {step} epochs are drawn, the first and the last of each always.")
+        words.append(f"One in {step} points are drawn, the first and the last of each always.")
     return Section("curves", title, words, [_curves(snapshot, drawn, step)])
+
+
+def _unit(trials: Sequence[Trial]) -> str:
+    """What the curves have in common: steps, as soon as one of them counts these."""
+    return STEP if any(t.length.unit == STEP for t in trials) else EPOCH
 
 
 def _fate(trial: Trial) -> str:
@@ -57,10 +63,11 @@ def _fate(trial: Trial) -> str:
 
 
 def _curves(snapshot: Snapshot, trials: Sequence[Trial], step: int) -> Chart:
-    """A line for each trial, one in `step` of its epochs; the best one thick, on top."""
+    """A line for each trial, one in `step` of its points; the best one thick, on top."""
     curves = []
     for trial in trials:
-        curve = [(e, v) for e, v in trial.curve.items() if math.isfinite(v)]
+        place = trial.length.at if trial.length.unit == STEP else int  # epochs are shown from 0
+        curve = [(place(p), v) for p, v in trial.curve.items() if math.isfinite(v)]
         last = len(curve) - 1
         curves.append([p for i, p in enumerate(curve) if i % step == 0 or i == last])
     values = [v for curve in curves for _, v in curve]
@@ -73,7 +80,7 @@ def _curves(snapshot: Snapshot, trials: Sequence[Trial], step: int) -> Chart:
     across: Spec = {
         "field": "epoch",
         "type": "quantitative",
-        "title": "epoch",
+        "title": _unit(trials),
         "axis": {**WHOLE, "grid": False},
         "scale": {"nice": False, "zero": False},
     }

@@ -97,7 +97,8 @@ def stage_screen(stage: str, trials: Sequence[Trial], metric: str, mode: str) ->
         lines.append(_folded(f"  best {describe(best[0], metric)}"))
     running = sorted((t for t in trials if t.running), key=_worker)
     if running:
-        table = plain_table("", "  worker", "trial", "epoch", metric, "best", "for")
+        unit = running[0].length.unit
+        table = plain_table("", "  worker", "trial", unit, metric, "best", "for")
         for trial in running[:ROWS]:
             table.add_row(*_row(trial, mode))
         lines.append(table)
@@ -115,15 +116,14 @@ def _worker(trial: Trial) -> tuple[str, int, str]:
 
 def _row(trial: Trial, mode: str) -> list[str]:
     host, number, label = _worker(trial)
-    epochs = trial.claim.get("epochs")
-    epoch = "" if not trial.curve else str(max(trial.curve) + 1)
+    trained, total = trial.trained, trial.length.total
     value = f"{trial.curve[max(trial.curve)]:.4g}" if trial.curve else "starting"
     finite = [v for v in trial.curve.values() if v == v]
     best = f"{(min if mode == 'min' else max)(finite):.4g}" if finite else ""
     return [
         f"  {label or f'{host} {number}'}",
         str(trial.number),
-        f"{epoch}/{epochs}" if epoch and epochs else epoch,
+        f"{trained}/{total}" if trained and total else f"{trained or ''}",
         value,
         best,
         duration(max(0.0, trial.seconds_running(time.time()))),

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from caviar.base.result import COMPLETE, DIVERGED, FAULTS, PRUNED, Result
+from caviar.base.result import COMPLETE, DIVERGED, EPOCH, FAULTS, PRUNED, Result
 from caviar.config.overrides import command_line, point_overrides
 from caviar.ledger import RUNNING, WAITING, Trial
 from caviar.space import OneMinusLog
@@ -45,7 +45,8 @@ def describe(trial: Trial, metric: str) -> str:
     elif result.status == DIVERGED or result.best is None:
         what = result.status
     else:
-        pruned = f" (pruned after {len(trial.curve)} epochs)" if result.status == PRUNED else ""
+        after = plural(trial.trained, trial.length.unit)
+        pruned = f" (pruned after {after})" if result.status == PRUNED else ""
         what = f"{metric} {result.best:.4g}{pruned}"
     return f"{label}{what} · trial {trial.number}: {setting_text(trial.point)}"
 
@@ -86,11 +87,12 @@ def print_stage(
     best = best_trials(trials, mode, 5)
     head, rows = setting_columns([t.point for t in best])
     number = NUMBERS[len(best)]
-    table = plain_table(f"{stage}: the best{number}", "trial", metric, "epoch", *head, "seconds")
+    unit = best[0].length.unit if best else EPOCH
+    table = plain_table(f"{stage}: the best{number}", "trial", metric, unit, *head, "seconds")
     for trial, row in zip(best, rows, strict=True):
         assert trial.result is not None
-        value, epoch = f"{trial.result.best:.4g}", str(trial.result.best_epoch)
-        table.add_row(str(trial.number), value, epoch, *row, f"{trial.result.seconds:.1f}")
+        value, at = f"{trial.result.best:.4g}", _best_at(trial.result)
+        table.add_row(str(trial.number), value, at, *row, f"{trial.result.seconds:.1f}")
     if best:
         console.print(table)
     console.print(f"{plural(len(trials), 'trial')}: {counts(trials)}")
@@ -137,7 +139,7 @@ def print_result(result: Result, metric: str, folder: Path) -> None:
     best = f"{metric}: no finite value"
     if result.best is not None and result.best_epoch is not None:
         last = "" if result.last is None else f", last {result.last:.4g}"
-        best = f"{metric} {result.best:.4g} at epoch {result.best_epoch}{last}"
+        best = f"{metric} {result.best:.4g} at {result.unit} {_best_at(result)}{last}"
     console.print(
         f"{best} · {result.status} · {result.num_params:,} parameters · {result.seconds:.1f} s · "
         f"seed {result.seed}"
@@ -146,6 +148,11 @@ def print_result(result: Result, metric: str, folder: Path) -> None:
         if name.startswith("test"):
             console.print(f"{name} {value:.4g}")
     console.print(f"in {shown_path(folder)}: result.json, the checkpoints and the logs")
+
+
+def _best_at(result: Result) -> str:
+    """The epoch, from 0, or the step of the best value."""
+    return str(result.best_epoch if result.unit == EPOCH else result.best_step)
 
 
 def shown_path(path: Path) -> Path:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import os
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +30,7 @@ from caviar.base.errors import (
     rank_error,
 )
 from caviar.base.files import replaced
-from caviar.base.result import EXCEPTION, KILLED, Result
+from caviar.base.result import EXCEPTION, KILLED, Length, Result
 from caviar.base.signals import uninterrupted
 from caviar.ledger import Ledger, Trial
 from caviar.search.settings import CONFIRM, TEST, open_ledger, study_folder
@@ -40,10 +39,11 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
     from caviar.pool.process import Fault
+    from caviar.training.callbacks import Report
     from caviar.training.run import Ended
 
 GIVE_UP = 5  # a trial whose workers died so often, without anybody seeing why, is a fault
-FIRST = 8  # a pruner judges a trial first after this fraction (1/8) of its epochs
+FIRST = 8  # a pruner judges a trial first after this fraction (1/8) of its validations
 LAST = Path("checkpoints") / "last.ckpt"  # in a trial's folder; what it goes on from
 
 
@@ -131,19 +131,24 @@ def record_fault(config: DictConfig, fault: Fault, retries: int) -> str | None:
     return (trial.result.error or "") if trial.result else fault.error
 
 
-def _reporter(config: DictConfig, ledger: Ledger) -> Callable[[int, float], bool]:
+def _reporter(config: DictConfig, ledger: Ledger) -> Report:
     """Writes down a point of the learning curve; True if the trial should be given up."""
     stage, number = config.trial.stage, config.trial.number
-    epochs = config.trainer.get("max_epochs")
-    pruner = None
-    if stage not in (CONFIRM, TEST) and epochs is not None and epochs > 0:
-        pruner = make_pruner(config.search.pruner, epochs)
+    prunes = stage not in (CONFIRM, TEST) and config.search.pruner != "none"
+    told = Length(total=config.trainer.get("max_epochs"))  # what its claim says already
 
-    def report(epoch: int, value: float) -> bool:
-        ledger.report(stage, number, epoch, value)
-        if pruner is None or epoch + 1 >= epochs:  # the last epoch has nothing left to save
+    def report(point: int, value: float, length: Length) -> bool:
+        nonlocal told
+        if (length.unit, length.total) != (told.unit, told.total):
+            ledger.measure(stage, number, length)
+            told = length
+        ledger.report(stage, number, point, value)
+        # The last validation has nothing left to save. One that is undefined tells nothing yet; a
+        # run that has diverged ends by itself.
+        if not prunes or not length.points or point + 1 >= length.points or math.isnan(value):
             return False
-        return ledger.should_prune(stage, number, pruner)
+        pruner = make_pruner(config.search.pruner, length.points)
+        return pruner is not None and ledger.should_prune(stage, number, pruner)
 
     return report
 
@@ -169,7 +174,7 @@ def _checkpoint_of(before: Trial, output: Path) -> Path | None:
 def _outcome(
     config: DictConfig,
     output: Path,
-    report: Callable[[int, float], bool] | None,
+    report: Report | None,
     resume: Path | None,
     ended: Ended | None,
 ) -> tuple[Result, BaseException | None]:
@@ -193,22 +198,22 @@ def _outcome(
         return result, error
 
 
-def make_pruner(name: str, epochs: int) -> BasePruner | None:
+def make_pruner(name: str, points: int) -> BasePruner | None:
     """One of Optuna's, scaled to the length of a training; None for `none`.
 
     Arguments:
         name: `none`, `asha`, `median` or `hyperband`.
-        epochs: that a trial trains when it is not stopped.
+        points: validations, or epochs, of a trial that is not stopped.
     """
     from optuna import pruners
 
-    first = max(1, math.ceil(epochs / FIRST))
+    first = max(1, math.ceil(points / FIRST))
     if name == "asha":  # Li et al. 2018, arXiv:1810.05934
         return pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=2)
     if name == "median":
         return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=first - 1)
     if name == "hyperband":  # Li et al. 2018, arXiv:1603.06560
         return pruners.HyperbandPruner(
-            min_resource=first, max_resource=max(first, epochs), reduction_factor=2
+            min_resource=first, max_resource=max(first, points), reduction_factor=2
         )
     return None

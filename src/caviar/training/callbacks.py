@@ -1,17 +1,27 @@
-"""What every run watches: the declared metric, its best, and whether training diverged."""
+"""What every run watches: the declared metric, its best, and whether training diverged.
+
+Everything here decides when a validation has ended. By then each of its metrics is known, wherever
+the module logged it: in a step, as an object of torchmetrics, or at the end of the epoch.
+"""
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from caviar.base.errors import UserError
+from caviar.base.result import EPOCH, STEP, Length
 
-Report = Callable[[int, float], bool]  # (epoch, value of the metric); True: stop as hopeless
+LOGGED = "logged"  # in a checkpoint at the end of an epoch: what was logged of that epoch
+
+# (number of the point, value of the metric, length of the training); True: stop as hopeless
+Report = Callable[[int, float, Length], bool]
 
 
 def is_loss(name: str) -> bool:
@@ -26,46 +36,59 @@ class BestMetric(pl.Callback):
     """Follows the declared metric and stops a run that diverged, or is hopeless.
 
     Diverged means that the metric, or any logged loss (`is_loss`), is NaN or infinite. Another
-    metric may be undefined without harm, such as a score for a class that nobody predicted.
+    metric may be undefined without harm, such as a score for a class that nobody predicted. At the
+    first validation so may be the declared one, if the weights are still finite.
 
-    Logs the best value so far as `<metric>_best`, which is what a W&B sweep watches: a run's
-    summary keeps the last value, and the best is what counts.
+    Tells the loggers the best value so far as `<metric>_best`, which is what a W&B sweep watches: a
+    run's summary keeps the last value, and the best is what counts. Not by the module's `log`,
+    through which the module may log a value of that name itself.
 
     Arguments:
         metric: logged by the module at validation, such as `val/loss`.
         mode: `min` or `max`.
-        report: called with (epoch, value) after each validation, on rank 0; True stops the run
-            as hopeless.
+        report: called after each validation, on rank 0; True stops the run as hopeless.
     """
 
     def __init__(self, metric: str, mode: str, report: Report | None = None) -> None:
         self.metric, self.sign, self.report = metric, 1 if mode == "min" else -1, report
         self.best: float | None = None
         self.best_epoch: int | None = None
+        self.best_step: int | None = None
         self.last: float | None = None
-        self.curve: dict[int, float] = {}  # epoch → metric, since this process began
+        self.points = 0  # validations so far
+        self.length = Length()
+        self.curve: dict[int, float] = {}  # point → metric, since this process began
         self.diverged = self.pruned = False
         self.metrics: dict[str, float] = {}  # of the checkpoint that the run went on from
         self.exception: BaseException | None = None
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.last is None:
+            refuse_without_validation(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if self.metric not in logged:
-            raise UserError(
-                f"metric.name is {self.metric}, but validation logged only "
-                f"{', '.join(sorted(logged)) or 'nothing'}"
-            )
-        value, epoch = logged[self.metric], trainer.current_epoch
-        self.last = self.curve[epoch] = value
+            raise UserError(_not_logged(self.metric, logged))
+        self.length = length_of(trainer)
+        value, epoch, step = logged[self.metric], trainer.current_epoch, steps_taken(trainer)
+        point = epoch if self.length.unit == EPOCH else self.points
+        first, self.points = self.points == 0, self.points + 1
+        self.last = self.curve[point] = value
         better = self.best is None or self.sign * value < self.sign * self.best
         if math.isfinite(value) and better:  # NaN is no better, and infinity no first best
-            self.best, self.best_epoch = value, epoch
-        if self.best is not None:
-            pl_module.log(f"{self.metric}_best", self.best, sync_dist=True)
-        prune = self.report is not None and trainer.is_global_zero and self.report(epoch, value)
-        self._check_finite(trainer)
+            self.best, self.best_epoch, self.best_step = value, epoch, step
+        name = f"{self.metric}_best"
+        if self.best is not None and name not in logged:
+            for logger in trainer.loggers:
+                logger.log_metrics({name: self.best, "epoch": epoch}, step=_logged_step(trainer))
+        prune = False
+        if self.report is not None and trainer.is_global_zero:
+            prune = self.report(point, value, self.length)
+        if not (first and _weights_are_finite(pl_module)):
+            self._check_finite(trainer)
         # Every rank must stop at the same epoch, or the others wait for it without end.
         if trainer.strategy.broadcast(prune) and not self.diverged:
             self.pruned = trainer.should_stop = True
@@ -88,15 +111,24 @@ class BestMetric(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint["metrics"] = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        checkpoint["metrics"] = self.known(trainer)
+        if LOGGED in checkpoint and self.best is not None:  # by `EpochSeed`, which comes before
+            checkpoint[LOGGED].setdefault(f"{self.metric}_best", self.best)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self.metrics = checkpoint.get("metrics", {})
 
+    def known(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Every metric that was logged last, and the best of the declared one."""
+        logged = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        if logged and self.best is not None:
+            logged.setdefault(f"{self.metric}_best", self.best)
+        return logged
+
     def state_dict(self) -> dict[str, Any]:
-        kept = ("metric", "sign", "best", "best_epoch", "last")
+        kept = ("metric", "sign", "best", "best_epoch", "best_step", "last", "points")
         return {name: getattr(self, name) for name in kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -105,3 +137,91 @@ class BestMetric(pl.Callback):
         self.best = state_dict["best"]
         self.best_epoch = state_dict["best_epoch"]
         self.last = state_dict["last"]
+        # A checkpoint of an earlier version lacks these two.
+        self.best_step = state_dict.get("best_step")
+        self.points = state_dict.get("points", 0 if self.last is None else 1)
+
+
+def steps_taken(trainer: pl.Trainer) -> int:
+    """Optimizer steps so far; batches, where a module steps behind Lightning's back."""
+    return trainer.global_step or trainer.fit_loop.epoch_loop.total_batch_idx + 1
+
+
+def length_of(trainer: pl.Trainer) -> Length:
+    """How long a training is that has begun, and what its curve counts."""
+    batches, every = trainer.num_training_batches, trainer.val_check_batch
+    epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else math.inf
+    assert epochs is not None
+    seen = trainer.fit_loop.epoch_loop.total_batch_idx + 1
+    each = steps_taken(trainer) / max(1, seen)  # of one batch: 1/4 where four are accumulated
+    all_batches = epochs * batches
+    if trainer.max_steps > 0:
+        if not trainer.global_step:  # Lightning will not count up to them
+            each = 1 / trainer.accumulate_grad_batches
+        all_batches = min(all_batches, trainer.max_steps / each)
+    by_epoch = trainer.check_val_every_n_epoch is not None
+    if by_epoch and every is not None and every >= batches:
+        whole = epochs if math.isinf(batches) else min(epochs, math.ceil(all_batches / batches))
+        return Length(EPOCH, _finite(whole), _finite(whole))
+    if every is None:  # by the clock: nobody knows how many
+        return Length(STEP, _finite(all_batches * each), None)
+    points = all_batches // every
+    if by_epoch and math.isfinite(batches):
+        rest = (all_batches % batches) // every
+        points = all_batches // batches * (batches // every) + rest
+        points //= trainer.check_val_every_n_epoch or 1
+    return Length(STEP, _finite(all_batches * each), _finite(points))
+
+
+def refuse_without_validation(trainer: pl.Trainer) -> None:
+    """Refuse a training that would end before its metric was seen once.
+
+    Raises:
+        UserError: it says what the training lacks, and what to write instead.
+    """
+    if not trainer.enable_validation or sum(trainer.num_val_batches) == 0:
+        raise UserError(
+            "nothing validates, and the metric of a run is that of its validation; the model needs "
+            "a validation_step, the data a val_dataloader, and trainer.limit_val_batches must "
+            "not be 0"
+        )
+    batches, every = trainer.num_training_batches, trainer.val_check_batch
+    epoch = trainer.check_val_every_n_epoch
+    if every is None or (epoch is not None and every > batches and math.isinf(every)):
+        every = batches if epoch is not None else None
+    if every is None or math.isinf(every):
+        return  # by the clock, or when a stream has ended: nobody knows
+    first = every if epoch is None else (epoch - 1) * batches + every  # batches
+    steps = math.ceil(first / trainer.accumulate_grad_batches)
+    if 0 < trainer.max_steps < steps:
+        raise UserError(
+            f"trainer.max_steps={trainer.max_steps} ends before the first validation, after "
+            f"{steps:.0f} steps; write trainer.max_steps={steps:.0f}, or let it validate earlier: "
+            f"trainer.val_check_interval={trainer.max_steps}"
+        )
+    if epoch is not None and trainer.max_epochs not in (None, -1) and epoch > trainer.max_epochs:
+        raise UserError(
+            f"trainer.check_val_every_n_epoch={epoch} and trainer.max_epochs="
+            f"{trainer.max_epochs}: the training ends before its first validation; write "
+            f"trainer.check_val_every_n_epoch={trainer.max_epochs}"
+        )
+
+
+def _not_logged(metric: str, logged: dict[str, float]) -> str:
+    names = ", ".join(sorted(logged)) or "nothing"
+    close = difflib.get_close_matches(metric, list(logged), n=1)
+    meant = f"; did you mean metric.name={close[0]}?" if close else ""
+    return f"metric.name is {metric}, but validation logged only {names}{meant}"
+
+
+def _weights_are_finite(module: pl.LightningModule) -> bool:
+    return all(bool(torch.isfinite(p).all()) for p in module.parameters())
+
+
+def _logged_step(trainer: pl.Trainer) -> int:
+    """The step that Lightning itself logs a validation's metrics with."""
+    return trainer.fit_loop.epoch_loop._batches_that_stepped
+
+
+def _finite(number: float) -> int | None:
+    return int(number) if math.isfinite(number) else None

@@ -16,13 +16,13 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger
 
 from caviar.base.errors import UserError
-from caviar.training.callbacks import BestMetric
+from caviar.training.callbacks import LOGGED, BestMetric
 from caviar.training.optim import optimizer_arguments
+from caviar.training.package import is_a
 
-LOGGED = "logged"  # in a checkpoint at the end of an epoch: what was logged of that epoch
+__all__ = ["LOGGED"]
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -59,8 +59,9 @@ def best_checkpoint(trainer: pl.Trainer, best: BestMetric) -> str | None:
 
     A callback that keeps the best of another metric, or of too few epochs, does not count.
     """
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor == best.metric:
+    callbacks: list[Any] = [c for c in trainer.checkpoint_callbacks if is_a(c, "ModelCheckpoint")]
+    for callback in callbacks:
+        if callback.monitor == best.metric:
             score = callback.best_model_score
             if score is not None and float(score) == best.best:
                 return callback.best_model_path or None
@@ -88,18 +89,30 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def check_resume(path: Path, checkpoint: dict[str, Any], config: DictConfig) -> list[str]:
+def check_resume(
+    path: Path,
+    checkpoint: dict[str, Any],
+    max_epochs: int | None,
+    optimizer: DictConfig | None,
+    scheduler: DictConfig | None,
+) -> list[str]:
     """Refuse what cannot be resumed; what of the config will not be in force.
 
     On resume the states of optimizer and schedule are the checkpoint's, its lr and momentum and
     the length of a cosine included.
+
+    Arguments:
+        path: of the checkpoint.
+        checkpoint: as `read_checkpoint` gives it.
+        max_epochs: that are asked for.
+        optimizer: the config's, if the model has the one that it declares.
+        scheduler: likewise.
 
     Raises:
         UserError: the run was finished, or trained with another optimizer.
     """
     # An epoch that was interrupted counts as none.
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    max_epochs = config.trainer.get("max_epochs")
     if max_epochs is not None and 0 <= max_epochs <= epochs:
         raise UserError(
             f"ckpt_path={path} is the end of epoch {epochs - 1}, and trainer.max_epochs="
@@ -107,8 +120,10 @@ def check_resume(path: Path, checkpoint: dict[str, Any], config: DictConfig) -> 
         )
     lines = []
     for state in checkpoint.get("optimizer_states", [])[:1]:
+        if optimizer is None:  # the model's own, of which the config need not say anything
+            break
         group = state["param_groups"][0]
-        asked = optimizer_arguments(config.optimizer)
+        asked = optimizer_arguments(optimizer)
         unknown = [k for k in asked if k not in group and not k.startswith("_")]
         if unknown:
             raise UserError(
@@ -118,7 +133,9 @@ def check_resume(path: Path, checkpoint: dict[str, Any], config: DictConfig) -> 
         kept = {k: group.get(f"initial_{k}", group.get(k)) for k in asked}
         lines += _not_applied("optimizer", kept, asked)
     for state in checkpoint.get("lr_schedulers", [])[:1]:
-        schedule: Any = OmegaConf.to_container(config.scheduler, resolve=True)
+        if scheduler is None:
+            break
+        schedule: Any = OmegaConf.to_container(scheduler, resolve=True)
         lines += _not_applied("scheduler", state, schedule)
     return lines
 
@@ -184,6 +201,6 @@ def missing_row(rows: Rows, checkpoint: Mapping[str, Any]) -> dict[str, Any] | N
 def put_back(loggers: Iterable[Any], rows: Rows) -> None:
     """Hand the rows to the CSV logger, which begins with an empty file."""
     for logger in loggers:
-        if rows and isinstance(logger, CSVLogger):
+        if rows and is_a(logger, "CSVLogger"):
             logger.experiment.metrics = [*rows]
             logger.save()

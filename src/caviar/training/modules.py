@@ -33,9 +33,20 @@ class Module(pl.LightningModule):
 
     # Set by caviar.training.run before fitting; kept off __init__, so that subclasses need not pass
     # them on.
-    optimizer_config: DictConfig
     scheduler_config: DictConfig | None = None
     metric: str = "val/loss"
+    reads_optimizer_config = False
+
+    @property
+    def optimizer_config(self) -> DictConfig:
+        """The config's `optimizer`. A subclass that never asks for it has an optimizer of its own,
+        and then nobody may search over what the config says."""
+        self.reads_optimizer_config = True
+        return self._optimizer_config
+
+    @optimizer_config.setter
+    def optimizer_config(self, config: DictConfig) -> None:
+        self._optimizer_config = config
 
     def set_live(self, name: str, value: float) -> bool:
         """Change a hyperparameter of the model while it trains, as `caviar panda set` asks for.

@@ -29,11 +29,11 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
 
 from caviar.base.errors import Terminated
-from caviar.training.checkpoints import LOGGED
+from caviar.training.callbacks import LOGGED
 from caviar.training.data import EpochLoader
+from caviar.training.package import is_a
 
 
 class EpochSeed(pl.Callback):
@@ -160,8 +160,9 @@ def epoch_is_over(trainer: pl.Trainer) -> bool:
 
 def last_path(trainer: pl.Trainer) -> Path | None:
     """Where the checkpoint to resume from is written; None if the callbacks write none."""
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor is None and callback.dirpath:
+    callbacks: list[Any] = [c for c in trainer.checkpoint_callbacks if is_a(c, "ModelCheckpoint")]
+    for callback in callbacks:
+        if callback.monitor is None and callback.dirpath:
             return Path(callback.dirpath) / f"{callback.filename}.ckpt"
     return None
 

@@ -22,13 +22,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import ModelCheckpoint
 
 from caviar.base.environment import is_first_rank
 from caviar.base.errors import UserError, failure
 from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Result, test_metric
 from caviar.config.compose import build, check_root
-from caviar.training.callbacks import BestMetric, Report
+from caviar.training.callbacks import BestMetric, Report, steps_taken
 from caviar.training.checkpoints import (
     best_checkpoint,
     check_resume,
@@ -38,6 +37,8 @@ from caviar.training.checkpoints import (
 )
 from caviar.training.ddp import failed_rank
 from caviar.training.modules import Module
+from caviar.training.package import adopted, is_a, of_package, package_of, refuse_mixture
+from caviar.training.reading import RefuseUnread
 from caviar.training.resume import EpochSeed, StopBetweenSteps
 
 Ended = Callable[[Result, Mapping[int, float]], None]  # the result; the metric by epoch
@@ -57,7 +58,7 @@ def train(
     Arguments:
         config: composed from `conf/train.yaml`, with `paths.output` resolved.
         output: the run's folder.
-        report: called with (epoch, metric) after every validation; True stops the run.
+        report: called after every validation; True stops the run.
         resume: a checkpoint of this very run, which was interrupted, to go on from.
         extend: more callbacks and loggers, which may want to know the best metric.
         ended: called once with the result, also one of a failure, and the learning curve, when
@@ -79,30 +80,39 @@ def train(
         checkpoint = str(resume)
         rows = rows_before(output, read_checkpoint(resume))
     start = time.perf_counter()
-    data = build("data", config.data, _convert_="all")
-    model = _model(config)
+    data = build("data", config.data, _convert_="all") if config.data else None
+    model = build("model", config.model, _convert_="all")
+    package = _package(config, model)
+    quiet()  # once more: a package that was imported just now has set its own levels
+    if isinstance(model, Module):
+        model.optimizer_config, model.scheduler_config = config.optimizer, config.scheduler
+        model.metric = config.metric.name
+    if checkpoint is not None and resume is None and config.fit:
+        _say_what_is_kept(config, model, Path(checkpoint))
     best = BestMetric(config.metric.name, config.metric.mode, report)
     # They serve fitting: a test must not touch the checkpoints that it reads.
     declared = (config.callbacks or {}).items() if config.fit else ()
-    callbacks = [build(f"callbacks.{name}", c) for name, c in declared]
-    loggers = [build(f"logger.{name}", c) for name, c in (config.logger or {}).items()]
+    callbacks = _built("callbacks", declared, package)
+    loggers = _built("logger", (config.logger or {}).items(), package)
+    data = _own_adopted(data, package)
+    refuse_mixture(package, [("data", data), *callbacks.items(), *loggers.items()])
     more_callbacks, more_loggers = extend(best) if extend is not None else ([], [])
-    loggers += more_loggers
     # Lightning calls checkpoints last, in their order. What `extend` brought should know of the
     # best epoch when it is called, and `last.ckpt` should hold what it has done.
-    last = [c for c in callbacks if isinstance(c, ModelCheckpoint) and c.monitor is None]
-    callbacks = [*(c for c in callbacks if c not in last), *more_callbacks, *last]
+    last = [c for c in callbacks.values() if is_a(c, "ModelCheckpoint") and c.monitor is None]
+    ours = [EpochSeed(config.seed), StopBetweenSteps(), best, RefuseUnread(config)]
+    others = [*(c for c in callbacks.values() if c not in last), *more_callbacks, *last]
     trainer: pl.Trainer = build(
         "trainer",
-        config.trainer,
-        callbacks=[EpochSeed(config.seed), StopBetweenSteps(), best, *callbacks],
-        logger=loggers,
-        enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
+        of_package(config.trainer, package),
+        callbacks=[adopted(callback, package) for callback in [*ours, *others]],
+        logger=[adopted(logger, package) for logger in [*loggers.values(), *more_loggers]],
+        enable_checkpointing=any(is_a(c, "ModelCheckpoint") for c in others),
         # A bar is for eyes: silent where nobody looks, and in a search, which has its own view.
         enable_progress_bar=sys.stdout.isatty() and config.trial.number is None,
     )
-    put_back(loggers, rows)
-    for logger in loggers:
+    put_back(trainer.loggers, rows)
+    for logger in trainer.loggers:
         logger.log_hyperparams(_hyperparameters(config))
     num_params = sum(p.numel() for p in model.parameters() if p.requires_grad)
     result = Result(seed=config.seed, num_params=num_params)
@@ -130,7 +140,7 @@ def _fit_and_test(
     config: DictConfig,
     trainer: pl.Trainer,
     best: BestMetric,
-    model: Module,
+    model: pl.LightningModule,
     data: Any,
     checkpoint: str | None,
     result: Result,
@@ -142,17 +152,25 @@ def _fit_and_test(
         trainer: with `best` among its callbacks.
         best: what it has seen of the metric.
         model: to train.
-        data: a LightningDataModule.
+        data: a LightningDataModule; None where the model has its own loaders.
         checkpoint: to go on from, or to test.
         result: to fill in.
     """
     if config.fit:
         _call(trainer.fit, best, model, data, checkpoint)
+        if best.last is None:  # where nobody could know it before, such as with a stream
+            raise UserError(
+                "the training ended before its first validation; write a smaller "
+                "trainer.val_check_interval, in batches"
+            )
         result.best, result.best_epoch, result.last = best.best, best.best_epoch, best.last
-        result.status = DIVERGED if best.diverged else PRUNED if best.pruned else COMPLETE
+        result.best_step, result.unit = best.best_step, best.length.unit
+        result.epochs, result.steps = trainer.current_epoch, steps_taken(trainer)
+        # Never a finite value of the metric is no result either.
+        diverged = best.diverged or best.best is None
+        result.status = DIVERGED if diverged else PRUNED if best.pruned else COMPLETE
         # An interrupted run may have had nothing left to train.
-        logged = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        result.metrics = logged or best.metrics
+        result.metrics = best.known(trainer) or best.metrics
         result.checkpoint = best_checkpoint(trainer, best)
         checkpoint = result.checkpoint  # without one, the weights of the last epoch are tested
     if config.test and result.status == COMPLETE:
@@ -183,30 +201,57 @@ def _checkpoint(config: DictConfig) -> str | None:
             raise UserError("fit=false needs a model to test; write ckpt_path=runs/…/best.ckpt")
         return None
     path = Path(config.ckpt_path)
-    checkpoint = read_checkpoint(path)
-    if config.fit and not config.trainer.get("fast_dev_run"):
-        lines = check_resume(path, checkpoint, config)
-        if is_first_rank():
-            for line in lines:
-                print(f"warning: {line}", file=sys.stderr)
+    read_checkpoint(path)
     return str(path)
 
 
-def _model(config: DictConfig) -> Module:
-    """The model, with the optimizer and the schedule that it is to build."""
-    model = build("model", config.model, _convert_="all")
-    if not isinstance(model, Module):
+def _package(config: DictConfig, model: Any) -> str:
+    """The Lightning that the model derives from.
+
+    Raises:
+        UserError: it derives from none.
+    """
+    package = package_of(model)
+    if package is None or not is_a(model, "LightningModule"):
         raise UserError(
-            f"model._target_={config.model._target_} is a {type(model).__name__}; derive it from "
-            "caviar.training.Module (or Classifier), which builds the optimizer that the config "
-            "declares, and drop its configure_optimizers"
+            f"model._target_={config.model._target_} is a {type(model).__name__} and no "
+            "LightningModule; derive it from that of pytorch_lightning or lightning, or from "
+            "caviar.training.Classifier"
         )
-    model.optimizer_config, model.scheduler_config = config.optimizer, config.scheduler
-    model.metric = config.metric.name
-    return model
+    return package
 
 
-def _call(action: Any, best: BestMetric, model: Module, data: Any, checkpoint: str | None) -> None:
+def _built(node: str, declared: Any, package: str) -> dict[str, Any]:
+    """Callbacks or loggers, by their keys in the config, each from the model's package."""
+    built = {}
+    for name, config in declared:
+        if config is None:  # taken out by callbacks.early_stopping=null
+            continue
+        key = f"{node}.{name}"
+        built[key] = _own_adopted(build(key, of_package(config, package)), package)
+    return built
+
+
+def _own_adopted(thing: Any, package: str) -> Any:
+    """The same, of the model's package if it is Caviar's or derives from something of Caviar's."""
+    ours = any(base.__module__.startswith("caviar.") for base in type(thing).__mro__)
+    return adopted(thing, package) if ours else thing
+
+
+def _say_what_is_kept(config: DictConfig, model: pl.LightningModule, path: Path) -> None:
+    """Refuse a checkpoint that cannot be gone on from; warn of what is the checkpoint's."""
+    if config.trainer.get("fast_dev_run"):
+        return
+    nodes = (config.optimizer, config.scheduler) if isinstance(model, Module) else (None, None)
+    lines = check_resume(path, read_checkpoint(path), config.trainer.get("max_epochs"), *nodes)
+    if is_first_rank():
+        for line in lines:
+            print(f"warning: {line}", file=sys.stderr)
+
+
+def _call(
+    action: Any, best: BestMetric, model: pl.LightningModule, data: Any, checkpoint: str | None
+) -> None:
     """`trainer.fit` or `.test`; checkpoints load as plain containers only."""
     handler = signal.getsignal(signal.SIGINT)
     quietly = {} if action.__name__ == "fit" else {"verbose": False}
@@ -229,7 +274,7 @@ def _hyperparameters(config: DictConfig) -> dict[str, Any]:
     keys = ("name", "seed", "data", "model", "optimizer", "scheduler", "trainer", "trial")
     return {
         key: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-        for key, node in ((key, config[key]) for key in keys)
+        for key, node in ((key, config.get(key)) for key in keys)
     }
 
 

@@ -40,6 +40,10 @@ STATUSES = (COMPLETE, DIVERGED, PRUNED, *FAULTS)
 KINDS: Mapping[str, Any] = {
     "best": float | int | None,
     "best_epoch": int | None,
+    "best_step": int | None,
+    "unit": str,
+    "epochs": int | None,
+    "steps": int | None,
     "last": float | int | None,
     "seconds": float | int,
     "num_params": int,

@@ -1,0 +1,92 @@
+"""Which keys of a config anything reads: a search over one that nobody does teaches nothing.
+
+Whoever builds a node of the config reads all of it, so `model.width` is read, whatever the model
+does with it. `optimizer` and `scheduler` are read only by models that leave their optimizer to the
+config, and a key of the user's own only where something interpolates it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from caviar.base.errors import UserError
+
+DECLARED = ("optimizer", "scheduler")  # nodes for models whose optimizer the config declares
+# What is read in any case, by train.py or by Hydra.
+ALWAYS = (
+    "data", "model", "trainer", "callbacks", "logger", "metric", "train", "name", "seed", "fit",
+    "test", "ckpt_path", "threads", "trust_checkpoints", "trial", "paths", "check", "hydra",
+    "search", "space", "panda", "experiment", "debug",
+)  # fmt: skip
+
+
+def unread(config: DictConfig, keys: Iterable[str], reads_declared: bool) -> list[str]:
+    """Those of `keys` that nothing reads.
+
+    Arguments:
+        config: composed.
+        keys: such as `optimizer.lr`, without `one_minus.`; a group such as `optimizer` as well.
+        reads_declared: whether the model takes its optimizer and schedule from the config.
+    """
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    if (plain.get("train") or {}).get("_target_"):  # a function is handed the whole config
+        return []
+    roots = (*ALWAYS, *DECLARED) if reads_declared else ALWAYS
+    return [
+        key
+        for key in keys
+        if (root := re.split(r"[.@]", key)[0]) not in roots
+        and not any(_names(token, key) for token in _interpolated(plain, skip=root))
+    ]
+
+
+def refuse_unread(config: DictConfig, keys: Iterable[str], reads_declared: bool) -> None:
+    """Refuse keys that nothing reads.
+
+    Raises:
+        UserError: it names the first of them, and keys of the model that may be meant.
+    """
+    for key in unread(config, keys, reads_declared):
+        target, name = config.model.get("_target_"), key.rpartition(".")[2]
+        model: Any = OmegaConf.to_container(config.model, resolve=False)
+        own = [path for path in _paths(model, "model") if path.rpartition(".")[2] == name]
+        if key.partition(".")[0] in DECLARED:
+            why = f"{target} builds its optimizer itself"
+        else:
+            why = "no part of the run interpolates it"
+        there = (
+            f"write {' or '.join(own)} instead"
+            if own
+            else (f"give {target} an argument for it, such as model.{name}, and write that")
+        )
+        raise UserError(f"{key}: nothing reads it, since {why}; {there}")
+
+
+def _names(token: str, key: str) -> bool:
+    """Whether an interpolation of `token` reads `key`: the key itself, or a node above it."""
+    return token == key or key.startswith(f"{token}.") or token.startswith(f"{key}.")
+
+
+def _interpolated(tree: Any, skip: str = "") -> Iterator[str]:
+    """Every key that is named in an interpolation outside of the root `skip`."""
+    if isinstance(tree, dict):
+        for name, node in tree.items():
+            if name not in (skip, "hydra"):
+                yield from _interpolated(node)
+    elif isinstance(tree, list):
+        for node in tree:
+            yield from _interpolated(node)
+    elif isinstance(tree, str) and "${" in tree:
+        yield from (token.strip(".") for token in re.findall(r"[\w.]+", tree))
+
+
+def _paths(tree: Any, prefix: str) -> Iterator[str]:
+    if isinstance(tree, dict):
+        for name, node in tree.items():
+            yield from _paths(node, f"{prefix}.{name}")
+    else:
+        yield prefix
