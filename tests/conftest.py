@@ -57,7 +57,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "runs"
     monkeypatch.setenv("CAVIAR_RUNS", str(folder))
     monkeypatch.setenv("CAVIAR_ROOT", str(ROOT))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))  # our broken models, in processes
+    # Our broken models, in processes too.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"), prepend=os.pathsep)
     # A test that sets the seed leaves these behind for the next one.
     for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
         monkeypatch.setenv(name, "")

@@ -123,7 +123,7 @@ def assert_same_run(whole: Path, resumed: Path) -> None:
         assert results[0][name] == results[1][name]
     rows = [(folder / "metrics.csv").read_text().splitlines() for folder in (whole, resumed)]
     assert rows[0][0] == rows[1][0]
-    assert rows[0][3:] == rows[1][1:]  # the first epoch's two are in the folder of the stopped run
+    assert rows[0][4:] == rows[1][1:]  # the first epoch's are in the folder of the stopped run
     for name in ("best", "last"):
         kept = [
             torch.load(folder / f"checkpoints/{name}.ckpt", weights_only=True)

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger
 
 from caviar.base.errors import UserError
-from caviar.base.result import Result
+from caviar.base.result import Length, Result
 from caviar.config import resolvers
 from caviar.training import train
 from caviar.training.callbacks import BestMetric, is_loss
@@ -66,12 +66,14 @@ def test_the_best_value_counts_not_the_last(main: Main, runs: Path) -> None:
     assert main("logger=csv", "trainer.max_epochs=5", "optimizer.lr=0.3") == 0
     found = result(runs, 0)
     with (runs / "train" / "0" / "metrics.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["val/loss"]]
-    curve = [float(row["val/loss"]) for row in rows]
+        rows = list(csv.DictReader(file))
+    curve, best = (
+        [float(row[name]) for row in rows if row[name]] for name in ("val/loss", "val/loss_best")
+    )
     assert found["best"] == min(curve)
     assert found["best_epoch"] == int(np.argmin(curve))
     assert found["last"] == curve[-1]
-    assert [float(row["val/loss_best"]) for row in rows] == list(np.minimum.accumulate(curve))
+    assert best == list(np.minimum.accumulate(curve))
     kept = torch.load(str(found["checkpoint"]), weights_only=True)
     assert kept["epoch"] == found["best_epoch"]
 
@@ -121,8 +123,9 @@ def test_training_is_the_same_whoever_watches(composed: Compose, tmp_path: Path)
         def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
             told.append(("epoch", trainer.current_epoch))
 
-    def report(epoch: int, value: float) -> bool:
-        told.append(("metric", epoch, value))
+    def report(point: int, value: float, length: Length) -> bool:
+        assert length == Length("epoch", 2, 2)
+        told.append(("metric", point, value))
         return False
 
     def extend(best: BestMetric) -> tuple[list[pl.Callback], list[Any]]:

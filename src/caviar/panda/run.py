@@ -82,11 +82,11 @@ def drive(config: DictConfig, folder: Path, ended: Ended | None = None) -> float
             _write_start(config, journal)
         lineage = Lineage.of(journal.events())
         _put_in_force(config, folder, lineage)
-        resume = resume_point(folder, lineage)
+        resume = resume_point(folder, lineage, config.trust_checkpoints)
         if first:
             _write_config(config, folder)
             Inbox(folder).clear()  # of requests to a process that died, for which nobody waits
-            _clean_record(folder, lineage.branch, resume)
+            _clean_record(folder, lineage.branch, resume, config.trust_checkpoints)
             study = f"search.study={folder.name}"
             console.print(f"from another terminal: caviar panda watch {study}, or set, back, log")
 
@@ -162,7 +162,7 @@ def _put_in_force(config: DictConfig, folder: Path, lineage: Lineage) -> None:
             config.logger.wandb.resume = "allow"
 
 
-def resume_point(folder: Path, lineage: Lineage) -> Path | None:
+def resume_point(folder: Path, lineage: Lineage, trusted: bool = False) -> Path | None:
     """The checkpoint that the present branch is furthest with; None for the first weights.
 
     Of the last two days, because a full disk or the machine's death may have cut off one; and the
@@ -173,7 +173,7 @@ def resume_point(folder: Path, lineage: Lineage) -> Path | None:
     days = [day_checkpoint(folder, e.branch, e.day) for e in own[-2:]]
     for path in (*reversed(days), folder / LAST):  # of two alike the first
         try:
-            checkpoint = read_checkpoint(path)
+            checkpoint = read_checkpoint(path, trusted)
         except UserError as error:
             if path.exists():
                 print(f"warning: {error}; an earlier one is taken", file=sys.stderr)
@@ -191,9 +191,9 @@ def _write_config(config: DictConfig, folder: Path) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def _clean_record(folder: Path, branch: int, resume: Path | None) -> None:
+def _clean_record(folder: Path, branch: int, resume: Path | None, trusted: bool) -> None:
     """Take out what will be logged again, and put back what the checkpoint knows."""
-    checkpoint = None if resume is None else read_checkpoint(resume)
+    checkpoint = None if resume is None else read_checkpoint(resume, trusted)
     # Another branch's checkpoint: this one has logged nothing that is to stay.
     if checkpoint is None or checkpoint.get(STATE, {}).get("branch") != branch:
         keep_until(folder, branch, 0)

@@ -79,7 +79,7 @@ def run_trial(config: DictConfig, output: Path, ended: Ended | None = None) -> f
             return None
         for file in output.glob("error*.txt"):  # of an earlier try
             file.unlink()
-        resume = _checkpoint_of(before, output)
+        resume = _checkpoint_of(before, output, config.trust_checkpoints)
         os.environ.pop(RESUME, None)
         if resume is not None:  # the other ranks, which this one starts, must go on from it too
             os.environ[RESUME] = str(resume)
@@ -153,7 +153,7 @@ def _reporter(config: DictConfig, ledger: Ledger) -> Report:
     return report
 
 
-def _checkpoint_of(before: Trial, output: Path) -> Path | None:
+def _checkpoint_of(before: Trial, output: Path, trusted: bool) -> Path | None:
     """The last checkpoint of an earlier try of this trial, if it has one that can be read."""
     path = output / LAST
     if not path.exists():
@@ -164,7 +164,7 @@ def _checkpoint_of(before: Trial, output: Path) -> Path | None:
     from caviar.training.checkpoints import read_checkpoint
 
     try:
-        read_checkpoint(path)
+        read_checkpoint(path, trusted)
     except UserError as error:
         print(f"the trial begins anew: {error}", flush=True)
         return None

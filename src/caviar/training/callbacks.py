@@ -179,7 +179,8 @@ def refuse_without_validation(trainer: pl.Trainer) -> None:
     Raises:
         UserError: it says what the training lacks, and what to write instead.
     """
-    if not trainer.enable_validation or sum(trainer.num_val_batches) == 0:
+    loaders = trainer.val_dataloaders  # None where the first epoch does not validate
+    if not trainer.enable_validation or (loaders is not None and not sum(trainer.num_val_batches)):
         raise UserError(
             "nothing validates, and the metric of a run is that of its validation; the model needs "
             "a validation_step, the data a val_dataloader, and trainer.limit_val_batches must "

@@ -7,6 +7,7 @@ checkpoint has to stay there, and what it had logged after it has to go.
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -32,13 +33,16 @@ class BestCheckpoint(ModelCheckpoint):
     first epoch after the resume the best; this copies the best so far into the new folder.
     """
 
+    trusted = False
+    """Whether the files may hold anything; set from the config's `trust_checkpoints`."""
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         before = Path(state_dict["best_model_path"])
         if self.dirpath is None or state_dict["best_model_score"] is None or not before.is_file():
             return  # nothing to go on from: the best since the resume will be kept
         # The file may hold another epoch than the state speaks of: a process that was killed wrote
         # `best.ckpt` after the `last.ckpt` that the run goes on from.
-        score = read_checkpoint(before).get("metrics", {}).get(self.monitor)
+        score = read_checkpoint(before, self.trusted).get("metrics", {}).get(self.monitor)
         if score is not None and score != float(state_dict["best_model_score"]):
             return
         here = Path(self.dirpath) / before.name
@@ -68,8 +72,12 @@ def best_checkpoint(trainer: pl.Trainer, best: BestMetric) -> str | None:
     return None
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, trusted: bool = False) -> dict[str, Any]:
     """A Lightning checkpoint, as plain containers.
+
+    Arguments:
+        path: of the file.
+        trusted: it may hold anything, and what it holds may run anything.
 
     Raises:
         UserError: the file is missing, damaged, or holds more than plain containers.
@@ -78,9 +86,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"ckpt_path={path}: there is no such file")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=not trusted, mmap=True)
     except Exception as error:  # torch raises many kinds, by where the damage is; some say nothing
         words = str(error).partition("\n")[0] or type(error).__name__
+        if named := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
+            words = f"it holds a {named[1]}; if nobody else can have written the file, write "
+            words += "trust_checkpoints=true"
         raise UserError(
             f"ckpt_path={path} is no checkpoint that loads safely (weights_only=True): {words}"
         ) from None

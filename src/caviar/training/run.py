@@ -29,6 +29,7 @@ from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Result, test_metric
 from caviar.config.compose import build, check_root
 from caviar.training.callbacks import BestMetric, Report, steps_taken
 from caviar.training.checkpoints import (
+    BestCheckpoint,
     best_checkpoint,
     check_resume,
     put_back,
@@ -40,6 +41,7 @@ from caviar.training.modules import Module
 from caviar.training.package import adopted, is_a, of_package, package_of, refuse_mixture
 from caviar.training.reading import RefuseUnread
 from caviar.training.resume import EpochSeed, StopBetweenSteps
+from caviar.training.safe import checkpoint_plugin
 
 Ended = Callable[[Result, Mapping[int, float]], None]  # the result; the metric by epoch
 Extend = Callable[[BestMetric], tuple[list[pl.Callback], list[Any]]]  # callbacks and loggers
@@ -78,7 +80,7 @@ def train(
         checkpoint, rows = _checkpoint(config), []
     else:  # in its own folder, where the CSV logger would begin with an empty file
         checkpoint = str(resume)
-        rows = rows_before(output, read_checkpoint(resume))
+        rows = rows_before(output, read_checkpoint(resume, config.trust_checkpoints))
     start = time.perf_counter()
     data = build("data", config.data, _convert_="all") if config.data else None
     model = build("model", config.model, _convert_="all")
@@ -99,6 +101,9 @@ def train(
     more_callbacks, more_loggers = extend(best) if extend is not None else ([], [])
     # Lightning calls checkpoints last, in their order. What `extend` brought should know of the
     # best epoch when it is called, and `last.ckpt` should hold what it has done.
+    for callback in callbacks.values():
+        if isinstance(callback, BestCheckpoint):
+            callback.trusted = config.trust_checkpoints
     last = [c for c in callbacks.values() if is_a(c, "ModelCheckpoint") and c.monitor is None]
     ours = [EpochSeed(config.seed), StopBetweenSteps(), best, RefuseUnread(config)]
     others = [*(c for c in callbacks.values() if c not in last), *more_callbacks, *last]
@@ -107,6 +112,7 @@ def train(
         of_package(config.trainer, package),
         callbacks=[adopted(callback, package) for callback in [*ours, *others]],
         logger=[adopted(logger, package) for logger in [*loggers.values(), *more_loggers]],
+        plugins=_plugins(config, package),
         enable_checkpointing=any(is_a(c, "ModelCheckpoint") for c in others),
         # A bar is for eyes: silent where nobody looks, and in a search, which has its own view.
         enable_progress_bar=sys.stdout.isatty() and config.trial.number is None,
@@ -157,7 +163,7 @@ def _fit_and_test(
         result: to fill in.
     """
     if config.fit:
-        _call(trainer.fit, best, model, data, checkpoint)
+        _call(trainer.fit, config, best, model, data, checkpoint)
         if best.last is None:  # where nobody could know it before, such as with a stream
             raise UserError(
                 "the training ended before its first validation; write a smaller "
@@ -174,7 +180,7 @@ def _fit_and_test(
         result.checkpoint = best_checkpoint(trainer, best)
         checkpoint = result.checkpoint  # without one, the weights of the last epoch are tested
     if config.test and result.status == COMPLETE:
-        _call(trainer.test, best, model, data, checkpoint)
+        _call(trainer.test, config, best, model, data, checkpoint)
         result.metrics |= {k: float(v) for k, v in trainer.callback_metrics.items()}
     if not config.fit:  # the only value there is: the metric on the test set
         result.best = result.last = result.metrics.get(test_metric(config.metric.name))
@@ -201,7 +207,7 @@ def _checkpoint(config: DictConfig) -> str | None:
             raise UserError("fit=false needs a model to test; write ckpt_path=runs/…/best.ckpt")
         return None
     path = Path(config.ckpt_path)
-    read_checkpoint(path)
+    read_checkpoint(path, config.trust_checkpoints)
     return str(path)
 
 
@@ -232,6 +238,17 @@ def _built(node: str, declared: Any, package: str) -> dict[str, Any]:
     return built
 
 
+def _plugins(config: DictConfig, package: str) -> list[Any]:
+    """The config's own, and ours for checkpoints where none of them is for these."""
+    own = of_package(config.trainer.get("plugins") or [], package)
+    built = [build("trainer.plugins", c) if isinstance(c, dict) else c for c in own]
+    # Sharded strategies write folders, each in its own way.
+    sharded = str(config.trainer.get("strategy")).startswith(("fsdp", "deepspeed", "modelparallel"))
+    if sharded or any(hasattr(plugin, "save_checkpoint") for plugin in built):
+        return built
+    return [*built, checkpoint_plugin(package, config.trust_checkpoints)]
+
+
 def _own_adopted(thing: Any, package: str) -> Any:
     """The same, of the model's package if it is Caviar's or derives from something of Caviar's."""
     ours = any(base.__module__.startswith("caviar.") for base in type(thing).__mro__)
@@ -243,20 +260,27 @@ def _say_what_is_kept(config: DictConfig, model: pl.LightningModule, path: Path)
     if config.trainer.get("fast_dev_run"):
         return
     nodes = (config.optimizer, config.scheduler) if isinstance(model, Module) else (None, None)
-    lines = check_resume(path, read_checkpoint(path), config.trainer.get("max_epochs"), *nodes)
+    checkpoint = read_checkpoint(path, config.trust_checkpoints)
+    lines = check_resume(path, checkpoint, config.trainer.get("max_epochs"), *nodes)
     if is_first_rank():
         for line in lines:
             print(f"warning: {line}", file=sys.stderr)
 
 
 def _call(
-    action: Any, best: BestMetric, model: pl.LightningModule, data: Any, checkpoint: str | None
+    action: Any,
+    config: DictConfig,
+    best: BestMetric,
+    model: pl.LightningModule,
+    data: Any,
+    checkpoint: str | None,
 ) -> None:
-    """`trainer.fit` or `.test`; checkpoints load as plain containers only."""
+    """`trainer.fit` or `.test`; checkpoints load as plain containers, unless they are trusted."""
     handler = signal.getsignal(signal.SIGINT)
-    quietly = {} if action.__name__ == "fit" else {"verbose": False}
+    how = {} if action.__name__ == "fit" else {"verbose": False}
+    how["weights_only"] = not config.trust_checkpoints
     try:
-        action(model, datamodule=data, ckpt_path=checkpoint, weights_only=True, **quietly)
+        action(model, datamodule=data, ckpt_path=checkpoint, **how)
     except SystemExit:
         if isinstance(best.exception, KeyboardInterrupt):
             # Lightning left the signal ignored, and hides why it exits.
@@ -283,6 +307,7 @@ HARMLESS = (
     ".*does not have many workers.*",  # data in memory needs none
     ".*The number of training batches .* is smaller than the logging interval.*",
     ".*Checkpoint directory .* exists and is not empty.*",  # that is what resuming means
+    ".*is an instance of `nn.Module` and is already saved during checkpointing.*",  # see safe.py
     ".*isinstance\\(treespec, LeafSpec\\).*",  # inside torch
     ".*Be aware that when using `ckpt_path`, callbacks used to create.*",  # a test needs none
     ".*The dirpath has changed from.*",  # of `last`, whose score nobody asks for
