@@ -120,3 +120,24 @@ class Keeps(Linear):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         assert checkpoint["threshold"]["of"][0] == 0.5
+
+
+class UntestableByMistake(MLP):
+    """Has a slip where nobody looks before the search is over."""
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        raise ValueError("a slip in test_step")
+
+
+class Counted(Linear):
+    """Steps behind Lightning's back, so that Lightning keeps no checkpoint."""
+
+    def __init__(self, **others: Any) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        optimizer.zero_grad()
+        self.manual_backward(super().training_step(batch, batch_idx))
+        optimizer.step()

@@ -56,6 +56,11 @@ def task(config: DictConfig) -> float | None:
         rooms.attach_ledgers()  # a process of its own, which has passed through no command line
         return run_trial(config, output, rooms.run_ended)
     try:
+        if config.check == "rehearsal":  # of a search
+            from caviar.training.rehearsal import rehearse
+
+            rehearse(config, output)
+            return None
         if config.panda.run:
             from caviar.panda.run import drive
 

@@ -118,6 +118,28 @@ class Result:
             partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class Rehearsal:
+    """What two batches of everything have shown of a model, before a search."""
+
+    reads_declared: bool
+    """Whether its optimizer is the one that the config declares."""
+    keeps_checkpoint: bool
+    """Whether there is a checkpoint of the best epoch, which confirm could test."""
+
+    FILE = "rehearsal.json"
+
+    def write(self, folder: Path) -> None:
+        """Write it down for who has asked, perhaps on another machine."""
+        (folder / self.FILE).write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Rehearsal | None:
+        """What was written; None where the rehearsal did not come to its end."""
+        path = folder / cls.FILE
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+
 def test_metric(metric: str) -> str:
     """The name of a validation metric on the test set: `val/loss` → `test/loss`.
 

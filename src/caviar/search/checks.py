@@ -110,15 +110,15 @@ def trainable(config: DictConfig, keeps_checkpoint: bool) -> None:
 def has_test_step(config: DictConfig) -> None:
     """Refuse a model that confirm could not test, before it is trained many times. Imports it."""
     from hydra.utils import get_object
-    from pytorch_lightning import LightningModule
+
+    from caviar.training.package import is_inherited
 
     model = config.model.get("_target_")
     try:
         target = get_object(model)
     except Exception:  # it may be anything, in the user's module; the first trial says what
         return
-    # Lightning's own, which every module inherits, only says that there is none.
-    if isinstance(target, type) and getattr(target, "test_step", 0) is LightningModule.test_step:
+    if isinstance(target, type) and is_inherited(target, "test_step"):
         raise UserError(
             f"{model} has no test_step, and confirm must test it; write one beside its "
             "validation_step, and log the same metric as test/… there"

@@ -15,6 +15,7 @@ from caviar.base.errors import UserError
 from caviar.config.compose import Composer
 from caviar.config.overrides import joined
 from caviar.search import checks, loop
+from caviar.search.beginning import begin_well
 from caviar.search.confirm import Confirmed
 from caviar.search.driver import print_commands, work
 from caviar.search.settings import DEFAULT_TRIALS
@@ -65,8 +66,8 @@ def run(
         if study.settings.dry_run:
             print_commands(plan(sweep, study.settings), sweep.overrides)
         elif action == "search":
-            if not study.complete:
-                checks.has_test_step(trained)
+            if not study.complete and not study.stages():
+                begin_well(study, sweep, trained)
             loop.search(study, sweep, confirmed)
         else:
             loop.stage(study, sweep)

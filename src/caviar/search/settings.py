@@ -62,6 +62,7 @@ class SearchSettings:
     pruner: str = "none"
     sweep: str | None = None
     dry_run: bool = False
+    rehearse: bool = True
     refine: str = "surrogate"
     freeze: bool = False
     stages: dict[str, StageSettings] = field(default_factory=dict)

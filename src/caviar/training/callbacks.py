@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -186,25 +186,50 @@ def refuse_without_validation(trainer: pl.Trainer) -> None:
             "a validation_step, the data a val_dataloader, and trainer.limit_val_batches must "
             "not be 0"
         )
-    batches, every = trainer.num_training_batches, trainer.val_check_batch
-    epoch = trainer.check_val_every_n_epoch
-    if every is None or (epoch is not None and every > batches and math.isinf(every)):
-        every = batches if epoch is not None else None
-    if every is None or math.isinf(every):
-        return  # by the clock, or when a stream has ended: nobody knows
-    first = every if epoch is None else (epoch - 1) * batches + every  # batches
-    steps = math.ceil(first / trainer.accumulate_grad_batches)
-    if 0 < trainer.max_steps < steps:
+    settings: dict[str, Any] = {
+        "val_check_interval": trainer.val_check_batch,
+        "check_val_every_n_epoch": trainer.check_val_every_n_epoch,
+        "accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "max_steps": trainer.max_steps,
+        "max_epochs": trainer.max_epochs,
+    }
+    refuse_late_validation(settings, trainer.num_training_batches)
+
+
+def refuse_late_validation(settings: Mapping[str, Any], batches: float) -> None:
+    """Refuse a training that would end before its first validation.
+
+    Arguments:
+        settings: of the trainer, or of its config.
+        batches: of an epoch; infinity for a stream.
+
+    Raises:
+        UserError: it says after how many steps the validation would come.
+    """
+    every, epoch = (
+        settings.get("val_check_interval", 1.0),
+        settings.get("check_val_every_n_epoch", 1),
+    )
+    epochs, steps = settings.get("max_epochs"), settings.get("max_steps", -1)
+    if epoch is not None and epochs not in (None, -1) and epoch > epochs:
         raise UserError(
-            f"trainer.max_steps={trainer.max_steps} ends before the first validation, after "
-            f"{steps:.0f} steps; write trainer.max_steps={steps:.0f}, or let it validate earlier: "
-            f"trainer.val_check_interval={trainer.max_steps}"
+            f"trainer.check_val_every_n_epoch={epoch} and trainer.max_epochs={epochs}: the "
+            "training ends before its first validation; write "
+            f"trainer.check_val_every_n_epoch={epochs}"
         )
-    if epoch is not None and trainer.max_epochs not in (None, -1) and epoch > trainer.max_epochs:
+    if isinstance(every, float) and every <= 1:
+        every = max(1, int(batches * every)) if math.isfinite(batches) else math.inf
+    if isinstance(every, float) and epoch is not None:
+        every = batches  # at the end of an epoch
+    if not isinstance(every, int | float) or math.isinf(every):
+        return  # by the clock, or when a stream has ended: nobody knows
+    first = every if epoch is None else (epoch - 1) * batches + every
+    needed = math.ceil(first / settings.get("accumulate_grad_batches", 1))
+    if 0 < steps < needed:
         raise UserError(
-            f"trainer.check_val_every_n_epoch={epoch} and trainer.max_epochs="
-            f"{trainer.max_epochs}: the training ends before its first validation; write "
-            f"trainer.check_val_every_n_epoch={trainer.max_epochs}"
+            f"trainer.max_steps={steps} ends before the first validation, after {needed} steps; "
+            f"write trainer.max_steps={needed}, or let it validate earlier: "
+            f"trainer.val_check_interval={steps}"
         )
 
 

@@ -36,6 +36,12 @@ def is_a(thing: Any, name: str) -> bool:
     return any(package_of(base) is not None for base in bases)
 
 
+def is_inherited(thing: Any, method: str) -> bool:
+    """Whether a method of a module or a data module is Lightning's own, which does nothing."""
+    where = getattr(getattr(thing, method, None), "__module__", "")
+    return any(f"{where}.".startswith(f"{package}.") for package in PACKAGES)
+
+
 def of_package(config: Any, package: str) -> Any:
     """A config whose targets, on every level, are those of one package.
 

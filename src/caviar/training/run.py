@@ -45,6 +45,7 @@ from caviar.training.safe import checkpoint_plugin
 
 Ended = Callable[[Result, Mapping[int, float]], None]  # the result; the metric by epoch
 Extend = Callable[[BestMetric], tuple[list[pl.Callback], list[Any]]]  # callbacks and loggers
+Built = Callable[[pl.Trainer, pl.LightningModule, Any], None]  # and the data module
 
 
 def train(
@@ -54,6 +55,7 @@ def train(
     resume: Path | None = None,
     extend: Extend | None = None,
     ended: Ended | None = None,
+    built: Built | None = None,
 ) -> Result:
     """Fit, and test if the config says so; write `result.json` into `output`.
 
@@ -65,6 +67,7 @@ def train(
         extend: more callbacks and loggers, which may want to know the best metric.
         ended: called once with the result, also one of a failure, and the learning curve, when
             everything else is done: for a tracker that must be told how its run ended.
+        built: called once, when everything is there and nothing has been trained.
 
     Raises:
         UserError: the config asks for what cannot be.
@@ -117,6 +120,8 @@ def train(
         # A bar is for eyes: silent where nobody looks, and in a search, which has its own view.
         enable_progress_bar=sys.stdout.isatty() and config.trial.number is None,
     )
+    if built is not None:
+        built(trainer, model, data)
     put_back(trainer.loggers, rows)
     for logger in trainer.loggers:
         logger.log_hyperparams(_hyperparameters(config))

@@ -1,0 +1,57 @@
+"""What a search makes sure of before its first stage: that its model can do what it will need.
+
+Two batches are trained where the trials will be, by the same launcher, which takes a second or two.
+Without it a bug in `test_step` shows after the last training of all.
+"""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from caviar.base.errors import SearchFailed, UserError, one_line
+from caviar.base.files import last_line
+from caviar.base.result import Rehearsal
+from caviar.config.overrides import override_value, rewrite_one_minus
+from caviar.config.reading import refuse_unread
+from caviar.screen.view import console, shown_path
+from caviar.search import checks
+from caviar.search.study import Study
+from caviar.space.sweep_file import SweepFile
+
+FOLDER = "rehearsal"  # in the study's
+
+
+def begin_well(study: Study, sweep: SweepFile, trained: DictConfig) -> None:
+    """Rehearse the first stage's default setting, unless `search.rehearse=false`.
+
+    Raises:
+        UserError: what a search needs is missing, or it would search what nobody reads.
+        SearchFailed: the model, or the data, raised something of its own.
+    """
+    if not study.settings.rehearse:
+        checks.has_test_step(trained)
+        return
+    console.print("rehearsal: two batches of training, validation, checkpoint and test_step")
+    folder = study.folder / FOLDER
+    (folder / Rehearsal.FILE).unlink(missing_ok=True)
+    place = {"check": "rehearsal", "hydra.sweep.subdir": FOLDER, "search.study": study.name}
+    job = [*rewrite_one_minus(sweep.overrides)]
+    job += [f"{key}={override_value(value)}" for key, value in place.items()]
+    returned = study.launch([job], 0)
+    error = getattr(returned[0], "_return_value", None) if returned else None
+    if isinstance(error, UserError):
+        raise error
+    found = Rehearsal.read(folder)
+    if found is None:
+        told = one_line(error) if isinstance(error, Exception) else last_line(folder / "error.txt")
+        raise SearchFailed(
+            f"the rehearsal failed, before anything was trained:\n  {told}\n"
+            f"what it printed is in {shown_path(folder)}; mend it, and run the same command again"
+        )
+    refuse_unread(trained, [axis.key for axis in sweep.space], found.reads_declared)
+    if not found.keeps_checkpoint:
+        raise UserError(
+            "the callbacks kept no checkpoint of the best epoch, and confirm must test one; write "
+            "callbacks=default, or step by optimizers that Lightning counts "
+            "(self.optimizers(), not use_pl_optimizer=False)"
+        )

@@ -1,0 +1,47 @@
+"""What a search makes sure of in front of its first stage, in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from caviar.base.result import Rehearsal
+from conftest import Main
+
+SEARCH = ["-m", "search.action=search", "search.study=s", "hydra/launcher=basic"]
+OWN = ["~model", "+model={_target_:own_models.Linear,lr:0.1}"]
+SPACE = ["space=tier_1", "~space.optimizer", "+space.model.lr='${log:1e-3,1}'"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "code", "told"),
+    [
+        (["metric.name=val/los"], 2, "did you mean metric.name=val/loss?"),
+        ([*OWN, "space=tier_1"], 2, "optimizer.lr: nothing reads it"),
+        (["model._target_=own_models.UntestableByMistake"], 1, "ValueError: a slip in test_step"),
+        (["model._target_=broken_models.Untestable"], 2, "has no test_step"),
+        (["~model", "+model={_target_:own_models.Counted,lr:1}", *SPACE], 2, "no checkpoint"),
+        (["trainer.max_epochs=-1", "+trainer.max_steps=20"], 2, "write trainer.max_steps="),
+        (["+trainer.limit_val_batches=0"], 2, "nothing validates"),
+    ],
+)
+def test_a_slip_costs_two_batches(
+    main: Main,
+    runs: Path,
+    capsys: pytest.CaptureFixture[str],
+    overrides: list[str],
+    code: int,
+    told: str,
+) -> None:
+    assert main(*SEARCH, *overrides) == code
+    assert told in capsys.readouterr().err
+    assert not (runs / "s/study.journal").exists()
+
+
+def test_a_rehearsal_leaves_what_it_learned_and_no_result(main: Main, runs: Path) -> None:
+    rehearsal = ["check=rehearsal", "search.study=s", "hydra/sweeper=basic", "hydra.sweep.subdir=r"]
+    assert main("-m", *rehearsal, *OWN, *SPACE, "hydra/launcher=basic", "logger=csv") == 0
+    assert Rehearsal.read(runs / "s/r") == Rehearsal(False, True)
+    assert not list((runs / "s/r").glob("*.csv"))
+    assert not (runs / "s/r/result.json").exists()
