@@ -48,7 +48,7 @@ def test_a_run_counts_epochs_and_steps(
 def test_a_point_of_a_curve_has_its_place() -> None:
     assert Length("epoch", 20, 20).at(3) == 4
     assert [Length("step", 34, 4).at(i) for i in range(4)] == [8, 17, 26, 34]
-    assert Length("step").at(2) == 3  # by the clock: nobody knows
+    assert Length("step").at(20) == 20  # of a plain function
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,12 @@ from omegaconf import DictConfig
 from caviar import rooms
 from caviar.base import project
 from caviar.base.environment import ROOT, is_first_rank
+from caviar.base.errors import UserError
 from caviar.base.signals import tidy_sigterm
 from caviar.config import resolvers
 from caviar.config.messages import SLIPS, clear_errors
 from caviar.config.overrides import rewrite_one_minus
+from caviar.plain import is_function, run_function
 
 _slips: list[Exception] = []
 
@@ -62,6 +64,8 @@ def task(config: DictConfig) -> float | None:
             rehearse(config, output)
             return None
         if config.panda.run:
+            if is_function(config):
+                raise UserError("train._target_: a panda looks after a Lightning module alone")
             from caviar.panda.run import drive
 
             return drive(config, output, rooms.run_ended)
@@ -76,11 +80,15 @@ def task(config: DictConfig) -> float | None:
 def single_run(config: DictConfig, output: Path) -> float | None:
     """Train one model, and say what came out; the best value."""
     from caviar.screen.view import print_result, shown_path
-    from caviar.training import train
 
     rooms.refuse_test(config)
     try:
-        result = train(config, output, ended=rooms.run_ended)
+        if is_function(config):
+            result = run_function(config, output, ended=rooms.run_ended)
+        else:
+            from caviar.training import train
+
+            result = train(config, output, ended=rooms.run_ended)
     except KeyboardInterrupt as interrupt:
         last = output / "checkpoints" / "last.ckpt"
         if not last.exists():

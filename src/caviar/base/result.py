@@ -41,8 +41,10 @@ class Length:
 
     def at(self, point: int) -> int:
         """Epochs, or steps, that were trained at a point of the curve."""
-        if self.unit == EPOCH or not self.total or not self.points:
+        if self.unit == EPOCH:
             return point + 1
+        if not self.total or not self.points:
+            return point  # of a plain function, which counts itself
         return round((point + 1) * self.total / self.points)
 
 

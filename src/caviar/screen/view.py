@@ -137,17 +137,18 @@ def counts(trials: Sequence[Trial]) -> str:
 def print_result(result: Result, metric: str, folder: Path) -> None:
     """The last lines of `python train.py`."""
     best = f"{metric}: no finite value"
-    if result.best is not None and result.best_epoch is not None:
+    if result.best is not None:
         last = "" if result.last is None else f", last {result.last:.4g}"
         best = f"{metric} {result.best:.4g} at {result.unit} {_best_at(result)}{last}"
+    parameters = f"{result.num_params:,} parameters · " if result.num_params else ""
     console.print(
-        f"{best} · {result.status} · {result.num_params:,} parameters · {result.seconds:.1f} s · "
-        f"seed {result.seed}"
+        f"{best} · {result.status} · {parameters}{result.seconds:.1f} s · seed {result.seed}"
     )
     for name, value in sorted(result.metrics.items()):
         if name.startswith("test"):
             console.print(f"{name} {value:.4g}")
-    console.print(f"in {shown_path(folder)}: result.json, the checkpoints and the logs")
+    kept = ", the checkpoints and the logs" if result.checkpoint else " and the logs"
+    console.print(f"in {shown_path(folder)}: result.json{kept}")
 
 
 def _best_at(result: Result) -> str:

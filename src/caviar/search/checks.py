@@ -22,6 +22,7 @@ from caviar.base.errors import UserError
 from caviar.config.compose import Source, check_root
 from caviar.config.messages import SLIPS, message
 from caviar.config.overrides import override_key
+from caviar.plain import is_function
 from caviar.space import Space, SpaceError, lint
 from caviar.space.sweep_file import SweepFile
 
@@ -86,6 +87,8 @@ def trainable(config: DictConfig, keeps_checkpoint: bool) -> None:
     """
     check_root(config)
     no_test(config)
+    if is_function(config):  # it keeps what it keeps
+        return
     one_device(config)
     if config.ckpt_path is not None or not config.fit:
         raise UserError(
@@ -109,6 +112,8 @@ def trainable(config: DictConfig, keeps_checkpoint: bool) -> None:
 
 def has_test_step(config: DictConfig) -> None:
     """Refuse a model that confirm could not test, before it is trained many times. Imports it."""
+    if is_function(config):
+        return
     from hydra.utils import get_object
 
     from caviar.training.package import is_inherited

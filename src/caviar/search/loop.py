@@ -137,6 +137,8 @@ def print_verdict(verdict: Verdict, study: Study) -> None:
     console.print(
         f"mean ± s.e. over fresh seeds; {verdict.noise_text}; {verdict.trials} trainings in all"
     )
+    if not names:
+        console.print("the test set was not opened: no confirmed run has kept a checkpoint")
     console.print(verdict.sentence(), style="bold")
 
 

@@ -33,6 +33,7 @@ from caviar.base.files import replaced
 from caviar.base.result import EXCEPTION, KILLED, Length, Result
 from caviar.base.signals import uninterrupted
 from caviar.ledger import Ledger, Trial
+from caviar.plain import is_function, run_function
 from caviar.search.settings import CONFIRM, TEST, open_ledger, study_folder
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ def _reporter(config: DictConfig, ledger: Ledger) -> Report:
         ledger.report(stage, number, point, value)
         # The last validation has nothing left to save. One that is undefined tells nothing yet; a
         # run that has diverged ends by itself.
-        if not prunes or not length.points or point + 1 >= length.points or math.isnan(value):
+        last = length.points is not None and point + 1 >= length.points
+        if not prunes or last or math.isnan(value):
             return False
         pruner = make_pruner(config.search.pruner, length.points)
         return pruner is not None and ledger.should_prune(stage, number, pruner)
@@ -180,6 +182,8 @@ def _outcome(
 ) -> tuple[Result, BaseException | None]:
     """What training gave, or the exception that it ended with, written down."""
     try:
+        if is_function(config):
+            return run_function(config, output, report, resume, ended=ended), None
         from caviar.training import train
 
         return train(config, output, report, resume, ended=ended), None
@@ -198,22 +202,25 @@ def _outcome(
         return result, error
 
 
-def make_pruner(name: str, points: int) -> BasePruner | None:
+def make_pruner(name: str, points: int | None) -> BasePruner | None:
     """One of Optuna's, scaled to the length of a training; None for `none`.
 
     Arguments:
         name: `none`, `asha`, `median` or `hyperband`.
-        points: validations, or epochs, of a trial that is not stopped.
+        points: validations, or epochs, of a trial that is not stopped; None where nobody knows,
+            and then the first one is judged.
     """
     from optuna import pruners
 
-    first = max(1, math.ceil(points / FIRST))
+    first = 1 if points is None else max(1, math.ceil(points / FIRST))
     if name == "asha":  # Li et al. 2018, arXiv:1810.05934
         return pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=2)
     if name == "median":
         return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=first - 1)
     if name == "hyperband":  # Li et al. 2018, arXiv:1603.06560
         return pruners.HyperbandPruner(
-            min_resource=first, max_resource=max(first, points), reduction_factor=2
+            min_resource=first,
+            max_resource="auto" if points is None else max(first, points),
+            reduction_factor=2,
         )
     return None
