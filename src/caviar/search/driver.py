@@ -156,6 +156,8 @@ def _job(study: Study, stage: str, trial: Trial) -> list[str]:
     if study.settings.storage:
         place["search.storage"] = study.storage
         place["search.heartbeat"] = study.settings.heartbeat
+    if study.settings.keep_checkpoints != "all":
+        place["search.keep_checkpoints"] = study.settings.keep_checkpoints
     if spec.get("pruner", "none") != "none":
         place["search.pruner"] = spec["pruner"]
     overrides = rewrite_one_minus(trial_overrides(trial.planned, spec["overrides"]))

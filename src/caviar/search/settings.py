@@ -17,6 +17,7 @@ from caviar.refine import METHODS
 from caviar.space.sampling import SAMPLERS
 
 ACTIONS = ("stage", "search", "confirm", "worker")
+KEEP = r"all|none|best [1-9]\d*"  # checkpoints of trials
 PRUNERS = ("none", "asha", "median", "hyperband")
 # The ledger's stages after the last search stage. That `test` is there means that the test set is
 # open, or about to be: from then on the search is closed.
@@ -63,6 +64,7 @@ class SearchSettings:
     sweep: str | None = None
     dry_run: bool = False
     rehearse: bool = True
+    keep_checkpoints: str = "all"
     refine: str = "surrogate"
     freeze: bool = False
     stages: dict[str, StageSettings] = field(default_factory=dict)
@@ -85,6 +87,12 @@ class SearchSettings:
             ("sampler", self.sampler, self.sampler in SAMPLERS, f"one of {', '.join(SAMPLERS)}"),
             ("refine", self.refine, self.refine in METHODS, f"one of {', '.join(METHODS)}"),
             ("pruner", self.pruner, self.pruner in PRUNERS, f"one of {', '.join(PRUNERS)}"),
+            (
+                "keep_checkpoints",
+                self.keep_checkpoints,
+                re.fullmatch(KEEP, self.keep_checkpoints) is not None,
+                "all, none, or 'best 3'",
+            ),
             ("seed", self.seed, self.seed >= 0, "0 or more"),
             ("idle", self.idle, self.idle >= 0, "seconds, 0 or more"),
             ("heartbeat", self.heartbeat, self.heartbeat >= 1, "whole seconds, 1 or more"),

@@ -34,6 +34,7 @@ from caviar.base.result import EXCEPTION, KILLED, Length, Result
 from caviar.base.signals import uninterrupted
 from caviar.ledger import Ledger, Trial
 from caviar.plain import is_function, run_function
+from caviar.search.keeping import tidy_checkpoints
 from caviar.search.settings import CONFIRM, TEST, open_ledger, study_folder
 
 if TYPE_CHECKING:
@@ -98,6 +99,9 @@ def run_trial(config: DictConfig, output: Path, ended: Ended | None = None) -> f
         raise
     if error is not None:
         raise (TryAgain if again else RuntimeError)(result.error) from error
+    if stage not in (CONFIRM, TEST):
+        keep = config.search.keep_checkpoints
+        tidy_checkpoints(study_folder(config), ledger, keep, config.metric.mode)
     return result.best
 
 

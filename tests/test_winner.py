@@ -1,0 +1,48 @@
+"""What is left of a training: checkpoints that are kept, and a model that can be used again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import caviar as package
+from caviar.base.errors import UserError
+from conftest import Main, trials
+
+STAGE = ["-m", "search.study=s", "search.num_trials=5", "hydra/launcher=basic", "logger=none"]
+QUICK = ["trainer.max_epochs=1", "+trainer.limit_train_batches=4"]
+
+
+@pytest.mark.parametrize(("keep", "left"), [("'best 2'", 2), ("none", 0), ("all", 5)])
+def test_checkpoints_of_bad_trials_do_not_fill_the_disk(
+    main: Main, runs: Path, keep: str, left: int
+) -> None:
+    assert main(*STAGE, *QUICK, f"search.keep_checkpoints={keep}") == 0
+    finished = trials(runs)
+    best = sorted(finished, key=lambda t: t.result.best if t.result and t.result.best else 9.0)
+    kept = {int(file.parts[-3]) for file in (runs / "s/01_coarse").glob("*/checkpoints/best.ckpt")}
+    assert kept == {t.number for t in best[:left]}
+
+
+def test_what_to_keep_is_checked(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(*STAGE, "search.keep_checkpoints=best") == 2
+    assert "search.keep_checkpoints=best should be all, none, or 'best 3'" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_run_is_loaded_with_its_weights(main: Main, runs: Path) -> None:
+    assert main(*QUICK, "model.width=32") == 0
+    loaded = package.load(runs / "train/0")
+    assert loaded.config.model.width == 32
+    assert not loaded.model.training
+    kept = torch.load(loaded.checkpoint, weights_only=True)["state_dict"]
+    assert all(torch.equal(kept[k], v) for k, v in loaded.model.state_dict().items())
+    assert loaded.model(torch.zeros(2, 64)).shape == (2, 10)
+    # Moved elsewhere it is found as well.
+    (runs / "train/0").rename(runs / "mine")
+    assert package.load(runs / "mine").checkpoint == runs / "mine/checkpoints/best.ckpt"
+    with pytest.raises(UserError, match="neither a study that was confirmed nor a run"):
+        package.load(runs)
