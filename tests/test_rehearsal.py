@@ -45,3 +45,22 @@ def test_a_rehearsal_leaves_what_it_learned_and_no_result(main: Main, runs: Path
     assert Rehearsal.read(runs / "s/r") == Rehearsal(False, True)
     assert not list((runs / "s/r").glob("*.csv"))
     assert not (runs / "s/r/result.json").exists()
+
+
+@pytest.mark.slow
+def test_a_check_says_what_a_search_can_do(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("check=true", *OWN, "space=tier_1", "metric.name=val/f1", "metric.mode=max") == 0
+    rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    found = {row[0]: [words.strip() for words in row[1:] if words.strip()] for row in rows}
+    assert found["follow the metric"][0] == "yes"
+    assert found["search the space"] == [
+        "no",
+        "its own optimizer; nothing reads optimizer.lr of the space",
+    ]
+    for what in ("keep checkpoints", "resume exactly", "prune a trial", "know a diverged trial"):
+        assert found[what][0] == "yes"
+    assert found["open the test set"] == ["yes", "test/loss"]
+    assert found["train on several devices"][0] == "yes"
+    assert not (runs / "train/0/result.json").exists()

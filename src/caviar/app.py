@@ -63,6 +63,9 @@ def task(config: DictConfig) -> float | None:
 
             rehearse(config, output)
             return None
+        if config.check:
+            check(config, output)
+            return None
         if config.panda.run:
             if is_function(config):
                 raise UserError("train._target_: a panda looks after a Lightning module alone")
@@ -75,6 +78,25 @@ def task(config: DictConfig) -> float | None:
             raise
         _slips.append(slip)  # Hydra would print all overrides in front of our message
         return None
+
+
+def check(config: DictConfig, output: Path) -> None:
+    """Try what a search will do with this model, and say it in a table."""
+    from caviar.screen.view import console, plain_table
+    from caviar.training.check import Check
+
+    if is_function(config):
+        raise UserError("check=true tries Lightning modules; run a function by itself")
+    rooms.refuse_test(config)
+    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("check=")]
+    console.print("two batches of everything: some seconds", style="dim")
+    lines = Check(config, output, overrides).run()
+    table = plain_table(f"{config.model._target_}: what a search can do", "", "", "")
+    for column in table.columns:
+        column.justify = "left"
+    for line in lines:
+        table.add_row(line.what, "yes" if line.works else "no", line.detail)
+    console.print(table)
 
 
 def single_run(config: DictConfig, output: Path) -> float | None:
