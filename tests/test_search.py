@@ -132,7 +132,8 @@ def test_a_stages_own_overrides_are_not_the_target(main: Main, runs: Path) -> No
 def test_a_model_that_cannot_be_tested_is_refused_before_training(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(*TINY, "model._target_=broken_models.Untestable") == 2
+    alone = ["model._target_=broken_models.Untestable", "search.rehearse=false"]
+    assert main(*TINY, *alone) == 2
     assert "has no test_step" in capsys.readouterr().err
     assert not runs.exists()
 

@@ -1,10 +1,12 @@
-"""What a search makes sure of before its first stage: that its model can do what it will need.
+"""What a search, or a confirmation, makes sure of first: that its model can do what it needs.
 
 Two batches are trained where the trials will be, by the same launcher, which takes a second or two.
 Without it a bug in `test_step` shows after the last training of all.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
@@ -17,13 +19,20 @@ from caviar.plain import is_function
 from caviar.screen.view import console, shown_path
 from caviar.search import checks
 from caviar.search.study import Study
-from caviar.space.sweep_file import SweepFile
 
 FOLDER = "rehearsal"  # in the study's
 
 
-def begin_well(study: Study, sweep: SweepFile, trained: DictConfig) -> None:
-    """Rehearse the first stage's default setting, unless `search.rehearse=false`.
+def begin_well(
+    study: Study, overrides: Sequence[str], trained: DictConfig, axes: Sequence[str] = ()
+) -> None:
+    """Rehearse the default setting, unless `search.rehearse=false`.
+
+    Arguments:
+        study: whose trials are to come.
+        overrides: of every one of them.
+        trained: the config that these make.
+        axes: config keys that will be searched.
 
     Raises:
         UserError: what a search needs is missing, or it would search what nobody reads.
@@ -38,7 +47,7 @@ def begin_well(study: Study, sweep: SweepFile, trained: DictConfig) -> None:
     folder = study.folder / FOLDER
     (folder / Rehearsal.FILE).unlink(missing_ok=True)
     place = {"check": "rehearsal", "hydra.sweep.subdir": FOLDER, "search.study": study.name}
-    job = [*rewrite_one_minus(sweep.overrides)]
+    job = [*rewrite_one_minus(overrides)]
     job += [f"{key}={override_value(value)}" for key, value in place.items()]
     returned = study.launch([job], 0)
     error = getattr(returned[0], "_return_value", None) if returned else None
@@ -51,7 +60,7 @@ def begin_well(study: Study, sweep: SweepFile, trained: DictConfig) -> None:
             f"the rehearsal failed, before anything was trained:\n  {told}\n"
             f"what it printed is in {shown_path(folder)}; mend it, and run the same command again"
         )
-    refuse_unread(trained, [axis.key for axis in sweep.space], found.reads_declared)
+    refuse_unread(trained, axes, found.reads_declared)
     if not found.keeps_checkpoint:
         raise UserError(
             "the callbacks kept no checkpoint of the best epoch, and confirm must test one; write "

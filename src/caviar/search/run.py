@@ -18,7 +18,7 @@ from caviar.search import checks, loop
 from caviar.search.beginning import begin_well
 from caviar.search.confirm import Confirmed
 from caviar.search.driver import print_commands, work
-from caviar.search.settings import DEFAULT_TRIALS
+from caviar.search.settings import CONFIRM, DEFAULT_TRIALS
 from caviar.search.stages import plan, shared_overrides, stage_sweep
 from caviar.search.study import Launch, Study, keeping_sampling, open_study
 from caviar.space.sweep_file import SweepFile
@@ -58,8 +58,8 @@ def run(
     elif action == "confirm":
         trained = compose(shared_overrides(study))
         checks.trainable(trained, keeps_checkpoint=True)
-        if not (study.complete or study.settings.dry_run):
-            checks.has_test_step(trained)
+        if not (study.settings.dry_run or CONFIRM in study.stages()):
+            begin_well(study, shared_overrides(study), trained)
         loop.confirm_only(study, confirmed)
     else:
         study, sweep, trained = asked_stage(study, config, arguments, compose)
@@ -67,7 +67,7 @@ def run(
             print_commands(plan(sweep, study.settings), sweep.overrides)
         elif action == "search":
             if not study.complete and not study.stages():
-                begin_well(study, sweep, trained)
+                begin_well(study, sweep.overrides, trained, [axis.key for axis in sweep.space])
             loop.search(study, sweep, confirmed)
         else:
             loop.stage(study, sweep)

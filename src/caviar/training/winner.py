@@ -70,7 +70,7 @@ def load(folder: str | Path, trust_checkpoints: bool = False) -> Loaded:
         model.optimizer_config, model.scheduler_config = config.optimizer, config.scheduler
     try:
         model.on_load_checkpoint(kept)
-        model.load_state_dict(kept["state_dict"])
+        model.load_state_dict(_uncompiled(kept["state_dict"], model))
     except RuntimeError as error:
         raise UserError(f"{checkpoint} does not fit {config.model._target_}: {error}") from None
     data = build("data", config.data, _convert_="all") if config.data else None
@@ -81,6 +81,12 @@ def load(folder: str | Path, trust_checkpoints: bool = False) -> Loaded:
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return Loaded(model, data, config, checkpoint)
+
+
+def _uncompiled(weights: dict[str, Any], model: pl.LightningModule) -> dict[str, Any]:
+    """The weights of a module that torch.compile had wrapped when they were saved."""
+    own = model.state_dict()
+    return {k if k in own else k.replace("_orig_mod.", ""): v for k, v in weights.items()}
 
 
 def _winner(study: Path) -> tuple[Path, Path | None]:
