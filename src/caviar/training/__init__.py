@@ -3,8 +3,14 @@
     from caviar.training import Classifier, DataModule
 
     run.py          one training, from config to result
+    package.py      pytorch_lightning or lightning, whichever the model comes from
     callbacks.py    the declared metric, its best, and whether training diverged
+    length.py       epochs, steps and validations of a training
+    reading.py      which optimizer a model has read, and what nobody does
     checkpoints.py  the best epoch's and the last; what to know before one is loaded
+    safe.py         checkpoints that can be read back
+    winner.py       a trained model back from its folder
+    rehearsal.py    two batches of everything before a search; check.py says what works
     resume.py       to stop, and go on to the same bits
     ddp.py          which of several processes failed
     data.py         splits, order, loaders; text.py for text

@@ -18,7 +18,8 @@ from torch.utils._pytree import tree_flatten
 
 from caviar.base.errors import UserError
 from caviar.base.result import Rehearsal
-from caviar.training.callbacks import BestMetric, refuse_late_validation
+from caviar.training.callbacks import BestMetric
+from caviar.training.length import refuse_late_validation
 from caviar.training.package import is_inherited
 from caviar.training.reading import reads_declared
 from caviar.training.run import train

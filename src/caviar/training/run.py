@@ -27,7 +27,7 @@ from caviar.base.environment import is_first_rank
 from caviar.base.errors import UserError, failure
 from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Result, test_metric
 from caviar.config.compose import build, check_root
-from caviar.training.callbacks import BestMetric, Report, steps_taken
+from caviar.training.callbacks import BestMetric, Report
 from caviar.training.checkpoints import (
     BestCheckpoint,
     best_checkpoint,
@@ -37,6 +37,7 @@ from caviar.training.checkpoints import (
     rows_before,
 )
 from caviar.training.ddp import failed_rank
+from caviar.training.length import steps_taken
 from caviar.training.modules import Module
 from caviar.training.package import adopted, is_a, of_package, package_of, refuse_mixture
 from caviar.training.reading import RefuseUnread
