@@ -1,7 +1,7 @@
 """How long a training is, where it validates, and that it does so at all.
 
-Lightning counts optimizer steps (`global_step`), batches and epochs, and knows only when the data is
-there how many of each a training will have.
+Lightning counts optimizer steps (`global_step`), batches and epochs, and knows only when the data
+is there how many of each a training will have.
 """
 
 from __future__ import annotations
