@@ -1,4 +1,4 @@
-"""The verbs of a search: search, confirm, worker, refine, status."""
+"""The verbs of a search: search, confirm, worker, refine, retry, status."""
 
 from __future__ import annotations
 
@@ -73,6 +73,67 @@ def refine(
     there = f"caviar sweep search.study={study.name}"
     here = stage_command(study.name, path)
     console.print(f"next: {there if study.ledger.elsewhere else here}")
+
+
+@app.command(epilog="Example: caviar retry search.study=mine 01_coarse/3 01_coarse/7 --dry-run")
+def retry(
+    named: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[STAGE/NUMBER|OVERRIDES]...",
+            help="Trials, such as 01_coarse/3; without any, all that failed. And Hydra overrides, "
+            "such as search.study=mine",
+            show_default=False,
+        ),
+    ] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="All that failed like this: exception, timeout, killed, 'out of memory'; may be "
+            "repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Let those that raised go on from their last checkpoint, as the others do, and "
+            "not begin anew.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say which trials these are.")
+    ] = False,
+) -> None:
+    """Put failed trials back among the waiting ones, once their cause is mended."""
+    from caviar.screen.view import console, describe
+    from caviar.search.retry import failed_trials, goes_on, going_on, later_stages, put_back
+
+    words = named or []
+    trials = [word for word in words if "=" not in word and not word.startswith("~")]
+    study = study_of([word for word in words if word not in trials])
+    found = failed_trials(study, trials, status or [])
+    if not found:
+        console.print(f"no trial of study {study.name} is to be put back")
+        return
+    back = found if dry_run else put_back(study, found, resume)
+    if not back:
+        console.print(f"somebody else has just put them back in study {study.name}")
+        return
+    console.print(f"{'to put back' if dry_run else 'put back'} in study {study.name}:")
+    for trial in back:
+        kept = resume or goes_on(trial)
+        how = "goes on from its last checkpoint, if it has one" if kept else "begins anew"
+        console.print(f"  {trial.stage}: {describe(trial, study.metric)}; {how}")
+    if later := later_stages(study, back):
+        stay = f"{', '.join(later)}: refined without them, and unchanged"
+        console.print(f"{stay}; the next refine counts what they give")
+    if dry_run:
+        return
+    console.print("next: the command that ran them, again; or, for these alone:")
+    for command in going_on(study, back):
+        console.print(f"  {command}")
 
 
 @app.command(epilog="Example: caviar status search.study=mine --watch")

@@ -24,16 +24,18 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from caviar.base.result import DIVERGED, PRUNED, TRANSIENT, Length, Result
 from caviar.ledger.claims import Claims
 from caviar.ledger.storages import HEARTBEAT, KINDS, open_storage, patient
 from caviar.ledger.trials import Planned, Trial, distribution, from_optuna
+from caviar.ledger.tries import FORGIVEN, another, latest
 from caviar.space import Space
 
 SEPARATOR = "/"  # between study and stage in an Optuna study's name
 UNSEEN = "its worker died"  # a fault that nobody was there to see
+RETRIED = "retried"  # in an Optuna study: that some trials of the stage have several tries
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -47,7 +49,9 @@ class Ledger:
     def __init__(self, storage: BaseStorage, study: str, claims: Claims) -> None:
         self._storage, self.study, self._claims = storage, study, claims
         self._ids: dict[str, int] = {}
-        self._tokens: dict[int, str] = {}  # of the trials that this process has claimed
+        # Of the trials that this process has claimed.
+        self._tokens: dict[int, str] = {}
+        self._claimed: dict[tuple[str, int], int] = {}
 
     @classmethod
     def open(cls, storage: str, study: str, heartbeat: int = HEARTBEAT) -> Ledger:
@@ -70,7 +74,8 @@ class Ledger:
         prefix = self.study + SEPARATOR
         studies = [s for s in self._storage.get_all_studies() if s.study_name.startswith(prefix)]
         studies.sort(key=lambda s: s._study_id)
-        return [s.study_name.removeprefix(prefix) for s in studies]
+        self._ids = {s.study_name.removeprefix(prefix): s._study_id for s in studies}
+        return [*self._ids]
 
     @patient
     def begin(self, stage: str, spec: Mapping[str, Any], mode: str) -> dict[str, Any]:
@@ -91,8 +96,24 @@ class Ledger:
         """What was written down when the stage was made: its overrides, seed, metric."""
         return self._storage.get_study_user_attrs(self._id(stage)).get("facts", {})
 
+    @patient
+    def withdraw(self, stage: str) -> bool:
+        """Forget a stage of which nothing was seen, so that it can be begun otherwise; False, and
+        nothing is done, if a trial of it runs or has told something."""
+        with self._claims.exclusive():
+            trials = self.trials(stage)
+            if any(t.running or (t.finished and not t.failed) for t in trials):
+                return False
+            if stage in self._ids:
+                self._storage.delete_study(self._ids.pop(stage))
+        return True
+
     def note(self, stage: str) -> str:
         """Where a stage runs, if that is not here."""
+        return ""
+
+    def no_retry(self, stage: str) -> str:
+        """Why a failed trial of the stage cannot be put back; empty if it can."""
         return ""
 
     def refresh(self) -> None:
@@ -109,7 +130,7 @@ class Ledger:
     def extend(self, stage: str, plan: Sequence[Planned], space: Space) -> None:
         """Append what of `plan` is not there yet, waiting: trial i of the stage is plan[i]."""
         with self._claims.exclusive():
-            there = len(self._storage.get_all_trials(self._id(stage), deepcopy=False))
+            there = len(self._latest(stage))
             # By position, so that a larger plan adds what is new and nothing is enqueued twice.
             for planned in plan[there:]:
                 point = planned.point
@@ -127,22 +148,25 @@ class Ledger:
         """All trials of a stage, by number."""
         if stage not in self.stages():
             return []
-        frozen = self._storage.get_all_trials(self._id(stage), deepcopy=False)
-        return [from_optuna(stage, t) for t in frozen]
+        return [from_optuna(stage, n, t) for n, t in enumerate(self._latest(stage))]
 
     @patient
     def trial(self, stage: str, number: int) -> Trial:
         """One trial."""
-        return from_optuna(stage, self._storage.get_trial(self._trial_id(stage, number)))
+        frozen = self._storage.get_trial(self._trial_id(stage, number))
+        return from_optuna(stage, number, frozen)
 
     @patient
     def claimable(self, stage: str) -> list[int]:
         """Numbers of the trials that wait, or whose worker has died."""
-        study_id = self._id(stage)
-        trials = self._storage.get_all_trials(study_id, deepcopy=False)
+        trials = self._latest(stage)
         running = [t._trial_id for t in trials if t.state == TrialState.RUNNING]
-        dead = self._claims.abandoned(study_id, running) if running else set()
-        return [t.number for t in trials if t.state == TrialState.WAITING or t._trial_id in dead]
+        dead = self._claims.abandoned(self._id(stage), running) if running else set()
+        return [
+            number
+            for number, t in enumerate(trials)
+            if t.state == TrialState.WAITING or t._trial_id in dead
+        ]
 
     def claim(self, stage: str, number: int, **worker: Any) -> bool:
         """Make a waiting trial, or one whose worker died, this process's own; False if a living
@@ -174,6 +198,7 @@ class Ledger:
             if taken is None and not self._claims.take(self._id(stage), trial_id, running):
                 return False
             self._tokens[trial_id] = claim["token"]
+            self._claimed[stage, number] = trial_id
             if running:  # its worker died, or the claim above would not have been granted
                 faults = [*trial.user_attrs.get("faults", []), UNSEEN]
                 self._storage.set_trial_user_attr(trial_id, "faults", faults)
@@ -191,7 +216,7 @@ class Ledger:
         with self._claims.exclusive():
             if self._is_own(trial_id) or self._was_of(trial_id, pid):
                 self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
-        self._let_go(trial_id)
+        self._let_go(stage, number, trial_id)
 
     @patient
     def measure(self, stage: str, number: int, length: Length) -> None:
@@ -229,7 +254,7 @@ class Ledger:
             own = self._is_own(trial_id)
             if own:
                 self._close(stage, trial_id, result)
-        self._let_go(trial_id)
+        self._let_go(stage, number, trial_id)
         return own
 
     @patient
@@ -252,18 +277,41 @@ class Ledger:
         again = False
         with self._claims.exclusive():
             if self._is_own(trial_id) or self._was_of(trial_id, pid):
-                before = self._storage.get_trial(trial_id).user_attrs.get("faults", [])
-                faults = [*before, result.error or result.status]
+                before = self._storage.get_trial(trial_id).user_attrs
+                faults = [*before.get("faults", []), result.error or result.status]
                 self._storage.set_trial_user_attr(trial_id, "faults", faults)
                 # What nobody saw, as when the machine lost its power, is not held against it.
-                seen = len([fault for fault in faults if fault != UNSEEN])
+                own = faults[before.get(FORGIVEN, 0) :]
+                seen = len([fault for fault in own if fault != UNSEEN])
                 again = result.status in TRANSIENT and seen <= retries
                 if again:
                     self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
                 else:
                     self._close(stage, trial_id, result)
-        self._let_go(trial_id)
+        self._let_go(stage, number, trial_id)
         return again
+
+    @patient
+    def retry(self, stage: str, number: int, resume: bool = False) -> bool:
+        """Let a trial that failed wait for another try, with its faults on record; False, and
+        nothing is done, if it did not fail, or if somebody else has put it back.
+
+        Arguments:
+            stage: of the study.
+            number: of the trial.
+            resume: go on from its last checkpoint, if it has one, and do not begin anew.
+        """
+        # Looking and writing are one step, or two who ask at once would add a try each.
+        with self._claims.exclusive():
+            failed = self._storage.get_trial(self._trial_id(stage, number))
+            result = from_optuna(stage, number, failed).result
+            if result is None or not result.failed:
+                return False
+            # First, as it only says where to look: a kill between the two has put nothing back.
+            self._storage.set_study_user_attr(self._id(stage), RETRIED, True)
+            template = another(failed, number, result, resume)
+            self._storage.create_new_trial(self._id(stage), template)
+        return True
 
     def _is_own(self, trial_id: int) -> bool:
         """Whether this process still has the trial: in a database it may have been taken for
@@ -279,7 +327,8 @@ class Ledger:
         of_child = (claim.get("host"), claim.get("pid")) == (socket.gethostname(), pid)
         return trial.state == TrialState.RUNNING and of_child
 
-    def _let_go(self, trial_id: int) -> None:
+    def _let_go(self, stage: str, number: int, trial_id: int) -> None:
+        self._claimed.pop((stage, number), None)
         self._tokens.pop(trial_id, None)
         self._claims.drop(trial_id)
 
@@ -305,5 +354,14 @@ class Ledger:
             self._ids[stage] = self._storage.get_study_id_from_name(self._name(stage))
         return self._ids[stage]
 
+    def _latest(self, stage: str) -> list[FrozenTrial]:
+        return latest(self._storage.get_all_trials(self._id(stage), deepcopy=False))
+
     def _trial_id(self, stage: str, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._id(stage), number)
+        """Of the trial's latest try, or of that which this process has."""
+        if (claimed := self._claimed.get((stage, number))) is not None:
+            return claimed
+        study_id = self._id(stage)
+        if RETRIED in self._storage.get_study_user_attrs(study_id):
+            return self._latest(stage)[number]._trial_id
+        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)

@@ -16,6 +16,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 
 from caviar.base.result import EPOCH, EXCEPTION, Length, Result
+from caviar.ledger.tries import FORGIVEN
 from caviar.space import Axis, Choice, Integer, Log, LogInteger
 
 WAITING, RUNNING = "waiting", "running"
@@ -52,6 +53,8 @@ class Trial:
     started: datetime | None = None
     faults: tuple[str, ...] = ()
     """What ended earlier tries."""
+    forgiven: int = 0
+    """How many of these, the first ones, were before it was last put back by `caviar retry`."""
     claim: Mapping[str, Any] = field(default_factory=dict)
     """The worker that has or had it: `host`, `pid`, `slot`, and the `epochs` it will train."""
     measured: Mapping[str, Any] = field(default_factory=dict)
@@ -93,6 +96,11 @@ class Trial:
         return self.result is not None
 
     @property
+    def failed(self) -> bool:
+        """Whether a fault ended it, for good or until it is put back."""
+        return self.result is not None and self.result.failed
+
+    @property
     def waiting(self) -> bool:
         return self.status == WAITING
 
@@ -114,8 +122,14 @@ class Trial:
         return self.claim.get("pid")
 
 
-def from_optuna(stage: str, frozen: FrozenTrial) -> Trial:
-    """Read what `Ledger` wrote."""
+def from_optuna(stage: str, number: int, frozen: FrozenTrial) -> Trial:
+    """Read what `Ledger` wrote.
+
+    Arguments:
+        stage: of the trial.
+        number: of the trial; Optuna's own is another one where it has several tries.
+        frozen: its latest try.
+    """
     attributes = frozen.user_attrs
     result = None
     if frozen.state.is_finished():
@@ -123,7 +137,7 @@ def from_optuna(stage: str, frozen: FrozenTrial) -> Trial:
     unfinished = RUNNING if frozen.state == TrialState.RUNNING else WAITING
     return Trial(
         stage=stage,
-        number=frozen.number,
+        number=number,
         status=result.status if result else unfinished,
         planned=Planned(
             point=attributes.get("point", {}),
@@ -135,6 +149,7 @@ def from_optuna(stage: str, frozen: FrozenTrial) -> Trial:
         curve=dict(sorted(frozen.intermediate_values.items())),
         started=frozen.datetime_start,
         faults=tuple(attributes.get("faults", ())),
+        forgiven=attributes.get(FORGIVEN, 0),
         claim=attributes.get("claim", {}),
         measured=attributes.get("length", {}),
     )

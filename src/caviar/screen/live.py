@@ -76,6 +76,8 @@ class StageView:
                     f"{self.stage}: trial {trial.number}: {trial.faults[-1]}; it is tried again"
                 )
                 self._faults[trial.number] = len(trial.faults)
+            if not trial.finished:  # put back, perhaps, by caviar retry
+                self._seen.discard(trial.number)
         for trial in trials:
             if trial.finished and trial.number not in self._seen:
                 left = time_left(trials)

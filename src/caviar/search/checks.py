@@ -8,6 +8,7 @@ among them, and not on that of the command alone.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,8 +22,11 @@ from caviar.base.environment import several_devices
 from caviar.base.errors import UserError
 from caviar.config.compose import Source, check_root
 from caviar.config.messages import SLIPS, message
-from caviar.config.overrides import override_key
+from caviar.config.overrides import joined, override_key
 from caviar.plain import is_function
+from caviar.refine.surrogate import TOP
+from caviar.screen.view import plural
+from caviar.search.study import Study
 from caviar.space import Space, SpaceError, lint
 from caviar.space.sweep_file import SweepFile
 
@@ -128,6 +132,45 @@ def has_test_step(config: DictConfig) -> None:
             f"{model} has no test_step, and confirm must test it; write one beside its "
             "validation_step, and log the same metric as test/… there"
         )
+
+
+def enough_to_refine(study: Study, coarse: SweepFile, shared: Sequence[str]) -> None:
+    """Refuse a search one of whose stages would leave too few trials to refine the next one from,
+    before any of them is trained.
+
+    Arguments:
+        study: that is to be searched, or to go on.
+        coarse: its first stage.
+        shared: the overrides of all its stages.
+    """
+    begun, alike, parent, number = study.stages(), Counter[tuple[str, ...]](), "", 0
+    overrides: Sequence[str] = ()
+    for full, (name, declared) in zip(
+        study.settings.stage_names(), study.settings.stages.items(), strict=True
+    ):
+        written = study.sweep_path(full)
+        if full == coarse.stage:
+            overrides, number = coarse.overrides, coarse.num_trials
+        elif full in begun:
+            overrides, number = study.begun_sweep(full).overrides, 0
+        elif written.exists():
+            file = SweepFile.read(written)
+            overrides, number = file.overrides, file.num_trials
+        else:
+            # Losses of stages that trained otherwise do not compare, so they are not read.
+            trials = alike[tuple(sorted(overrides))]
+            if parent and trials < TOP:
+                lacking = f"{parent}={number + TOP - trials}"
+                raise UserError(
+                    f"{parent}={number}: {name} would be refined from {plural(trials, 'trial')}, "
+                    f"and refining takes {TOP}; write {lacking}"
+                )
+            overrides, number = joined(shared, declared.overrides), declared.num_trials
+        there = len(study.ledger.trials(full)) if full in begun else 0
+        alike[tuple(sorted(overrides))] += (number := max(number, there))
+        parent = f"search.stages.{name}.num_trials"
+        if full == coarse.stage and study.settings.sweep is not None:
+            parent = f"{study.settings.sweep}: run_cap"
 
 
 @contextmanager

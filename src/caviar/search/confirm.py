@@ -26,7 +26,7 @@ from caviar.base.files import replaced
 from caviar.base.result import COMPLETE, test_metric
 from caviar.ledger import Planned, Trial
 from caviar.refine import candidates
-from caviar.search.driver import print_commands, run_trials
+from caviar.search.driver import how_to_mend, print_commands, run_trials
 from caviar.search.settings import CONFIRM, TEST
 from caviar.search.stages import LOWER, pooled_trials, shared_overrides
 from caviar.search.study import Study
@@ -146,8 +146,8 @@ def _settings(
         if not own and c["note"] == DEFAULT:
             reason = runs[0].result.error if runs[0].result else ""
             raise SearchFailed(
-                f"every run of the default setting failed, the first with {reason}; mend that, "
-                "then search under another name: search.study=ANOTHER_NAME"
+                f"every run of the default setting failed, the first with\n  {reason}\n"
+                f"{how_to_mend(study, CONFIRM)}"
             )
         if not own:  # the view has said so
             continue
@@ -166,7 +166,8 @@ def _settings(
 
 def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Setting]) -> None:
     """Test the checkpoints that confirmation left. The ledger's stage `test` is the seal: what it
-    lists was decided before the first look, and a finished trial of it never runs again."""
+    lists was decided before the first look, and a trial of it that has told something never runs
+    again. One that failed does: nobody has seen what it would have told."""
     # The default and the winner alone: a test value of the others could only tempt.
     planned: list[Planned] = []
     tested_settings: list[Setting] = []
@@ -182,6 +183,9 @@ def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Se
             tested_settings.append(setting)
     numbers = {s.note: s.trials for s in by_note.values()}
     study.begin(TEST, {"overrides": list(overrides), "settings": numbers})
+    for trial in study.ledger.trials(TEST):
+        if trial.failed:
+            study.ledger.retry(TEST, trial.number)
     tested = run_trials(study, TEST, planned, Space(()), test_metric(study.metric))
     for setting, trial in zip(tested_settings, tested, strict=True):
         assert trial.result is not None

@@ -59,7 +59,7 @@ def run_trials(
         assert trials[0].result is not None
         raise SearchFailed(
             f"all {len(trials)} trials of {stage} failed, the first with\n"
-            f"  {trials[0].result.error}\n{_how_to_mend(study, stage)}"
+            f"  {trials[0].result.error}\n{how_to_mend(study, stage)}"
         )
     return trials
 
@@ -80,7 +80,7 @@ def run_claimable(study: Study, stage: str, count: int | None = None) -> bool:
     try:
         returned = study.launch(jobs, numbers[0])
     except SearchFailed as error:
-        raise SearchFailed(f"{error}\n{_how_to_mend(study, stage)}") from None
+        raise SearchFailed(f"{error}\n{how_to_mend(study, stage)}") from None
     except Exception as error:
         # Of a cluster's library: a job of its was killed, or it could not begin any.
         if type(error).__module__.partition(".")[0] in ("builtins", "caviar", "hydra"):
@@ -93,7 +93,9 @@ def run_claimable(study: Study, stage: str, count: int | None = None) -> bool:
             raise SearchFailed(f"the launcher could not run {stage}: {words}") from error
         console.print(f"{stage}: {words}")
         return True
-    left = {*ledger.claimable(stage)}
+    # One that waits because somebody has put it back meanwhile has its fault on record.
+    after, forgiven = ledger.trials(stage), {n: before[n].forgiven for n in numbers}
+    left = {n for n in ledger.claimable(stage) if after[n].forgiven == forgiven.get(n)}
     for number, job in zip(numbers, returned or (), strict=False):
         fault = getattr(job, "_return_value", None)
         # A fault that is in the ledger is the trial's result; one that could not be written down
@@ -195,10 +197,14 @@ def _say_where_checkpoints_are(study: Study) -> None:
     )
 
 
-def _how_to_mend(study: Study, stage: str) -> str:
+def how_to_mend(study: Study, stage: str) -> str:
+    """What to do about trials of a stage that failed, so that nothing else is lost."""
     tracebacks = sorted((study.folder / stage).glob("*/error.txt"))
     where = f"the traceback is in {shown_path(tracebacks[0])}; " if tracebacks else ""
+    if stage == TEST:
+        return f"{where}mend that, and the same command tests again: its result was not seen"
     return (
-        f"{where}mend the model or the config, then remove {shown_path(study.folder)} or write "
-        "search.study=ANOTHER_NAME"
+        f"{where}mend the model or the config, then put them back with caviar retry "
+        f"search.study={study.name}, and repeat the command; if the command itself was wrong, "
+        "write search.study=ANOTHER_NAME"
     )

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from rich.table import Table
 
+from caviar.base.errors import SearchFailed
 from caviar.config.overrides import joined
 from caviar.refine import Refinement
 from caviar.screen.view import (
@@ -29,7 +30,8 @@ from caviar.search.confirm import (
     print_plan,
     write_winner,
 )
-from caviar.search.settings import CONFIRM, VERDICT, StageSettings
+from caviar.search.driver import how_to_mend
+from caviar.search.settings import CONFIRM, TEST, VERDICT, StageSettings
 from caviar.search.stages import run_stage, shared_overrides, stage_spec, stage_sweep
 from caviar.search.study import Study
 from caviar.search.verdict import DEFAULT, Verdict, mean_text, read_verdict, write_verdict
@@ -96,6 +98,8 @@ def confirm_only(study: Study, confirmed: Confirmed | None = None) -> None:
 def _run_and_print(study: Study, sweep: SweepFile) -> None:
     trials = run_stage(study, sweep)
     print_stage(trials, study.metric, study.mode, sweep.stage, sweep.overrides)
+    if any(t.failed for t in trials):
+        console.print(f"once that is mended: caviar retry search.study={study.name}")
 
 
 def _next_sweep(study: Study, name: str, declared: StageSettings) -> SweepFile:
@@ -161,6 +165,12 @@ def _finish(study: Study, confirmed: Confirmed | None) -> None:
         console.print(f"  {below}: {what}")
     if verdict.winner.note != DEFAULT:
         console.print(f"train the winner: python train.py experiment={study.name}_winner")
+    tests = study.ledger.trials(TEST)
+    if failed := [t.result.error for t in tests if t.result and t.result.failed]:
+        raise SearchFailed(
+            f"{len(failed)} of {len(tests)} tests failed, and the verdict lacks them; the first "
+            f"with\n  {failed[0]}\n{how_to_mend(study, TEST)}"
+        )
 
 
 @contextmanager

@@ -130,6 +130,8 @@ def asked_stage(
         checks.same_metric(sweep, trained, file)
         checks.check_space(sweep.space, trained, [], str(file))
     checks.no_fixed_axis(sweep)
+    if searching and CONFIRM not in begun:
+        checks.enough_to_refine(study, sweep, shared)
     return study.changed(metric=sweep.metric, mode=sweep.mode), sweep, trained
 
 

@@ -19,8 +19,8 @@ from caviar.space.sampling import SAMPLERS
 ACTIONS = ("stage", "search", "confirm", "worker")
 KEEP = r"all|none|best [1-9]\d*"  # checkpoints of trials
 PRUNERS = ("none", "asha", "median", "hyperband")
-# The ledger's stages after the last search stage. That `test` is there means that the test set is
-# open, or about to be: from then on the search is closed.
+# The ledger's stages after the last search stage. A result in `test` means that the test set is
+# open: from then on the search is closed.
 CONFIRM, TEST = "confirm", "test"
 DEFAULT_TRIALS = 30
 VERDICT = "verdict.json"  # in the study's folder; its presence says that the study is complete

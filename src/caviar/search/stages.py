@@ -107,8 +107,7 @@ def _refined(
         )
     except TooFewTrials as error:
         diverged = bool(losses) and all(map(math.isinf, losses))
-        more = f"run more of stage {parent} first, with a larger num_trials"
-        mend = LOWER if diverged else more
+        mend = LOWER if diverged else _more_trials(study, parent)
         raise UserError(f"study {study.name}: {error}; {mend}") from None
     notes = [
         f"Refined ({study.settings.refine}) from {parent}: {len(pooled)} trials of all stages, "
@@ -134,6 +133,18 @@ def _refined(
         reasons=refinement.reasons,
     )
     return sweep, refinement
+
+
+def _more_trials(study: Study, stage: str) -> str:
+    """How a stage comes to have more results."""
+    names = dict(zip(study.settings.stage_names(), study.settings.stages, strict=True))
+    searching = study.settings.action == "search"
+    setting = f"stages.{names[stage]}.num_trials" if searching and stage in names else "num_trials"
+    trials = study.ledger.trials(stage)
+    more = f"run more of stage {stage} first, with a larger search.{setting} than {len(trials)}"
+    if not any(t.failed for t in trials):
+        return more
+    return f"put back what failed with caviar retry search.study={study.name}, or {more}"
 
 
 def pooled_trials(study: Study, overrides: Sequence[str]) -> tuple[Space, Space, list[Trial]]:

@@ -31,7 +31,8 @@ def print_status(ledger: Ledger, folder: Path) -> None:
     """A line for each finished stage, the screen of the one that runs, and what is next."""
     console.print(f"{ledger.study} in {shown_path(folder)}", style="bold")
     console.print(study_screen(ledger))
-    unfinished = [t for s in ledger.stages() for t in ledger.trials(s) if not t.finished]
+    trials = [t for s in ledger.stages() for t in ledger.trials(s)]
+    unfinished = [t for t in trials if not t.finished]
     if (folder / VERDICT).exists():
         console.print(f"  {read_verdict(folder / VERDICT).sentence()}")
     elif unfinished:
@@ -46,6 +47,10 @@ def print_status(ledger: Ledger, folder: Path) -> None:
     elif TEST not in ledger.stages():
         named = f"search.study={ledger.study}"
         console.print(f"  next: caviar refine {named}, or caviar confirm {named}")
+        if any(t.failed for t in trials):
+            console.print(f"  or first, once it is mended, what failed: caviar retry {named}")
+    if not unfinished and any(t.failed and t.stage == TEST for t in trials):
+        console.print("  the command that began the study tests again what failed")
 
 
 def print_all() -> None:

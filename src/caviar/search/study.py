@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from caviar.base.errors import UserError
 from caviar.base.files import replaced
 from caviar.config.overrides import keys_outside, override_key, restore_one_minus
-from caviar.ledger import Ledger, exists
+from caviar.ledger import Ledger, Trial, exists
 from caviar.ledger.storages import POINTER
 from caviar.screen.view import shown_path
 from caviar.search.settings import CONFIRM, TEST, VERDICT, SearchSettings, storage_of, study_folder
@@ -77,8 +77,17 @@ class Study:
 
     @property
     def complete(self) -> bool:
-        """Whether it was searched and confirmed, and its test set opened."""
-        return (self.folder / VERDICT).exists()
+        """Whether it was searched and confirmed, and all was tested that is to be."""
+        tests_passed = all(t.finished and not t.failed for t in self._tests())
+        return (self.folder / VERDICT).exists() and tests_passed
+
+    @property
+    def tested(self) -> bool:
+        """Whether a result on the test set was seen; it was not by tests that failed."""
+        return any(t.finished and not t.failed for t in self._tests())
+
+    def _tests(self) -> list[Trial]:
+        return self.ledger.trials(TEST) if exists(self.storage) else []
 
     # -- its stages
 
@@ -172,7 +181,7 @@ class Study:
         Raises:
             UserError: it was opened.
         """
-        if TEST in self.stages():
+        if self.tested:
             raise UserError(
                 f"study {self.name} is confirmed and its test set open; search on under another "
                 "name: search.study=ANOTHER_NAME"

@@ -75,12 +75,12 @@ def run_trial(config: DictConfig, output: Path, ended: Ended | None = None) -> f
             return None
         # Deaths that nobody saw are not held against a trial, but not for ever: one that takes its
         # machine down would do so again and again.
-        if len(faults := ledger.trial(stage, number).faults) > GIVE_UP:
+        now = ledger.trial(stage, number)
+        if len(faults := now.faults[now.forgiven :]) > GIVE_UP:
             dead = Result(KILLED, seed=config.seed, error=f"{faults[-1]}, {len(faults)} times")
             ledger.finish(stage, number, dead)
             return None
-        for file in output.glob("error*.txt"):  # of an earlier try
-            file.unlink()
+        _put_errors_aside(output)
         resume = _checkpoint_of(before, output, config.trust_checkpoints)
         os.environ.pop(RESUME, None)
         if resume is not None:  # the other ranks, which this one starts, must go on from it too
@@ -159,13 +159,23 @@ def _reporter(config: DictConfig, ledger: Ledger) -> Report:
     return report
 
 
+def _put_errors_aside(output: Path) -> None:
+    """Name the traceback of an earlier try as that: `error.1.txt`, `error.2.txt`, …"""
+    for file in output.glob("error_rank_*.txt"):  # the one that counted is in the ledger
+        file.unlink()
+    if (file := output / "error.txt").exists():
+        file.rename(output / f"error.{1 + len([*output.glob('error.*.txt')])}.txt")
+
+
 def _checkpoint_of(before: Trial, output: Path, trusted: bool) -> Path | None:
     """The last checkpoint of an earlier try of this trial, if it has one that can be read."""
     path = output / LAST
     if not path.exists():
         return None
-    if not before.claim:  # of another study, whose ledger was removed
-        path.unlink()  # its weights were trained with another setting
+    # Of a try whose training is not to go on; or of another study, whose ledger was removed, and
+    # whose weights were trained with another setting.
+    if not before.claim:
+        path.unlink()
         return None
     from caviar.training.checkpoints import read_checkpoint
 

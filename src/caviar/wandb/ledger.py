@@ -85,6 +85,14 @@ class SweepLedger(Ledger):
         """Of a sweep none: the service gives them out."""
         return [] if stage in self.registered() else super().claimable(stage)
 
+    def no_retry(self, stage: str) -> str:
+        if stage not in self.registered():
+            return super().no_retry(stage)
+        return (
+            "its stage is a W&B sweep, and W&B gives no run out twice; refine does without it: "
+            f"caviar refine search.study={self.study}"
+        )
+
     def note(self, stage: str) -> str:
         sweeps = self.registered()
         if stage not in sweeps:
