@@ -79,3 +79,29 @@ class RanksAgree(Slow):
         total = sum(p.detach().double().sum() for p in self.parameters())
         everywhere = self.all_gather(total)
         assert bool((everywhere == total).all()), everywhere
+
+
+class Unmended(MLP):
+    """Has the bug that UNMENDED names, until somebody mends it.
+
+    `train`: from the second epoch on it raises above 80 units, and hangs above 64. `default`: the
+    default setting, of 64 units, raises; `test`: each test raises; `test 1`: that of trial 1.
+    """
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        bug, width = os.environ.get("UNMENDED", ""), self.net[0].out_features
+        if batch_idx == 0:
+            with open(os.path.join(self.trainer.default_root_dir, "epochs.txt"), "a") as file:
+                file.write(f"{self.current_epoch} ")
+        late = bug == "train" and self.current_epoch > 0
+        if (late and width > 80) or (bug == "default" and width == 64):
+            raise ValueError("not mended")
+        while late and width > 64:
+            time.sleep(1)
+        return super().training_step(batch, batch_idx)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        number = os.path.basename(self.trainer.default_root_dir)
+        if os.environ.get("UNMENDED") in ("test", f"test {number}"):
+            raise ValueError("not mended")
+        super().test_step(batch, batch_idx)

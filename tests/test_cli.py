@@ -11,7 +11,7 @@ import pytest
 
 from caviar.base.result import Result
 from caviar.config.overrides import command_line
-from caviar.ledger import Ledger
+from caviar.ledger import Ledger, Planned
 from caviar.search.settings import SearchSettings
 from caviar.search.stages import plan
 from caviar.space import Axis, Integer, Log, OneMinusLog, Space
@@ -53,6 +53,7 @@ def study(runs: Path) -> Ledger:
         "confirm",
         "status",
         "worker",
+        "retry",
         "importance",
         "report",
         "sweep",
@@ -74,7 +75,8 @@ def test_help_and_refine_never_import_torch(study: Ledger, runs: Path) -> None:
         "try:\n    main()\nexcept SystemExit as left:\n    assert not left.code, left.code\n"
         "assert 'torch' not in sys.modules\n"
     )
-    for arguments in (["--help"], ["refine", "search.study=s"], ["status"]):
+    named = [[verb, "search.study=s"] for verb in ("refine", "retry")]
+    for arguments in (["--help"], *named, ["status"]):
         code = watch.format(arguments=arguments)
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
@@ -232,6 +234,9 @@ def test_refine_is_refused_once_the_test_set_was_opened(
     caviar: Main, study: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study.begin("test", {}, "min")
+    study.extend("test", [Planned({}, 0)], SPACE)
+    study.claim("test", 0)
+    study.finish("test", 0, Result(best=0.1, last=0.1))
     assert caviar("refine", "search.study=s") == 2
     assert "test set open" in capsys.readouterr().err
 

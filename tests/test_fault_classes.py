@@ -32,17 +32,6 @@ def test_memory_that_runs_out_is_tried_once_more_and_told(
     assert "it is tried again" in printed
 
 
-def test_a_trial_that_hangs_is_ended(
-    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    limit = "hydra.launcher.timeout=8"
-    assert main(*STAGE, limit, "model._target_=slow_models.Hangs") == 0
-    found = trials(runs)
-    assert [t.status == "timeout" for t in found] == [wide(t) for t in found]
-    assert all(len(t.faults) == wide(t) for t in found)  # it would hang again
-    assert "timeout: ran longer than hydra.launcher.timeout" in capsys.readouterr().out
-
-
 def test_a_distributed_trial_that_hangs_is_ended(main: Main, runs: Path) -> None:
     hangs = ["trainer=ddp_cpu", "model._target_=slow_models.Hangs", "hydra.launcher.timeout=15"]
     assert main(*STAGE, "search.num_trials=1", *hangs) == 1

@@ -7,12 +7,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from caviar.base.result import KILLED, Result
+from caviar.base.result import EXCEPTION, KILLED, Result
 from caviar.ledger import Ledger, Planned, Trial
 from caviar.space import Axis, Log, Space
 from conftest import FAST, Main, Start, awaited, meanwhile
@@ -94,6 +95,20 @@ def test_a_fault_is_forgiven_once(storage: str) -> None:
         killed = Result(KILLED, error="killed by SIGKILL")
         assert ledger.fail("01", 0, killed, retries=1, pid=os.getpid()) is waits
     assert ledger.trial("01", 0).status == KILLED
+
+
+def test_a_trial_is_put_back_once(storage: str) -> None:
+    ledger, other = begun(storage, 2), Ledger.open(storage, "s", heartbeat=1)
+    ledger.claim("01", 0)
+    ledger.fail("01", 0, Result(EXCEPTION, error="no"), retries=1)
+    with ThreadPoolExecutor(2) as at_once:
+        asked = [at_once.submit(one.retry, "01", 0) for one in (ledger, other)]
+    assert sorted(one.result() for one in asked) == [False, True]
+    assert other.claimable("01") == [0, 1]
+    assert other.claim("01", 0)
+    assert other.finish("01", 0, Result(best=2.0, best_epoch=0, last=2.0))
+    (trial, _) = ledger.trials("01")
+    assert (trial.status, trial.faults) == ("complete", ("no",))
 
 
 def test_a_driver_and_a_worker_share_a_study(

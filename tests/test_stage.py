@@ -155,6 +155,14 @@ def test_the_test_set_stays_closed(main: Main, runs: Path) -> None:
         (["search.stage=03_finest"], ["caviar refine search.study=s search.stage=03_finest"]),
         (["search.action=search", "search.stage=01_coarse"], ["caviar search runs all"]),
         (["search.action=search", "search.num_trials=3"], ["search.stages.coarse.num_trials"]),
+        (
+            [
+                "search.action=search",
+                'search.stages.fine.overrides=["trainer.max_epochs=1"]',
+                "search.stages.fine.num_trials=1",
+            ],
+            ["search.stages.fine.num_trials=1: finest would be refined from 1 trial, and"],
+        ),
         (["search.action=search", "callbacks=none"], ["confirm must test one"]),
         (
             ["search.action=search", 'search.stages.finest.overrides=["model.widht=3"]'],
@@ -201,6 +209,21 @@ def test_a_bad_search_is_refused_before_anything_runs(
     assert "secret" not in printed
     assert "Traceback" not in printed
     assert not list(runs.rglob("result.json"))
+
+
+@pytest.mark.parametrize("refine", ["surrogate", "top_k"])
+def test_a_stage_too_small_to_be_refined_is_refused_with_what_to_write(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str], refine: str
+) -> None:
+    search = ["-m", "search.action=search", "search.study=s", f"search.refine={refine}"]
+    search += ["search.stages.finest.num_trials=1", "search.dry_run=true"]
+    assert main(*search, "search.stages.coarse.num_trials=4") == 2
+    said = capsys.readouterr().err
+    assert "search.stages.coarse.num_trials=4: fine would be refined from 4 trials, and" in said
+    assert main(*search, said.rstrip().rpartition("write ")[2]) == 0
+    # All stages so far count: two trials are enough for the second one.
+    assert main(*search, "search.stages.fine.num_trials=2") == 0
+    assert main(*search, "~search.stages.fine", "~search.stages.finest") == 0
 
 
 def test_a_slip_in_a_job_of_hydras_own_grid_is_told(

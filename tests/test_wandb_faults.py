@@ -71,6 +71,9 @@ def test_whatever_becomes_of_a_run_is_counted_and_shown(
     assert "trial 2: killed: killed by SIGTERM" in printed
     assert "trial 3: killed: W&B calls it crashed" in printed
     assert "at least 5" in called("refine", "search.study=s", code=2)
+    refused = called("retry", "search.study=s", "01_coarse/1", code=2)
+    assert "01_coarse/1 stays as it is: its stage is a W&B sweep" in refused
+    assert "caviar refine search.study=s" in refused
 
 
 def test_an_agent_that_is_killed_and_a_service_that_does_not_answer(

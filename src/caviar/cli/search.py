@@ -80,7 +80,7 @@ def retry(
     named: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[STAGE/NUMBER|OVERRIDES]...",
+            metavar="STAGE/NUMBER|OVERRIDES",
             help="Trials, such as 01_coarse/3; without any, all that failed. And Hydra overrides, "
             "such as search.study=mine",
             show_default=False,

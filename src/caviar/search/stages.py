@@ -142,7 +142,7 @@ def _more_trials(study: Study, stage: str) -> str:
     setting = f"stages.{names[stage]}.num_trials" if searching and stage in names else "num_trials"
     trials = study.ledger.trials(stage)
     more = f"run more of stage {stage} first, with a larger search.{setting} than {len(trials)}"
-    if not any(t.failed for t in trials):
+    if study.ledger.no_retry(stage) or not any(t.failed for t in trials):
         return more
     return f"put back what failed with caviar retry search.study={study.name}, or {more}"
 
