@@ -159,7 +159,7 @@ def test_which_trials_are_put_back(study: Study, capsys: pytest.CaptureFixture[s
     study.ledger.claim("test", 0)
     study.ledger.finish("test", 0, Result(best=0.1, last=0.1))
     assert study.tested
-    with pytest.raises(UserError, match="the test set is open"):
+    with pytest.raises(UserError, match="is confirmed and its test set open"):
         failed_trials(study, ["01_coarse/2"], [])
 
 
@@ -279,7 +279,7 @@ def test_what_fails_in_the_end_does_not_cost_the_study(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """First the default's training fails, then each test, then one test; then all is mended.
+    """First the default's confirmation fails, then each test, then one test; then all is mended.
 
     Nothing that had finished is trained again, and the test set is open once a result was seen.
     """
@@ -289,7 +289,7 @@ def test_what_fails_in_the_end_does_not_cost_the_study(
     search += [*seeds, "model._target_=slow_models.Unmended", HERE]
     refine = ["refine", "search.study=s"]
 
-    monkeypatch.setenv("UNMENDED", "default")
+    monkeypatch.setenv("UNMENDED", "confirm")
     assert main(*search) == 1
     said = capsys.readouterr().err
     assert "every run of the default setting failed" in said

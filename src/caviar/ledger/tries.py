@@ -17,6 +17,9 @@ NUMBER = "try_of"  # in a later try: the trial's number
 FORGIVEN = "forgiven"  # in a later try: how many of its faults are of earlier ones
 OF_PLAN = ("point", "seed", "note", "checkpoint")  # attributes that every try has
 
+# Attributes of a try that goes on from a checkpoint: who left it, and what its curve counts.
+OF_CHECKPOINT = ("claim", "length")
+
 
 def latest(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """The latest try of every trial, by the trials' numbers.
@@ -48,8 +51,8 @@ def another(failed: FrozenTrial, number: int, result: Result, resume: bool) -> F
     faults = before.get("faults") or [result.error or result.status]
     attributes = {name: before[name] for name in OF_PLAN if name in before}
     attributes |= {NUMBER: number, "faults": faults, FORGIVEN: len(faults)}
-    if resume and "claim" in before:
-        attributes["claim"] = before["claim"]
+    if resume:
+        attributes |= {name: before[name] for name in OF_CHECKPOINT if name in before}
     return create_trial(
         state=TrialState.WAITING,
         params=failed.params,

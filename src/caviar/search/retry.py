@@ -127,8 +127,8 @@ def _refusal(study: Study, stage: str) -> str:
     """Why a failed trial of the stage cannot be put back; empty if it can."""
     if stage == TEST:
         return f"{_confirm_command(study)} tests again what failed, without caviar retry"
-    if study.tested:
-        return "the test set is open; search on under another name: search.study=ANOTHER_NAME"
+    if closed := study.closed:
+        return f"the study {closed}; search on under another name: search.study=ANOTHER_NAME"
     if stage != CONFIRM and CONFIRM in study.stages():
         return (
             "the settings to confirm are chosen, and it would change them no more; search on "

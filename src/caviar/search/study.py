@@ -86,6 +86,13 @@ class Study:
         """Whether a result on the test set was seen; it was not by tests that failed."""
         return any(t.finished and not t.failed for t in self._tests())
 
+    @property
+    def closed(self) -> str:
+        """Why nothing more may be searched in it; empty if it may."""
+        if self.tested:
+            return "is confirmed and its test set open"
+        return "is confirmed" if (self.folder / VERDICT).exists() else ""
+
     def _tests(self) -> list[Trial]:
         return self.ledger.trials(TEST) if exists(self.storage) else []
 
@@ -179,12 +186,12 @@ class Study:
         """More search after the test set was opened would make it a validation set.
 
         Raises:
-            UserError: it was opened.
+            UserError: it was opened, or there is a verdict.
         """
-        if self.tested:
+        if closed := self.closed:
             raise UserError(
-                f"study {self.name} is confirmed and its test set open; search on under another "
-                "name: search.study=ANOTHER_NAME"
+                f"study {self.name} {closed}; search on under another name: "
+                "search.study=ANOTHER_NAME"
             )
 
 
