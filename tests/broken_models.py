@@ -49,6 +49,15 @@ class Interrupted(MLP):
         return super().training_step(batch, batch_idx)
 
 
+class InterruptedAtOnce(MLP):
+    """Is interrupted in its tenth step, which leaves the checkpoint of the epoch before."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if self.global_step == 9 and self.trainer.ckpt_path is None:
+            raise KeyboardInterrupt
+        return super().training_step(batch, batch_idx)
+
+
 class LogsNan(MLP):
     """Logs a value that is not a number, under any name."""
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import yaml
+from omegaconf import OmegaConf
 
+from caviar.panda.actions import apply_values, follow_batch_size
 from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, START, Journal, Lineage
-from conftest import Start, done
+from conftest import ROOT, Start, done
 from panda_verbs import DIVERGES, SLOW, Verb, days, events
+from test_schedules import Seen, by_hand, one_cycle, watched
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +70,41 @@ def test_a_longer_run_has_a_longer_cosine(panda: Verb, runs: Path) -> None:
     lrs = [e.facts["lr"] for e in events(runs, DAY)]
     whole = [0.01 * (1 + math.cos(math.pi * epoch / 6)) / 2 for epoch in (5, 6)]
     assert lrs[4:] == pytest.approx(whole)  # at a day's end, that of the next epoch
+
+
+def test_a_schedule_by_the_step_follows_length_and_batch_size(panda: Verb, runs: Path) -> None:
+    """OneCycleLR refuses to be stepped beyond its end, which smaller batches would be."""
+    panda("start", "scheduler=one_cycle", "trainer.max_epochs=2", "data.batch_size=128")
+    panda("start", "trainer.max_epochs=4", "data.batch_size=64", "optimizer.lr=0.02")
+    lrs = [e.facts["lr"] for e in events(runs, DAY)]
+    # At a day's end, that of the next step.
+    assert lrs[2] == pytest.approx(0.2 * by_hand(one_cycle(4 * 17), 52)[-1])
+    assert lrs[3] < 1e-4
+
+
+def test_smaller_batches_do_not_outlast_a_schedule_by_the_step() -> None:
+    """As `caviar panda set` changes them: nine batches in the first two epochs, then 17."""
+    config = OmegaConf.create(
+        {
+            "scheduler": OmegaConf.load(ROOT / "conf/scheduler/one_cycle.yaml"),
+            "optimizer": {"lr": 0.1},
+            "data": {"batch_size": 128},
+        }
+    )
+
+    class Nudge(Seen):
+        def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            follow_batch_size(trainer, config)
+
+        def on_train_batch_start(
+            self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+        ) -> None:
+            super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+            if trainer.global_step == 12:
+                apply_values(trainer, config, {"data.batch_size": 64})
+
+    seen = watched("one_cycle", seen=Nudge(), max_epochs=4)
+    assert seen.lrs == by_hand(one_cycle(36), 36)[:18] + by_hand(one_cycle(68), 68)[34:]
 
 
 def test_days_by_the_clock(panda: Verb, runs: Path) -> None:

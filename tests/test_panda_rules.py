@@ -16,7 +16,7 @@ from caviar.space import Axis, Choice, Log, OneMinusLog, Space
 
 CONFIG: dict[str, Any] = {
     "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.01, "momentum": 0.9, "nesterov": False},
-    "scheduler": {"_target_": "caviar.training.optim.inverse_time", "rate": 0.05},
+    "scheduler": {"_target_": "caviar.training.optim.inverse_time", "rate": 0.05, "frequency": 2},
     "model": {"_target_": "caviar.training.models.MLP", "width": 64, "dropout": 0.0},
     "data": {"batch_size": 32, "name": "digits"},
     "trainer": {"max_epochs": 20, "gradient_clip_val": None, "accelerator": "cpu"},

@@ -13,6 +13,14 @@ SEARCH = ["-m", "search.action=search", "search.study=s", "hydra/launcher=basic"
 OWN = ["~model", "+model={_target_:own_models.Linear,lr:0.1}"]
 SPACE = ["space=tier_1", "~space.optimizer", "+space.model.lr='${log:1e-3,1}'"]
 
+ENDLESS = [
+    "scheduler=cosine",
+    "scheduler.interval=epoch",
+    "space=tier_1",
+    "trainer.max_epochs=-1",
+    "+trainer.max_steps=99",
+]
+
 
 @pytest.mark.parametrize(
     ("overrides", "code", "told"),
@@ -24,6 +32,7 @@ SPACE = ["space=tier_1", "~space.optimizer", "+space.model.lr='${log:1e-3,1}'"]
         (["~model", "+model={_target_:own_models.Counted,lr:1}", *SPACE], 2, "no checkpoint"),
         (["trainer.max_epochs=-1", "+trainer.max_steps=20"], 2, "write trainer.max_steps="),
         (["+trainer.limit_val_batches=0"], 2, "nothing validates"),
+        (ENDLESS, 2, "nothing says after how many epochs"),
     ],
 )
 def test_a_slip_costs_two_batches(

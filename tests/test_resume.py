@@ -78,6 +78,20 @@ def test_what_a_resume_cannot_change_is_said(
     assert (found["best_epoch"], found["best"]) == (1, found["last"])
     assert 0 < found["best"] <= 1  # an accuracy, not the old loss
 
+    assert main(*quick, "scheduler=one_cycle") == 0
+    cycle = [*quick[:1], "scheduler=one_cycle", "trainer.max_epochs=2"]
+    last = runs / "train/3/checkpoints/last.ckpt"
+    assert main(*cycle, f"ckpt_path='{last}'") == 2
+    assert "ends after 34 steps, and the training has 68; write" in capsys.readouterr().err
+    stopped = [*cycle, "model._target_=broken_models.InterruptedAtOnce", "data.batch_size=128"]
+    assert main(*stopped) == 130
+    last = runs / "train/5/checkpoints/last.ckpt"
+    resume = [*cycle, "data.batch_size=128", f"ckpt_path='{last}'", "optimizer.lr=0.02"]
+    assert main(*resume) == 0
+    warned = capsys.readouterr().err
+    assert warned.count("not applied") == 1
+    assert "checkpoint's max_lr=0.01; scheduler.max_lr=0.02 is not applied" in warned
+
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04torn"])
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
@@ -100,19 +114,33 @@ def test_a_checkpoint_that_is_damaged_anywhere_is_read_or_refused(tmp_path: Path
             assert "state_dict" in read_checkpoint(path)
 
 
-def test_a_resumed_run_goes_on_to_the_same_bits(main: Main, runs: Path) -> None:
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        ["scheduler=one_cycle", "scheduler.cycle_momentum=true"],
+        ["scheduler=warmup_cosine"],
+        # Which counts each epoch as one without progress, and is stepped behind its checkpoint.
+        ["scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=0.9"],
+    ],
+)
+def test_a_resumed_run_goes_on_to_the_same_bits(
+    main: Main, runs: Path, schedule: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Weights, momentum, schedule, random numbers, order, and everything that is logged."""
-    run = ["model.dropout=0.2", "data.batch_size=128", "trainer.max_epochs=3"]  # 9 steps an epoch
+    # 9 steps an epoch
+    run = [*schedule, "model.dropout=0.2", "data.batch_size=128", "trainer.max_epochs=3"]
     assert main(*run) == 0
     assert main(*run, "model._target_=broken_models.Interrupted") == 130
-    assert main(*run, "trainer.max_epochs=1") == 0
+    assert main(*run, "model._target_=broken_models.InterruptedAtOnce") == 130
     for stopped, resumed, steps in ((1, 3, 12), (2, 4, 9)):  # numbers of the runs
         last = runs / f"train/{stopped}/checkpoints/last.ckpt"
         checkpoint, inside = torch.load(last, weights_only=True), steps > 9
         assert checkpoint["global_step"] == steps
         assert len(checkpoint["epoch_losses"]) == steps - 9
         assert ("random_states" in checkpoint) == inside
+        capsys.readouterr()
         assert main(*run, f"ckpt_path='{last}'") == 0
+        assert "not applied" not in capsys.readouterr().err
         assert_same_run(runs / "train/0", runs / f"train/{resumed}")
 
 

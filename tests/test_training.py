@@ -21,8 +21,9 @@ from caviar.base.result import Length, Result
 from caviar.config import resolvers
 from caviar.training import train
 from caviar.training.callbacks import BestMetric, is_loss
+from caviar.training.check import Check
 from caviar.training.data import EpochSampler, SklearnData
-from caviar.training.optim import build_optimizer, build_scheduler
+from caviar.training.optim import build_optimizer
 from conftest import FAST, ROOT, Main
 
 Compose = Callable[..., DictConfig]
@@ -202,31 +203,13 @@ def test_betas_are_reachable_one_by_one(composed: Compose, name: str) -> None:
     assert type(optimizer).__name__.lower() == name
 
 
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        (["scheduler=inverse_time", "scheduler.rate=1"], [1, 1 / 2, 1 / 3, 1 / 4]),
-        (["scheduler=exponential", "scheduler.gamma=0.5"], [1, 1 / 2, 1 / 4, 1 / 8]),
-        (["scheduler=step", "scheduler.step_size=2", "scheduler.gamma=0.1"], [1, 1, 0.1, 0.1]),
-        (["scheduler=cosine", "trainer.max_epochs=2"], [1, 0.5, 0, 0.5]),
-    ],
-)
-def test_schedules(composed: Compose, schedule: list[str], expected: list[float]) -> None:
-    config = composed("optimizer.lr=1", *schedule)
-    optimizer = build_optimizer(config.optimizer, [torch.nn.Parameter(torch.zeros(1))])
-    scheduler = build_scheduler(config.scheduler, optimizer)
-    rates = []
-    for _ in range(4):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    assert rates == pytest.approx(expected, abs=1e-12)
-
-
-def test_no_schedule(composed: Compose) -> None:
-    config = composed("scheduler=none")
-    optimizer = build_optimizer(config.optimizer, [torch.nn.Parameter(torch.zeros(1))])
-    assert build_scheduler(config.scheduler, optimizer) is None
+def test_a_check_of_resuming_stops_a_training_and_makes_none_shorter(
+    composed: Compose, tmp_path: Path
+) -> None:
+    """A schedule that is as long as the training would be another one."""
+    check = Check(composed("scheduler=one_cycle"), tmp_path, [])
+    check._trained("whole", epochs=2)
+    assert check._resume() == "from the end of an epoch, to the last bit"
 
 
 def data(**changed: object) -> SklearnData:

@@ -27,10 +27,12 @@ from caviar.panda.journal import (
     sentence,
     shown,
 )
+from caviar.panda.levers import MAX_EPOCHS
 from caviar.screen.view import console
 from caviar.training.callbacks import BestMetric
 from caviar.training.modules import Module
-from caviar.training.optim import build_scheduler
+from caviar.training.resume import epoch_is_over
+from caviar.training.schedule import build_schedule, needs_end, training_length
 
 
 # An interrupt, so that Lightning shuts its loops and loaders down, and `train` hands it on.
@@ -170,12 +172,17 @@ def apply_values(trainer: pl.Trainer, config: DictConfig, values: Mapping[str, A
             _set_batch_size(trainer, key, value)
         elif key == "trainer.gradient_clip_val":
             trainer.gradient_clip_val = value
-        elif key == "trainer.max_epochs":
+        elif key == MAX_EPOCHS:
             _set_max_epochs(trainer, value)
         if OmegaConf.select(config, key) != value:  # not over an interpolation that says the same
             OmegaConf.update(config, key, value)
-    # Not only where a key of its own was set: a cosine's length follows trainer.max_epochs.
-    if _schedule(config) != before or any(key.startswith("scheduler.") for key in values):
+    # Not only where a key of its own was set: OneCycleLR's max_lr follows optimizer.lr, a cosine
+    # ends with the training, and each schedule of a sequence keeps an lr to begin with.
+    after = _schedule(config) or {}
+    moves: tuple[str, ...] = ("scheduler.",)
+    if needs_end(after) or "schedulers" in after:
+        moves = ("scheduler.", "optimizer.lr", MAX_EPOCHS, "data.batch_size")
+    if after != (before or {}) or any(key.startswith(moves) for key in values):
         _rebuild_schedule(trainer, config)
 
 
@@ -254,6 +261,33 @@ def _set_max_epochs(trainer: pl.Trainer, value: int) -> None:
     trainer.fit_loop.max_epochs = value
 
 
+def follow_batch_size(trainer: pl.Trainer, config: DictConfig) -> None:
+    """Give a schedule that counts the steps of the training another length, where an epoch begins
+    with another number of them."""
+    for schedule in trainer.lr_scheduler_configs:
+        if _steps_due(trainer, config, schedule) != _steps_of(schedule.scheduler):
+            _rebuild_schedule(trainer, config)
+
+
+def _steps_due(trainer: pl.Trainer, config: DictConfig, schedule: Any) -> int:
+    """How far along a schedule is; in an epoch that was cut into batches anew, of the new ones."""
+    epochs, module = trainer.max_epochs, trainer.lightning_module
+    declared = _schedule(config) if getattr(module, "has_declared_schedule", False) else {}
+    counted = schedule.interval == "step" and trainer.max_steps == -1 and needs_end(declared)
+    if not counted or not epoch_is_over(trainer):
+        return _steps_of(schedule.scheduler)
+    length = training_length(trainer, schedule.interval, schedule.frequency)
+    assert length is not None  # or it could not have been built
+    return length * trainer.current_epoch // (epochs or 1)
+
+
+def _steps_of(scheduler: Any) -> int:
+    """How often a schedule was stepped; a ChainedScheduler leaves the counting to its parts."""
+    while not hasattr(scheduler, "last_epoch"):
+        scheduler = scheduler._schedulers[0]
+    return int(scheduler.last_epoch)
+
+
 def _rebuild_schedule(trainer: pl.Trainer, config: DictConfig) -> None:
     """The schedule with its new parameters, as far along as the old one.
 
@@ -266,12 +300,15 @@ def _rebuild_schedule(trainer: pl.Trainer, config: DictConfig) -> None:
                 if hasattr(old, name):
                     setattr(old, name, value)
             continue
+        steps = _steps_due(trainer, config, schedule)
         for group in old.optimizer.param_groups:
             group["lr"] = group["initial_lr"]
-        new = build_scheduler(config.scheduler, old.optimizer)
+        built = build_schedule(config.scheduler, old.optimizer, trainer, str(schedule.monitor))
+        assert built is not None  # there is an old one
+        new = built["scheduler"]
         with warnings.catch_warnings():
             # torch takes this for a training loop in the wrong order.
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-            for _ in range(old.last_epoch):
+            for _ in range(steps):
                 new.step()
         schedule.scheduler = new

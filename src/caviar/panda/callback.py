@@ -27,6 +27,7 @@ from caviar.panda.actions import (
     apply_values,
     current_lr,
     datamodule_of,
+    follow_batch_size,
     renew_loader,
 )
 from caviar.panda.inbox import Inbox, Request
@@ -111,6 +112,9 @@ class PandaCallback(pl.callbacks.Checkpoint):
         nodes = ("optimizer", "scheduler", "model", "data", "trainer")
         plain = {node: dict(self.config[node] or {}) for node in nodes}  # resolved
         return {key: OmegaConf.select(self.config, key) for key in settable(plain)}
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        follow_batch_size(trainer, self.config)
 
     # -- nudges
 

@@ -125,7 +125,7 @@ def settable(config: Mapping[str, Any]) -> list[str]:
         f"{node}.{name}"
         for node in ("optimizer", "scheduler")
         for name, value in (config.get(node) or {}).items()
-        if _is_number(value)
+        if _is_number(value) and name != "frequency"  # which Lightning has read by then
     ]
     for key in ("model.dropout", "data.batch_size", "trainer.gradient_clip_val", MAX_EPOCHS):
         node, _, name = key.partition(".")

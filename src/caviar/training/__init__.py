@@ -15,7 +15,7 @@
     ddp.py          which of several processes failed
     data.py         splits, order, loaders; text.py for text
     modules.py      what a model of yours derives from; models.py the template's own
-    optim.py        the optimizer and the schedule that the config declares
+    optim.py        the optimizer that the config declares, and schedule.py its schedule
 
 Importing anything from here imports torch, which takes seconds; the layers below never do.
 """

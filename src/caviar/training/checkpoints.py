@@ -15,7 +15,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from caviar.base.errors import UserError
@@ -24,6 +24,9 @@ from caviar.training.optim import optimizer_arguments
 from caviar.training.package import is_a
 
 __all__ = ["LOGGED"]
+
+# What a cyclic schedule sets by itself, and what it leaves in the optimizer's groups as its mark.
+CYCLED = {"lr": "max_lr", "momentum": "max_momentum", "betas": "max_momentum"}
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -101,23 +104,19 @@ def read_checkpoint(path: Path, trusted: bool = False) -> dict[str, Any]:
 
 
 def check_resume(
-    path: Path,
-    checkpoint: dict[str, Any],
-    max_epochs: int | None,
-    optimizer: DictConfig | None,
-    scheduler: DictConfig | None,
+    path: Path, checkpoint: dict[str, Any], max_epochs: int | None, optimizer: DictConfig | None
 ) -> list[str]:
-    """Refuse what cannot be resumed; what of the config will not be in force.
+    """Refuse what cannot be resumed; what of the config's optimizer will not be in force.
 
     On resume the states of optimizer and schedule are the checkpoint's, its lr and momentum and
-    the length of a cosine included.
+    the length of a cosine included. (`caviar.training.schedule` looks at the schedule itself, whose
+    length may follow from the data.)
 
     Arguments:
         path: of the checkpoint.
         checkpoint: as `read_checkpoint` gives it.
         max_epochs: that are asked for.
         optimizer: the config's, if the model has the one that it declares.
-        scheduler: likewise.
 
     Raises:
         UserError: the run was finished, or trained with another optimizer.
@@ -141,17 +140,14 @@ def check_resume(
                 f"ckpt_path={path} was trained with another optimizer, which has no "
                 f"{', '.join(unknown)}; resume with that one, or begin anew without ckpt_path"
             )
-        kept = {k: group.get(f"initial_{k}", group.get(k)) for k in asked}
-        lines += _not_applied("optimizer", kept, asked)
-    for state in checkpoint.get("lr_schedulers", [])[:1]:
-        if scheduler is None:
-            break
-        schedule: Any = OmegaConf.to_container(scheduler, resolve=True)
-        lines += _not_applied("scheduler", state, schedule)
+        # What a cycle sets says nothing of the config: OneCycleLR begins far below its max_lr.
+        cycled = [k for k, mark in CYCLED.items() if mark in group]
+        kept = {k: group.get(f"initial_{k}", group.get(k)) for k in asked if k not in cycled}
+        lines += not_applied("optimizer", kept, asked)
     return lines
 
 
-def _not_applied(node: str, kept: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+def not_applied(node: str, kept: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """A line for each value that the checkpoint has otherwise."""
     lines = []
     for key, value in asked.items():

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytorch_lightning as pl
@@ -21,7 +22,8 @@ import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor
 
-from caviar.training.optim import build_optimizer, build_scheduler
+from caviar.training.optim import build_optimizer
+from caviar.training.schedule import build_schedule, check_schedule
 
 
 class Module(pl.LightningModule):
@@ -36,6 +38,7 @@ class Module(pl.LightningModule):
     scheduler_config: DictConfig | None = None
     metric: str = "val/loss"
     reads_optimizer_config = False
+    has_declared_schedule = False
 
     @property
     def optimizer_config(self) -> DictConfig:
@@ -70,12 +73,19 @@ class Module(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         trainable = [p for p in self.parameters() if p.requires_grad]
         optimizer = build_optimizer(self.optimizer_config, trainable)
-        scheduler = build_scheduler(self.scheduler_config, optimizer)
-        if scheduler is None:
+        schedule = build_schedule(self.scheduler_config, optimizer, self.trainer, self.metric)
+        if schedule is None:
             return optimizer
-        # `monitor` is for ReduceLROnPlateau; the others ignore it.
-        schedule = {"scheduler": scheduler, "interval": "epoch", "monitor": self.metric}
+        self.has_declared_schedule = True
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_train_start(self) -> None:
+        if not self.has_declared_schedule:
+            return
+        # Not before: by now the checkpoint's schedule is in force, and a panda's nudges are in it.
+        for line in check_schedule(self.scheduler_config, self.trainer):
+            if self.trainer.is_global_zero:
+                print(f"warning: {line}", file=sys.stderr)
 
 
 class Classifier(Module):

@@ -1,5 +1,5 @@
-"""The optimizer and the schedule that the config declares, as plain torch objects; and the one
-schedule of the lecture that torch does not have."""
+"""The optimizer that the config declares, as a plain torch object; and the one schedule of the
+lecture that torch does not have."""
 
 from __future__ import annotations
 
@@ -27,13 +27,6 @@ def optimizer_arguments(config: DictConfig) -> dict[str, Any]:
     """The optimizer's own arguments: the config without what only feeds an interpolation."""
     arguments: Any = OmegaConf.to_container(config, resolve=True)
     return {k: v for k, v in arguments.items() if k not in FEEDERS or "betas" not in arguments}
-
-
-def build_scheduler(config: DictConfig | None, optimizer: Optimizer) -> Any:
-    """`conf/scheduler/*.yaml` on `optimizer`, or None where it has no `_target_`."""
-    if config is None or config.get("_target_") is None:
-        return None
-    return build("scheduler", config, optimizer=optimizer)
 
 
 def inverse_time(optimizer: Optimizer, rate: float) -> LambdaLR:

@@ -23,6 +23,7 @@ from caviar.training.length import refuse_late_validation
 from caviar.training.package import is_inherited
 from caviar.training.reading import reads_declared
 from caviar.training.run import train
+from caviar.training.schedule import refuse_endless
 
 BATCHES = 2
 
@@ -82,7 +83,8 @@ def shortened(config: DictConfig, output: Path, epochs: int = 1) -> DictConfig:
 
 
 class RefuseLate(pl.Callback):
-    """Refuses a training whose first validation would come too late, by the loaders' own lengths.
+    """Refuses a training whose first validation would come too late, by the loaders' own lengths,
+    and one whose schedule waits for an end that never comes.
 
     Arguments:
         config: of the run that is to come, not of the rehearsal.
@@ -96,3 +98,5 @@ class RefuseLate(pl.Callback):
         with suppress(TypeError):  # of a stream, which has no length
             lengths = [len(loader) for loader in loaders]
             refuse_late_validation(self.config.trainer, max(lengths))
+        if getattr(pl_module, "has_declared_schedule", False):
+            refuse_endless(self.config.scheduler, self.config.trainer)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import signal
 import sys
@@ -41,7 +42,7 @@ from caviar.training.length import steps_taken
 from caviar.training.modules import Module
 from caviar.training.package import adopted, is_a, of_package, package_of, refuse_mixture
 from caviar.training.reading import RefuseUnread
-from caviar.training.resume import EpochSeed, StopBetweenSteps
+from caviar.training.resume import EpochSeed, ResumedSchedule, StopBetweenSteps
 from caviar.training.safe import checkpoint_plugin
 
 Ended = Callable[[Result, Mapping[int, float]], None]  # the result; the metric by epoch
@@ -109,7 +110,13 @@ def train(
         if isinstance(callback, BestCheckpoint):
             callback.trusted = config.trust_checkpoints
     last = [c for c in callbacks.values() if is_a(c, "ModelCheckpoint") and c.monitor is None]
-    ours = [EpochSeed(config.seed), StopBetweenSteps(), best, RefuseUnread(config)]
+    ours = [
+        EpochSeed(config.seed),
+        ResumedSchedule(),
+        StopBetweenSteps(),
+        best,
+        RefuseUnread(config),
+    ]
     others = [*(c for c in callbacks.values() if c not in last), *more_callbacks, *last]
     trainer: pl.Trainer = build(
         "trainer",
@@ -265,12 +272,16 @@ def _say_what_is_kept(config: DictConfig, model: pl.LightningModule, path: Path)
     """Refuse a checkpoint that cannot be gone on from; warn of what is the checkpoint's."""
     if config.trainer.get("fast_dev_run"):
         return
-    nodes = (config.optimizer, config.scheduler) if isinstance(model, Module) else (None, None)
+    optimizer = config.optimizer if isinstance(model, Module) else None
     checkpoint = read_checkpoint(path, config.trust_checkpoints)
-    lines = check_resume(path, checkpoint, config.trainer.get("max_epochs"), *nodes)
+    lines = check_resume(path, checkpoint, config.trainer.get("max_epochs"), optimizer)
     if is_first_rank():
         for line in lines:
             print(f"warning: {line}", file=sys.stderr)
+
+
+# What Lightning says of a ReduceLROnPlateau.
+NO_MONITOR = re.compile(r".* conditioned on metric (.+) which is not available\. .*: \[(.*)\]")
 
 
 def _call(
@@ -293,9 +304,15 @@ def _call(
             signal.signal(signal.SIGINT, handler)
             raise best.exception from None
         raise
-    except RuntimeError as error:
+    except Exception as error:
         if checkpoint is not None and "loading state_dict" in str(error):
             raise UserError(f"ckpt_path={checkpoint} does not fit this model: {error}") from None
+        if (absent := NO_MONITOR.match(str(error))) is not None:
+            logged = absent[2].replace("'", "") or "nothing"
+            raise UserError(
+                f"the schedule follows {absent[1]}, but by then only {logged} was logged; write "
+                "scheduler.monitor=…"
+            ) from None
         raise
 
 
