@@ -77,6 +77,16 @@ def test_a_key_is_read_where_it_is_interpolated(hydra_state: None) -> None:
     keys = ["optimizer.lr", "scheduler.rate", "width", "depth", "model.anything", "seed"]
     assert unread(compose(own), keys, reads_declared=False) == ["scheduler.rate", "depth"]
     assert unread(compose([]), ["optimizer.lr", "scheduler.rate"], reads_declared=True) == []
+    # OneCycleLR overwrites what it does not read.
+    rates = ["optimizer.lr", "optimizer.momentum", "optimizer.weight_decay"]
+    cycles: dict[str, list[str]] = {
+        "scheduler.pct_start=0.2": [],
+        "scheduler.max_lr=1": rates[:1],
+        "scheduler.cycle_momentum=true": rates[1:2],
+    }
+    for changed, left in cycles.items():
+        config = compose(["scheduler=one_cycle", changed])
+        assert unread(config, rates, reads_declared=True) == left
 
 
 @pytest.mark.parametrize(("always", "status"), [(False, "complete"), (True, "diverged")])

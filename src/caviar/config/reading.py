@@ -2,7 +2,8 @@
 
 Whoever builds a node of the config reads all of it, so `model.width` is read, whatever the model
 does with it. `optimizer` and `scheduler` are read only by models that leave their optimizer to the
-config, and a key of the user's own only where something interpolates it.
+config, and a key of the user's own only where something interpolates it. A schedule that cycles
+sets the lr by itself, and mostly the momentum too.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ def unread(config: DictConfig, keys: Iterable[str], reads_declared: bool) -> lis
     if (plain.get("train") or {}).get("_target_"):  # a function is handed the whole config
         return []
     roots = (*ALWAYS, *DECLARED) if reads_declared else ALWAYS
+    cycled = _cycled(plain)
     return [
         key
         for key in keys
-        if (root := re.split(r"[.@]", key)[0]) not in roots
+        if ((root := re.split(r"[.@]", key)[0]) not in roots or key in cycled)
         and not any(_names(token, key) for token in _interpolated(plain, skip=root))
     ]
 
@@ -51,6 +53,9 @@ def refuse_unread(config: DictConfig, keys: Iterable[str], reads_declared: bool)
         UserError: it names the first of them, and keys of the model that may be meant.
     """
     for key in unread(config, keys, reads_declared):
+        if reads_declared and (instead := _cycled(config).get(key)) is not None:
+            kind = str(config.scheduler._target_).rpartition(".")[2]
+            raise UserError(f"{key}: nothing reads it, since {kind} sets it; write {instead}")
         target, name = config.model.get("_target_"), key.rpartition(".")[2]
         model: Any = OmegaConf.to_container(config.model, resolve=False)
         own = [path for path in _paths(model, "model") if path.rpartition(".")[2] == name]
@@ -64,6 +69,18 @@ def refuse_unread(config: DictConfig, keys: Iterable[str], reads_declared: bool)
             else (f"give {target} an argument for it, such as model.{name}, and write that")
         )
         raise UserError(f"{key}: nothing reads it, since {why}; {there}")
+
+
+def _cycled(config: Any) -> dict[str, str]:
+    """Keys that torch's cyclic schedules overwrite, each with what to write so that it counts."""
+    schedule = config.get("scheduler") or {}
+    if str(schedule.get("_target_")).rpartition(".")[2] not in ("OneCycleLR", "CyclicLR"):
+        return {}
+    keys = {"optimizer.lr": "scheduler.max_lr=… instead"}
+    if schedule.get("cycle_momentum", True):
+        names = ("momentum", "beta1", "betas")
+        keys |= {f"optimizer.{name}": "scheduler.cycle_momentum=false" for name in names}
+    return keys
 
 
 def _names(token: str, key: str) -> bool:
