@@ -21,6 +21,7 @@ from hydra.test_utils.launcher_common_tests import (
 )
 
 from caviar.pool import machine
+from caviar.pool.alone import Script
 from caviar.pool.pool import Pool
 from caviar.pool.process import Job, Running, start_server
 from caviar.pool.worker import Launched
@@ -163,7 +164,8 @@ def test_a_server_that_dies_while_it_forks_is_started_again() -> None:
     os.kill(server, signal.SIGSTOP)  # so that it is asked, and never answers
     death = threading.Timer(0.3, os.kill, (server, signal.SIGKILL))
     death.start()
-    pool = Pool([], Launched(None, None, None, {}, {}), [], None, 0, 0, lambda *_: None)
+    launched = Launched(None, None, None, {}, {}, Script.of_driver())
+    pool = Pool([], launched, [], None, 0, 0, lambda *_: None)
     running = pool._forked(Job(0, []))
     death.join()
     assert forkserver._forkserver._forkserver_pid != server

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from caviar.base.processes import session_members
 from caviar.pool.machine import Slot
 from caviar.wandb import agents
-from caviar.wandb.agents import Agent, agent_environment, session_members
+from caviar.wandb.agents import Agent, agent_environment
 from conftest import awaited
 from wandb_study import record_of
 

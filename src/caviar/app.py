@@ -6,7 +6,6 @@ imported only when a model is trained.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -19,7 +18,7 @@ from omegaconf import DictConfig
 
 from caviar import rooms
 from caviar.base import project
-from caviar.base.environment import ROOT, is_first_rank
+from caviar.base.environment import is_first_rank
 from caviar.base.errors import UserError
 from caviar.base.signals import tidy_sigterm
 from caviar.config import resolvers
@@ -36,8 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     telling = sweep_run.told_to_wandb() if sweep_run else nullcontext()
     with clear_errors(), telling, tidy_sigterm(), rooms.naming_the_deleted():
         resolvers.register()  # launchers hand them on to their workers, with Hydra's state
-        root = project.root()
-        os.environ[ROOT] = str(root)
+        root = project.enter()
         given = sys.argv[1:] if arguments is None else arguments
         if sweep_run:
             given = sweep_run.complete_overrides(given)
@@ -51,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def task(config: DictConfig) -> float | None:
     """What Hydra runs: a trial of a study, a model that is looked after, or a single run."""
+    project.enter()  # a launcher's process on another machine has come by no entry of ours
     output = Path(HydraConfig.get().runtime.output_dir)
     if config.trial.number is not None:
         from caviar.search.trial import run_trial

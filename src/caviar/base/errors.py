@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from caviar.base.causes import first_cause
 from caviar.base.files import last_line
 from caviar.base.result import EXCEPTION, KILLED, OUT_OF_MEMORY, Result
 
@@ -84,10 +85,14 @@ def failure(error: BaseException, seed: int | None) -> Result:
     return Result(fault_of(error), seed=seed, error=one_line(error))
 
 
+# What torch says of a DataLoader's worker that the kernel ended for want of memory, for example.
+_KILLED_LOADER = re.compile(r"DataLoader worker \(pid.*\) is killed by signal")
+
+
 def fault_of(error: BaseException) -> str:
     """Which kind of fault an exception is."""
-    cause = _innermost(error)
-    if isinstance(cause, RankDied):
+    cause = first_cause(error)
+    if isinstance(cause, RankDied) or _KILLED_LOADER.match(str(cause)):
         return KILLED
     # CUDA has a class of its own. For the CPU torch raises a plain RuntimeError, whose text is
     # "DefaultCPUAllocator: can't allocate memory".
@@ -98,11 +103,22 @@ def fault_of(error: BaseException) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """`ValueError: what it says`, of the innermost cause, since Hydra wraps what it calls."""
-    cause = _innermost(error)
-    words = " ".join(str(cause).split())
+    """`ValueError: what it says`, of the exception that began it, since Hydra wraps what it calls,
+    and what was disturbed in the middle may fail to tidy up."""
+    cause = first_cause(error)
     named = "" if isinstance(cause, RankDied) else f"{type(cause).__name__}: "
-    return f"{named}{words}"[:300]
+    said = _raised_in_loader(str(cause)) or f"{named}{cause}"
+    return " ".join(said.split())[:300]
+
+
+def _raised_in_loader(message: str) -> str:
+    """`ValueError: what it says` of a DataLoader's worker, whose traceback is the message of the
+    exception that reaches the trainer; empty for any other message."""
+    _, of_worker, trace = message.partition("\nOriginal Traceback (most recent call last):\n")
+    begun = trace.partition("\n\nThe above exception was the direct cause")[0]
+    after_last_frame = begun.rpartition('  File "')[2].partition("\n")[2]
+    said = re.search(r"^\S.*", after_last_frame, re.MULTILINE | re.DOTALL)  # code is indented
+    return said[0] if of_worker and said else ""
 
 
 # What gloo and NCCL say where another process of a distributed run is gone.
@@ -125,9 +141,3 @@ def rank_error(folder: Path) -> str:
     files = sorted(folder.glob("error_rank_*.txt"), key=lambda file: file.stat().st_mtime_ns)
     told = [f"rank {file.stem[11:]}: {line}" for file in files if (line := last_line(file))]
     return min(told, key=lost_peer, default="")  # the first that says more, else the first
-
-
-def _innermost(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error

@@ -10,7 +10,6 @@ A sweeper is handed Hydra's loader and makes a `Composer` of it; everything else
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +23,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from caviar.base import project
-from caviar.base.environment import ROOT
 from caviar.base.errors import UserError, check_rules
 from caviar.config import resolvers
 from caviar.config.overrides import rewrite_one_minus
@@ -88,8 +86,7 @@ def project_composer() -> Composer:
     """
     from hydra import initialize_config_dir
 
-    root = project.root()
-    os.environ[ROOT] = str(root)
+    root = project.enter()
     resolvers.register()
     state = GlobalHydra.instance()
     # Hydra refuses to be initialised twice; the loader needs none of its state afterwards, but for

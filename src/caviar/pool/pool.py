@@ -31,6 +31,7 @@ GRACE = 8.0  # seconds that interrupted jobs have for a checkpoint; so the comma
 # Seconds for the jobs that just began, before the next get ready beside them: to compose a config
 # takes 0.1 s of a core, which would be taken from theirs.
 SETTLE = 0.2
+DYING = 5.0  # seconds for a server that was killed to be gone, so that another takes its place
 
 
 class Pool:
@@ -113,12 +114,15 @@ class Pool:
         return bool(waiting) and len(self._ready) < self._spare
 
     def _forked(self, job: Job) -> Running:
-        start_server(self._preload)  # unless it runs; somebody may have killed it
-        try:
-            return Running(job, self._pickled, self.timeout)
-        except (EOFError, OSError):  # just now, between the two
-            start_server(self._preload)
-            return Running(job, self._pickled, self.timeout)
+        until = time.monotonic() + DYING
+        while True:
+            start_server(self._preload)  # unless it runs; somebody may have killed it
+            try:
+                return Running(job, self._pickled, self.timeout)
+            except (EOFError, OSError):  # just now; its connections close before it is gone
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
 
     def _wait(self, until: float) -> list[Running]:
         """Wait until some jobs have ended, or are out of time, at most until a point in time."""

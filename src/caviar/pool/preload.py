@@ -12,6 +12,7 @@ import os
 import signal
 
 from caviar.base.environment import PRELOAD
+from caviar.pool import alone
 
 
 def _compose() -> None:
@@ -24,9 +25,11 @@ if PRELOAD in os.environ:
     # Until here the mask of `start_server` held Ctrl-C back; ignored, it can be let through.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    _before = dict(os.environ)
     for _name in os.environ[PRELOAD].split():
         with contextlib.suppress(Exception):  # a trial will say what is wrong with it
             importlib.import_module(_name)
+    alone.SET_BY_IMPORTS.update(set(os.environ.items()) - set(_before.items()))
     with contextlib.suppress(Exception):  # an application without this project's conf/
         _compose()
     # The children's garbage collections need not look at all this, nor copy its pages.

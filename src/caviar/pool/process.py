@@ -17,20 +17,20 @@ import json
 import math
 import os
 import signal
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
-from types import ModuleType
 from typing import Any
 
 import cloudpickle
 
 from caviar.base.environment import PORT, PRELOAD, RETRIES, SLOT, one_thread
+from caviar.base.processes import kill_session
 from caviar.base.result import EXCEPTION, KILLED, TIMEOUT
+from caviar.pool.alone import without_main
 from caviar.pool.machine import Slot
 from caviar.pool.worker import work
 
@@ -78,7 +78,7 @@ class Running:
         self.process = ForkServerProcess(
             target=work, args=(launched, job.overrides, job.index, timeout, theirs)
         )
-        with _without_main():
+        with without_main():
             self.process.start()
         theirs.close()  # or the death of the process would not close the channel
 
@@ -124,14 +124,14 @@ class Running:
         """Leave nothing of it running, and nothing open."""
         pid = self.process.pid
         assert pid is not None
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)  # whatever the job started is in its group
-        # In its first milliseconds it has no group of its own yet, and would get ready and wait
-        # for ever. One that has ended is not asked: its number may be another's by now.
+        # One that has ended is not asked: its number may be another's by now.
         with suppress(ProcessLookupError):
             if self.process.exitcode is None:
                 os.kill(pid, signal.SIGKILL)
         self.process.join()
+        with suppress(ProcessLookupError):
+            os.killpg(pid, 0)  # raises if nothing is left in its group
+            kill_session(pid)  # which it is the leader of: what the job started is in it
         self.channel.close()
 
     def fault(self) -> Fault:
@@ -142,23 +142,11 @@ class Running:
             return Fault(TIMEOUT, "ran longer than hydra.launcher.timeout", pid)
         if code is not None and code < 0:
             return Fault(KILLED, f"killed by {signal.Signals(-code).name}", pid)
-        if code == 128 + signal.SIGTERM:
-            return Fault(KILLED, "killed by SIGTERM", pid)
+        if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+            return Fault(KILLED, f"killed by {signal.Signals(code - 128).name}", pid)
         if code == LOST:
             return Fault(KILLED, "the server that the process was forked from was killed", pid)
         return Fault(EXCEPTION, f"the process left with exit code {code}", pid)
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep multiprocessing from running the user's script once more in every child: jobs bring
-    all they need, and a script may well lack its `if __name__ == "__main__"`."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 def start_server(preload: Sequence[str]) -> None:

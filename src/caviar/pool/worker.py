@@ -26,6 +26,9 @@ from typing import Any, NoReturn
 import cloudpickle
 
 from caviar.base.environment import PORT, several_devices, without_ranks
+from caviar.base.errors import Terminated
+from caviar.base.processes import kill_session
+from caviar.pool.alone import SET_BY_IMPORTS, Script, begin_as_main, end_as_main
 
 OUTPUT = "output.txt"  # what a job prints, in its folder
 
@@ -43,6 +46,7 @@ class Launched:
     task_function: Any
     singletons: Any
     environment: Mapping[str, str]
+    script: Script
 
     def compose(self, overrides: Sequence[str]) -> Any:
         """A job's own config."""
@@ -68,6 +72,7 @@ def work(
             beside its own.
     """
     os.setsid()
+    begin_as_main()
     # Until the job has begun there is nothing to tidy up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -81,22 +86,38 @@ def work(
     except (EOFError, OSError):  # the driver has ended, and nobody waits for this job
         os._exit(0)
     if timeout is not None:  # a minute later than the driver, which is to be first
-        watch = threading.Timer(timeout + 60, os.killpg, (os.getpid(), signal.SIGKILL))
+        watch = threading.Timer(timeout + 60, _expire)
         watch.daemon = True
         watch.start()
+    code = 0
     try:
         answer: Any = slip if slip is not None else run(environment)
-    except KeyboardInterrupt:
-        _leave(128 + signal.SIGTERM)
+    except KeyboardInterrupt as interrupt:
+        answer = None
+        number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+        code = 128 + number
     except Exception as error:  # outside of the job itself: its folder, its start as a single run
         answer = error
-    with suppress(OSError):  # the driver is dead; what counts is in the ledger
-        try:
-            channel.send_bytes(cloudpickle.dumps(answer))
-        except Exception as error:  # a task may return anything
-            answer = RuntimeError(f"the job's return value: {error}")
-            channel.send_bytes(cloudpickle.dumps(answer))
-    _leave(0)
+    try:
+        pickled = cloudpickle.dumps(answer)
+    except Exception as error:  # a task may return anything
+        pickled = cloudpickle.dumps(RuntimeError(f"the job's return value: {error}"))
+
+    def finish() -> None:
+        with suppress(OSError):  # the driver is dead; what counts is in the ledger
+            if code == 0:
+                channel.send_bytes(pickled)
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)  # without waiting for threads that the job left behind
+
+    end_as_main(finish)
+
+
+def _expire() -> None:
+    kill_session(os.getpid())
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _prepare(
@@ -111,7 +132,8 @@ def _prepare(
     from omegaconf import open_dict
 
     os.environ.clear()
-    os.environ.update(launched.environment)
+    os.environ.update({**launched.environment, **SET_BY_IMPORTS})
+    launched.script.become(overrides)
     setup_globals()
     Singleton.set_state(launched.singletons)
     config = launched.compose(overrides)
@@ -128,6 +150,7 @@ def _run(launched: Launched, config: Any, environment: Mapping[str, str]) -> Any
 
     from caviar.base.signals import tidy_sigterm
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(environment)
     HydraConfig.instance().set_config(config)
     sweep: Any = OmegaConf.select(config, "hydra.sweep")
@@ -171,11 +194,3 @@ def redirect(folder: Path) -> None:
     with open(folder / OUTPUT, "ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-
-
-def _leave(code: int) -> None:
-    """End without waiting for threads that the job left behind."""
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)

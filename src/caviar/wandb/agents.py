@@ -25,6 +25,7 @@ from pathlib import Path
 from caviar.base import project
 from caviar.base.environment import RANKS, one_thread
 from caviar.base.errors import SearchFailed
+from caviar.base.processes import kill_session, session_members
 from caviar.config.compose import project_composer
 from caviar.pool.machine import Slot, slots_for, visible_gpus
 from caviar.screen.live import StageView
@@ -37,7 +38,6 @@ FAILURES = 3  # runs in a row that failed, after which an agent gives up
 GRACE = 20.0  # seconds that runs have to end after a signal: a checkpoint, and W&B's last words
 RESTARTS = 3  # of an agent that was killed, such as by a machine that ran out of memory
 PERIOD = 0.5  # seconds between looks at the agents
-KILLED_IN = 5.0  # seconds in which the kernel has taken killed processes away
 
 
 def run_agents(study: Study, registered: Registered, count: int | None) -> None:
@@ -144,11 +144,7 @@ class Agent:
         # The agent first, or it starts the next run behind our back; and it is waited for last:
         # until then the kernel gives its number, which is the session's, to no other process.
         self.process.kill()
-        until = time.monotonic() + KILLED_IN
-        while (members := session_members(self.process.pid)) and time.monotonic() < until:
-            for pid in members:  # again and again: one may have started another meanwhile
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        kill_session(self.process.pid)
         self.process.wait()
 
 
@@ -212,17 +208,6 @@ def _raise_if_failed(registered: Registered, agents: Sequence[Agent]) -> None:
             f"runs in a row; what they died of is in {shown_path(gave_up[0].log)}. Mend it, and "
             "start the agents again"
         )
-
-
-def session_members(session: int) -> list[int]:
-    """Every process of a session that has not ended, by Linux's own list."""
-    members = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError, ValueError, IndexError):
-            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            if int(fields[3]) == session and fields[0] != "Z":
-                members.append(int(stat.parent.name))
-    return members
 
 
 def _end_with_parent() -> None:

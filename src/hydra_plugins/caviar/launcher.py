@@ -91,6 +91,7 @@ class PoolLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        from caviar.pool.alone import Script
         from caviar.pool.machine import slots_for
         from caviar.pool.pool import Pool
         from caviar.pool.process import Fault
@@ -103,6 +104,7 @@ class PoolLauncher(Launcher):
             task_function=self.task_function,
             singletons=Singleton.get_state(),
             environment=dict(os.environ),
+            script=Script.of_driver(),
         )
 
         def died(overrides: Sequence[str], fault: Fault) -> str | None:
