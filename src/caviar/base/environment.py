@@ -7,12 +7,18 @@ because a trial may be forked, be started anew by Lightning, or run under a W&B 
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # Set by a user, or by train.py.
 ROOT = "CAVIAR_ROOT"  # the project's folder, which holds conf/
 RUNS = "CAVIAR_RUNS"  # where everything that training leaves behind goes; default: ROOT/runs
 DATA = "CAVIAR_DATA"  # data sets that live in files; read by conf/train.yaml alone
+
+# Set by a command that has many trials, for them.
+COMMAND = "CAVIAR_COMMAND"  # which it is: what one of them has prepared is there for all
 
 # Set by the pool, for the processes that it forks.
 PRELOAD = "CAVIAR_PRELOAD"  # modules that the forkserver imports, separated by spaces
@@ -35,6 +41,19 @@ RANKS = (
     "MASTER_PORT",
 )
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@contextmanager
+def one_command() -> Iterator[None]:
+    """Let all that is started in this block know that it belongs together, if it does not yet."""
+    if COMMAND in os.environ:
+        yield
+        return
+    os.environ[COMMAND] = secrets.token_hex(8)
+    try:
+        yield
+    finally:
+        os.environ.pop(COMMAND, None)
 
 
 def rank() -> int:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+
+WORTH_TELLING = 2.0  # seconds of waiting for a lock
 
 
 @contextmanager
@@ -52,14 +55,34 @@ def last_line(path: Path) -> str:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[FileIO]:
+def locked(path: Path, told: Callable[[FileIO], None] | None = None) -> Iterator[FileIO]:
     """Hold an exclusive `flock` on `path`, made if missing; waits for other holders.
 
     The file is not buffered: what a full disk refused must not be tried again on closing.
+
+    Arguments:
+        path: whose folder is there.
+        told: called with the file if others hold it for more than two seconds.
     """
     with open(path, "ab+", buffering=0) as file:
+        if told is not None and not _lock_within(file, WORTH_TELLING):
+            told(file)
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file  # closing the file releases the lock
+
+
+def _lock_within(file: FileIO, seconds: float) -> bool:
+    """Whether the lock could be had in that time; it is held then."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)  # the kernel tells nobody who does not wait
+        else:
+            return True
 
 
 def append_synced(path: Path, lines: bytes) -> None:

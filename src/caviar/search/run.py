@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from caviar.base.environment import one_command
 from caviar.base.errors import UserError
 from caviar.config.compose import Composer
 from caviar.config.overrides import joined
@@ -24,6 +25,7 @@ from caviar.search.study import Launch, Study, keeping_sampling, open_study
 from caviar.space.sweep_file import SweepFile
 
 
+@one_command()
 def run(
     config: DictConfig,
     arguments: Sequence[str],

@@ -41,6 +41,7 @@ from caviar.training.ddp import failed_rank
 from caviar.training.length import steps_taken
 from caviar.training.modules import Module
 from caviar.training.package import adopted, is_a, of_package, package_of, refuse_mixture
+from caviar.training.prepare import prepare_once
 from caviar.training.reading import RefuseUnread
 from caviar.training.resume import EpochSeed, ResumedSchedule, StopBetweenSteps
 from caviar.training.safe import checkpoint_plugin
@@ -128,6 +129,7 @@ def train(
         # A bar is for eyes: silent where nobody looks, and in a search, which has its own view.
         enable_progress_bar=sys.stdout.isatty() and config.trial.number is None,
     )
+    prepare_once(trainer, config)
     if built is not None:
         built(trainer, model, data)
     put_back(trainer.loggers, rows)

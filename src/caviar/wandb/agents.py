@@ -23,7 +23,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from caviar.base import project
-from caviar.base.environment import RANKS, one_thread
+from caviar.base.environment import RANKS, one_command, one_thread
 from caviar.base.errors import SearchFailed
 from caviar.base.processes import kill_session, session_members
 from caviar.config.compose import project_composer
@@ -40,6 +40,7 @@ RESTARTS = 3  # of an agent that was killed, such as by a machine that ran out o
 PERIOD = 0.5  # seconds between looks at the agents
 
 
+@one_command()
 def run_agents(study: Study, registered: Registered, count: int | None) -> None:
     """Start agents, and stay until they have ended.
 

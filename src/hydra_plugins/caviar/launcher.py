@@ -91,6 +91,7 @@ class PoolLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        from caviar.base.environment import one_command
         from caviar.pool.alone import Script
         from caviar.pool.machine import slots_for
         from caviar.pool.pool import Pool
@@ -98,12 +99,14 @@ class PoolLauncher(Launcher):
         from caviar.pool.worker import Launched
         from caviar.search.trial import record_fault
 
+        with one_command():
+            environment = dict(os.environ)
         launched = Launched(
             hydra_context=self.hydra_context,
             config=self.config,
             task_function=self.task_function,
             singletons=Singleton.get_state(),
-            environment=dict(os.environ),
+            environment=environment,
             script=Script.of_driver(),
         )
 
