@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from pytorch_lightning import Trainer
+from pytorch_lightning.demos.boring_classes import BoringModel
 from torch.utils.data import DataLoader
 
 from caviar.base.causes import first_cause
 from caviar.base.errors import fault_of, one_line
+from caviar.training.run import quiet
 
 
 def begins() -> None:
@@ -150,6 +154,23 @@ def test_a_circle_of_causes_comes_to_an_end() -> None:
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
     assert first_cause(one) is other
+
+
+class NeverBegins(DataLoader[Any]):
+    """As a loader whose workers cannot be started, because a lambda cannot be pickled."""
+
+    def __iter__(self) -> Any:
+        raise AttributeError("Can't pickle local object")
+
+
+def test_what_lightning_meets_when_it_tears_down_is_not() -> None:
+    """It asks for the length of a loader that never began."""
+    quiet()
+    silent = {"enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(max_epochs=1, logger=False, enable_checkpointing=False, **silent)
+    with pytest.raises(RuntimeError, match="Please call") as raised:
+        trainer.fit(BoringModel(), NeverBegins(range(2)))
+    assert one_line(raised.value) == "AttributeError: Can't pickle local object"
 
 
 class Breaks:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from caviar.base.files import last_line, replaced
+from caviar.base import files
+from caviar.base.files import last_line, locked, replaced
 
 
 def test_a_file_is_on_the_disk_before_it_takes_anothers_place(
@@ -63,3 +65,25 @@ def test_a_text_may_not_be_written_yet(tmp_path: Path, content: str | None, line
     if content is not None:
         (tmp_path / "error.txt").write_text(content)
     assert last_line(tmp_path / "error.txt") == line
+
+
+def test_who_waits_long_for_a_lock_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "WORTH_TELLING", 0.1)
+    path, held, told = tmp_path / "lock", threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with locked(path):
+            held.set()
+            told.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(30)
+    with locked(path, told=lambda file: told.set()):
+        assert told.is_set()
+    holder.join()
+    told.clear()
+    with locked(path, told=lambda file: told.set()):
+        assert not told.is_set()
