@@ -1,0 +1,326 @@
+"""Projects in the shapes that people have, in tests/projects/: what Lightning trains, a search does.
+
+Each is made as its owner has it, in a folder with our `conf/` and `train.py` and files of their own.
+It is trained by a plain script around `Trainer.fit`, as one run, as trials of a search that is
+interrupted, and looked after; and comes to the same everywhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shlex
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from caviar.panda.inbox import nudge, stop_run
+from caviar.panda.journal import SET
+from caviar.training.checkpoints import read_checkpoint
+from conftest import ROOT, Main, awaited, meanwhile, trials
+from interrupts import DRIVER
+from panda_verbs import Verb, days, events
+
+PROJECTS = ROOT / "tests/projects"
+LIGHTNING, PYTORCH_LIGHTNING = "lightning", "pytorch_lightning"
+# What a search costs, not what it does; the fewest trials that can be refined from.
+FEW = (
+    "search.stages.coarse.num_trials=5 search.stages.fine.num_trials=1 ~search.stages.finest "
+    "search.confirm.default_seeds=2 search.confirm.top=1 hydra.launcher.num_workers=2"
+).split()
+Groups = list[list[dict[str, Any]]]  # of each optimizer
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One kind of project, and what is known of it.
+
+    Arguments:
+        name: its folder in tests/projects.
+        package: whose LightningModule it derives from.
+        metric: that it declares.
+        reached: what one run, of the experiment as it is, comes to at least, or at most.
+        steps: of all optimizers in one run.
+        interrupted: a step inside of it, behind the first validation.
+        nudge: of what its config has.
+        nudged: what is in the optimizers' groups behind the nudge: keys, and values by group.
+        looked_after: what a panda of it is begun with.
+        mode: of the metric.
+        in_process: settings with which no loader starts a process.
+        needs: a package that may not be installed.
+    """
+
+    name: str
+    package: str
+    metric: str
+    reached: float
+    steps: int
+    interrupted: int
+    nudge: str
+    nudged: dict[str, list[float]]
+    looked_after: list[str]
+    mode: str = "max"
+    in_process: list[str] = field(default_factory=list)
+    needs: str = "torch"
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.package}"
+
+    def learned(self, value: float) -> bool:
+        return value > self.reached if self.mode == "max" else value < self.reached
+
+
+def images(package: str) -> Shape:
+    """After lightning-hydra-template: the same source with either package."""
+    return Shape(
+        "template",
+        package,
+        "val/acc",
+        reached=0.6,
+        steps=24,
+        interrupted=12,
+        nudge="model.optimizer.lr=*0.5",
+        nudged={"lr": [0.005]},
+        looked_after=["trainer.max_epochs=999", "model.scheduler.patience=999"],
+    )
+
+
+SHAPES = (
+    images(LIGHTNING),
+    images(PYTORCH_LIGHTNING),
+    Shape(
+        "gan",
+        PYTORCH_LIGHTNING,
+        "val/distance",
+        mode="min",
+        reached=0.5,
+        steps=64,
+        interrupted=40,
+        nudge="model.lr_generator=*0.5",
+        nudged={"lr": [0.001, 0.001]},  # the critic's was 0.001 before
+        looked_after=["trainer.max_epochs=999"],
+    ),
+    Shape(
+        "bert",
+        LIGHTNING,
+        "val_f1",
+        reached=0.5,
+        steps=60,
+        interrupted=30,
+        nudge="model.weight_decay=0.1",
+        nudged={"weight_decay": [0.1, 0.0]},
+        looked_after=["trainer.max_epochs=999"],
+        needs="transformers",
+    ),
+    Shape(
+        "regression",
+        PYTORCH_LIGHTNING,
+        "val/r2",
+        reached=0.5,
+        steps=57,
+        interrupted=30,
+        nudge="model.lr=*0.5",
+        nudged={"lr": [0.005]},
+        looked_after=["trainer.max_epochs=999"],
+    ),
+    Shape(
+        "stream",
+        LIGHTNING,
+        "val/loss",
+        mode="min",
+        reached=0.1,
+        steps=40,
+        interrupted=15,
+        nudge="one_minus.model.momentum=*2",
+        nudged={"momentum": [0.8]},
+        looked_after=["trainer.max_steps=99999", 'panda.day="20 steps"'],
+        in_process=["data.num_workers=0"],
+    ),
+)
+EACH = pytest.mark.parametrize("shape", SHAPES, ids=str)
+
+
+class Project:
+    """A project in a folder of its own.
+
+    Arguments:
+        shape: what is in it.
+        folder: to be made.
+    """
+
+    def __init__(self, shape: Shape, folder: Path) -> None:
+        self.shape, self.runs = shape, folder / "runs"
+        shutil.copytree(ROOT / "conf", folder / "conf")
+        shutil.copy(ROOT / "train.py", folder)
+        shutil.copytree(PROJECTS / shape.name, folder, dirs_exist_ok=True)
+        for path in folder.glob("src/*/*.py"):  # of the template's
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text.replace("from lightning", f"from {shape.package}"))
+        (experiment,) = (PROJECTS / shape.name).glob("conf/experiment/*.yaml")
+        self.experiment = f"experiment={experiment.stem}"
+
+    def result(self, folder: str) -> dict[str, Any]:
+        """Of a run, below runs/."""
+        return json.loads((self.runs / folder / "result.json").read_text())
+
+
+Make = Callable[[Shape], Project]
+
+
+@pytest.fixture
+def make(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """`make(shape)`: a project, and this process as if it had been started in its folder."""
+    folder = tmp_path / "project"
+
+    def call(shape: Shape) -> Project:
+        pytest.importorskip(shape.needs)
+        project = Project(shape, folder)
+        monkeypatch.chdir(folder)
+        monkeypatch.syspath_prepend(folder)
+        monkeypatch.setenv("CAVIAR_ROOT", str(folder))
+        monkeypatch.delenv("CAVIAR_RUNS")
+        monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tests'}")
+        return project
+
+    before = set(sys.modules)
+    yield call
+    # The next project may have modules of the same names; `src` is no file, but a mere folder.
+    for name in set(sys.modules) - before:
+        spec = sys.modules[name].__spec__
+        places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
+        if any(str(place).startswith(str(folder)) for place in places):
+            del sys.modules[name]
+
+
+def trained_by_lightning_alone(project: Project) -> Any:
+    """A plain script around `Trainer.fit` and `.test`; its trainer."""
+    from caviar.config.compose import project_composer
+
+    shape = project.shape
+    config = project_composer()([project.experiment, *shape.in_process])
+    package = importlib.import_module(shape.package)
+    package.seed_everything(config.seed, workers=True, verbose=False)
+    model, data = instantiate(config.model), instantiate(config.data)
+    settings: Any = OmegaConf.to_container(config.trainer)
+    for name in ("_target_", "default_root_dir", "use_distributed_sampler"):  # no idea of theirs
+        del settings[name]
+    with warnings.catch_warnings():  # Lightning's, of a script that is not ours
+        warnings.simplefilter("ignore")
+        trainer = package.Trainer(
+            **settings, logger=False, enable_checkpointing=False, enable_progress_bar=False
+        )
+        trainer.fit(model, datamodule=data)
+        fitted = dict(trainer.callback_metrics)
+        trainer.test(model, datamodule=data, verbose=False)
+    trainer.callback_metrics.update(fitted)
+    return trainer
+
+
+# Lightning's own, of a module that saves its network among its hyperparameters, as many do.
+pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'net' is an instance of `nn.Module`")
+
+
+@EACH
+def test_one_run_is_what_a_plain_script_trains(make: Make, main: Main, shape: Shape) -> None:
+    project = make(shape)
+    plain = trained_by_lightning_alone(project)
+    assert plain.global_step == shape.steps
+    assert shape.learned(float(plain.callback_metrics[shape.metric]))
+    assert main(project.experiment, "test=true", *shape.in_process) == 0
+    result = project.result("train/0")
+    assert result["status"] == "complete"
+    assert shape.learned(result["best"])
+    assert set(plain.callback_metrics) <= set(result["metrics"])
+    last = read_checkpoint(project.runs / "train/0/checkpoints/last.ckpt")
+    assert last["global_step"] == shape.steps
+    assert Path(result["checkpoint"]).is_file()
+
+
+@pytest.mark.slow
+@EACH
+def test_a_search_that_is_interrupted(
+    make: Make,
+    main: Main,
+    caviar: Main,
+    shape: Shape,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It goes on, and every trial is the single run that its printed command is."""
+    project = make(shape)
+    study = project.runs / "s"
+    monkeypatch.setenv(DRIVER, str(os.getpid()))
+    ctrl_c = (
+        f"+callbacks.ctrl_c={{_target_: interrupts.ctrl_c, package: {shape.package}, "
+        f"step: {shape.interrupted}, once: '{project.runs / 'interrupted'}'}}"
+    )
+    search = [project.experiment, "search.study=s", *FEW, ctrl_c]
+    assert caviar("search", *search) == 130
+    assert "the same command continues" in capsys.readouterr().err
+    assert not all(t.finished for t in trials(project.runs))
+    assert caviar("search", *search) == 0
+    printed = capsys.readouterr().out
+    for stage in ("01_coarse", "02_fine", "confirm", "test"):
+        found = trials(project.runs, stage)
+        assert {t.status for t in found} == {"complete"}, stage
+    assert all(shape.metric.replace("val", "test") in t.result.metrics for t in found)
+    verdict = json.loads((study / "verdict.json").read_text())
+    assert verdict["sentence"] in printed.replace("\n", " ")
+    assert (study / "best.ckpt").is_file()
+    assert caviar("report", "search.study=s") == 0
+    assert shape.metric in (study / "report.html").read_text()
+
+    capsys.readouterr()
+    stage = ["-m", project.experiment, "search.study=s2", "search.num_trials=2", ctrl_c]
+    assert main(*stage, "search.dry_run=true") == 0
+    commands = [line for line in capsys.readouterr().out.splitlines() if line]
+    for number, command in enumerate(commands):
+        _, _, *overrides = shlex.split(command)
+        assert main(*overrides) == 0
+        alone, trial = project.result(f"train/{number}"), project.result(f"s/01_coarse/{number}")
+        for name in ("status", "best", "best_epoch", "last", "metrics", "num_params"):
+            assert trial[name] == alone[name], name
+
+
+@pytest.mark.slow
+@EACH
+def test_hopeless_trials_are_pruned(make: Make, main: Main, shape: Shape) -> None:
+    project = make(shape)
+    stage = ["-m", project.experiment, "search.study=s", "search.pruner=asha"]
+    assert main(*stage, "search.num_trials=5", "hydra.launcher.num_workers=1") == 0
+    found = trials(project.runs)
+    assert {t.status for t in found} == {"complete", "pruned"}
+    whole = max(len(t.curve) for t in found)
+    assert all(len(t.curve) < whole for t in found if t.status == "pruned")
+
+
+@pytest.mark.slow
+@EACH
+def test_a_nudge_changes_what_the_optimizers_have(make: Make, panda: Verb, shape: Shape) -> None:
+    project = make(shape)
+    folder = project.runs / "p"
+
+    def nudge_and_stop() -> list[str]:
+        awaited(lambda: days(project.runs) >= 1)
+        lines = nudge(folder, [shape.nudge], "too wild", force=False, patience=60)
+        (event,) = events(project.runs, SET)
+        awaited(lambda: days(project.runs) > event.day)
+        stop_run(folder, patience=60)
+        return lines
+
+    with meanwhile(nudge_and_stop) as nudged:
+        panda("start", project.experiment, *shape.looked_after, code=143)
+    assert shape.nudge.partition("=")[0].removeprefix("one_minus.") in nudged.result()[0]
+    checkpoint = read_checkpoint(folder / "checkpoints/last.ckpt")
+    groups = [g for state in checkpoint["optimizer_states"] for g in state["param_groups"]]
+    for name, values in shape.nudged.items():
+        assert [group[name] for group in groups] == pytest.approx(values)
