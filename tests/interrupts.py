@@ -2,8 +2,8 @@
 
     +callbacks.interrupt='{_target_: interrupts.ctrl_c, package: lightning, step: 12, once: FILE}'
 
-So a test needs not wait for the right moment. The process whose number is in DRIVER gets it, as from
-a terminal, where the trials have sessions of their own.
+So a test needs not wait for the right moment. The process whose number is in DRIVER gets it, as
+from a terminal, where the trials have sessions of their own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Projects in the shapes that people have, in tests/projects/: what Lightning trains, a search does.
+"""Projects in the shapes that people have, in tests/projects/: what Lightning trains, a search
+tunes.
 
-Each is made as its owner has it, in a folder with our `conf/` and `train.py` and files of their own.
+Each is made as its owner has it, in a folder with our `conf/` and `train.py` and files of its own.
 It is trained by a plain script around `Trainer.fit`, as one run, as trials of a search that is
 interrupted, and looked after; and comes to the same everywhere.
 """
@@ -33,11 +34,14 @@ from panda_verbs import Verb, days, events
 PROJECTS = ROOT / "tests/projects"
 LIGHTNING, PYTORCH_LIGHTNING = "lightning", "pytorch_lightning"
 # What a search costs, not what it does; the fewest trials that can be refined from.
-FEW = (
-    "search.stages.coarse.num_trials=5 search.stages.fine.num_trials=1 ~search.stages.finest "
-    "search.confirm.default_seeds=2 search.confirm.top=1 hydra.launcher.num_workers=2"
-).split()
-Groups = list[list[dict[str, Any]]]  # of each optimizer
+FEW = [
+    "search.stages.coarse.num_trials=5",
+    "search.stages.fine.num_trials=1",
+    "~search.stages.finest",
+    "search.confirm.default_seeds=2",
+    "search.confirm.top=1",
+    "hydra.launcher.num_workers=2",
+]
 
 
 @dataclass(frozen=True)
@@ -193,11 +197,10 @@ def make(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
     before = set(sys.modules)
     yield call
-    # The next project may have modules of the same names; `src` is no file, but a mere folder.
+    # The next project may have modules of the same names.
+    own = {path.stem for path in folder.iterdir()} if folder.exists() else set()
     for name in set(sys.modules) - before:
-        spec = sys.modules[name].__spec__
-        places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
-        if any(str(place).startswith(str(folder)) for place in places):
+        if name.partition(".")[0] in own:
             del sys.modules[name]
 
 

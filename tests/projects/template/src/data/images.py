@@ -14,7 +14,7 @@ DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # of the stripes, by class
 
 
 class StripesDataModule(LightningDataModule):
-    """Arguments: the folder of the file, the noise, images of each part, and what a loader takes."""
+    """Arguments: the file's folder, the noise, images of each part, and what a loader takes."""
 
     def __init__(
         self,

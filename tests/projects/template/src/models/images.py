@@ -1,4 +1,4 @@
-"""A classifier of small images: the network, the optimizer and the schedule come from the config."""
+"""A classifier of small images; network, optimizer and schedule come from the config."""
 
 from collections.abc import Callable
 from typing import Any
