@@ -55,6 +55,7 @@ class Shape:
         reached: what one run, of the experiment as it is, comes to at least, or at most.
         steps: of all optimizers in one run.
         interrupted: a step inside of it, behind the first validation.
+        rate: its learning rate's key below `model`.
         nudge: of what its config has.
         nudged: what is in the optimizers' groups behind the nudge: keys, and values by group.
         looked_after: what a panda of it is begun with.
@@ -69,6 +70,7 @@ class Shape:
     reached: float
     steps: int
     interrupted: int
+    rate: str
     nudge: str
     nudged: dict[str, list[float]]
     looked_after: list[str]
@@ -92,6 +94,7 @@ def images(package: str) -> Shape:
         reached=0.6,
         steps=24,
         interrupted=12,
+        rate="optimizer.lr",
         nudge="model.optimizer.lr=*0.5",
         nudged={"lr": [0.005]},
         looked_after=["trainer.max_epochs=999", "model.scheduler.patience=999"],
@@ -109,6 +112,7 @@ SHAPES = (
         reached=0.5,
         steps=64,
         interrupted=40,
+        rate="lr_generator",
         nudge="model.lr_generator=*0.5",
         nudged={"lr": [0.001, 0.001]},  # the critic's was 0.001 before
         looked_after=["trainer.max_epochs=999"],
@@ -120,6 +124,7 @@ SHAPES = (
         reached=0.5,
         steps=60,
         interrupted=30,
+        rate="lr",
         nudge="model.weight_decay=0.1",
         nudged={"weight_decay": [0.1, 0.0]},
         looked_after=["trainer.max_epochs=999"],
@@ -132,6 +137,7 @@ SHAPES = (
         reached=0.5,
         steps=57,
         interrupted=30,
+        rate="lr",
         nudge="model.lr=*0.5",
         nudged={"lr": [0.005]},
         looked_after=["trainer.max_epochs=999"],
@@ -144,6 +150,7 @@ SHAPES = (
         reached=0.1,
         steps=40,
         interrupted=15,
+        rate="lr",
         nudge="one_minus.model.momentum=*2",
         nudged={"momentum": [0.8]},
         looked_after=["trainer.max_steps=99999", 'panda.day="20 steps"'],
@@ -162,7 +169,7 @@ class Project:
     """
 
     def __init__(self, shape: Shape, folder: Path) -> None:
-        self.shape, self.runs = shape, folder / "runs"
+        self.shape, self.folder, self.runs = shape, folder, folder / "runs"
         shutil.copytree(ROOT / "conf", folder / "conf")
         shutil.copy(ROOT / "train.py", folder)
         shutil.copytree(PROJECTS / shape.name, folder, dirs_exist_ok=True)
@@ -248,6 +255,37 @@ def test_one_run_is_what_a_plain_script_trains(make: Make, main: Main, shape: Sh
     assert Path(result["checkpoint"]).is_file()
 
 
+def test_a_best_metric_of_its_own_may_be_the_one(make: Make, main: Main) -> None:
+    project = make(images(LIGHTNING))
+    assert main(project.experiment, "metric.name=val/acc_best") == 0
+    result = project.result("train/0")
+    assert result["best"] == result["last"] == result["metrics"]["val/acc_best"]
+
+
+@EACH
+def test_a_rate_that_nobody_reads_is_not_searched(
+    make: Make, main: Main, shape: Shape, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = make(shape)
+    assert main("-m", project.experiment, "space=tier_1", "search.study=s") == 2
+    printed = capsys.readouterr().err
+    assert "optimizer.lr" in printed
+    assert f"model.{shape.rate}" in printed  # where it is
+    assert not project.runs.exists()
+
+
+def test_a_mixture_of_packages_is_named(
+    make: Make, main: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = make(images(LIGHTNING))
+    path = project.folder / "src/data/images.py"
+    path.write_text(path.read_text().replace("from lightning", "from pytorch_lightning"))
+    assert main(project.experiment) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert " lightning" in line
+    assert "pytorch_lightning" in line
+
+
 @pytest.mark.slow
 @EACH
 def test_a_search_that_is_interrupted(
@@ -314,11 +352,13 @@ def test_a_nudge_changes_what_the_optimizers_have(make: Make, panda: Verb, shape
 
     def nudge_and_stop() -> list[str]:
         awaited(lambda: days(project.runs) >= 1)
-        lines = nudge(folder, [shape.nudge], "too wild", force=False, patience=60)
-        (event,) = events(project.runs, SET)
-        awaited(lambda: days(project.runs) > event.day)
-        stop_run(folder, patience=60)
-        return lines
+        try:
+            lines = nudge(folder, [shape.nudge], "too wild", force=False, patience=60)
+            (event,) = events(project.runs, SET)
+            awaited(lambda: days(project.runs) > event.day)
+            return lines
+        finally:
+            stop_run(folder, patience=60)
 
     with meanwhile(nudge_and_stop) as nudged:
         panda("start", project.experiment, *shape.looked_after, code=143)
