@@ -267,7 +267,7 @@ def test_a_rate_that_nobody_reads_is_not_searched(
     make: Make, main: Main, shape: Shape, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project = make(shape)
-    assert main("-m", project.experiment, "space=tier_1", "search.study=s") == 2
+    assert main("-m", project.experiment, "space=tier_1", "search.num_trials=1") == 2
     printed = capsys.readouterr().err
     assert "optimizer.lr" in printed
     assert f"model.{shape.rate}" in printed  # where it is
