@@ -58,7 +58,9 @@ def refuse_unread(config: DictConfig, keys: Iterable[str], reads_declared: bool)
             raise UserError(f"{key}: nothing reads it, since {kind} sets it; write {instead}")
         target, name = config.model.get("_target_"), key.rpartition(".")[2]
         model: Any = OmegaConf.to_container(config.model, resolve=False)
-        own = [path for path in _paths(model, "model") if path.rpartition(".")[2] == name]
+        last = {path: path.rpartition(".")[2] for path in _paths(model, "model")}
+        own = [path for path in last if last[path] == name]
+        own = own or [path for path in last if name in last[path].split("_")]  # lr_generator
         if key.partition(".")[0] in DECLARED:
             why = f"{target} builds its optimizer itself"
         else:
