@@ -277,11 +277,12 @@ def test_a_rate_that_nobody_reads_is_not_searched(
     make: Make, main: Main, shape: Shape, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project = make(shape)
-    assert main("-m", project.experiment, "space=tier_1", "search.num_trials=1") == 2
+    here = [*shape.in_process, "hydra/launcher=basic"]
+    assert main("-m", "search.action=search", project.experiment, "space=tier_1", *here) == 2
     printed = capsys.readouterr().err
-    assert "optimizer.lr" in printed
-    assert f"model.{shape.rate}" in printed  # where it is
-    assert not project.runs.exists()
+    assert "optimizer.lr: nothing reads it" in printed
+    assert f"write model.{shape.rate}" in printed
+    assert not list(project.runs.rglob("study.journal"))
 
 
 def test_a_mixture_of_packages_is_named(
