@@ -13,6 +13,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from caviar import load
 from caviar.panda.inbox import nudge, stop_run
 from caviar.panda.journal import SET
 from caviar.training.checkpoints import read_checkpoint
@@ -32,6 +34,7 @@ from interrupts import DRIVER
 from panda_verbs import Verb, days, events
 
 PROJECTS = ROOT / "tests/projects"
+LAST = "checkpoints/last.ckpt"
 LIGHTNING, PYTORCH_LIGHTNING = "lightning", "pytorch_lightning"
 # What a search costs, not what it does; the fewest trials that can be refined from.
 FEW = [
@@ -174,20 +177,23 @@ class Project:
     """A project in a folder of its own.
 
     Arguments:
-        shape: what is in it.
+        name: of what is in it, in tests/projects.
         folder: to be made.
     """
 
-    def __init__(self, shape: Shape, folder: Path) -> None:
-        self.shape, self.folder, self.runs = shape, folder, folder / "runs"
+    def __init__(self, name: str, folder: Path) -> None:
+        self.folder, self.runs = folder, folder / "runs"
         shutil.copytree(ROOT / "conf", folder / "conf")
         shutil.copy(ROOT / "train.py", folder)
-        shutil.copytree(PROJECTS / shape.name, folder, dirs_exist_ok=True)
-        for path in folder.glob("src/*/*.py"):  # of the template's
-            text = path.read_text(encoding="utf-8")
-            path.write_text(text.replace("from lightning", f"from {shape.package}"))
-        (experiment,) = (PROJECTS / shape.name).glob("conf/experiment/*.yaml")
+        shutil.copytree(PROJECTS / name, folder, dirs_exist_ok=True)
+        (experiment,) = (PROJECTS / name).glob("conf/experiment/*.yaml")
         self.experiment = f"experiment={experiment.stem}"
+
+    def derive_from(self, package: str) -> None:
+        """Let the template's module, and its data, be of that package."""
+        for path in self.folder.glob("src/*/*.py"):
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text.replace("from lightning", f"from {package}"))
 
     def result(self, folder: str) -> dict[str, Any]:
         """Of a run, below runs/."""
@@ -195,16 +201,29 @@ class Project:
 
 
 Make = Callable[[Shape], Project]
+MakeNamed = Callable[[str], Project]
 
 
 @pytest.fixture
-def make(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    """`make(shape)`: a project, and this process as if it had been started in its folder."""
-    folder = tmp_path / "project"
+def make(make_named: MakeNamed) -> Make:
+    """`make(shape)`: the project of that shape."""
 
     def call(shape: Shape) -> Project:
         pytest.importorskip(shape.needs)
-        project = Project(shape, folder)
+        project = make_named(shape.name)
+        project.derive_from(shape.package)
+        return project
+
+    return call
+
+
+@pytest.fixture
+def make_named(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeNamed]:
+    """`make_named("gan")`: a project, and this process as if it had been started in its folder."""
+    folder = tmp_path / "project"
+
+    def call(name: str) -> Project:
+        project = Project(name, folder)
         monkeypatch.chdir(folder)
         monkeypatch.syspath_prepend(folder)
         monkeypatch.setenv("CAVIAR_ROOT", str(folder))
@@ -221,11 +240,10 @@ def make(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
             del sys.modules[name]
 
 
-def trained_by_lightning_alone(project: Project) -> Any:
+def trained_by_lightning_alone(project: Project, shape: Shape) -> Any:
     """A plain script around `Trainer.fit` and `.test`; its trainer."""
     from caviar.config.compose import project_composer
 
-    shape = project.shape
     config = project_composer()([project.experiment, *shape.in_process])
     package = importlib.import_module(shape.package)
     package.seed_everything(config.seed, workers=True, verbose=False)
@@ -252,7 +270,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'net' is an instance o
 @EACH
 def test_one_run_is_what_a_plain_script_trains(make: Make, main: Main, shape: Shape) -> None:
     project = make(shape)
-    plain = trained_by_lightning_alone(project)
+    plain = trained_by_lightning_alone(project, shape)
     assert plain.global_step == shape.steps
     assert shape.learned(float(plain.callback_metrics[shape.metric]))
     assert main(project.experiment, "test=true", *shape.in_process) == 0
@@ -260,7 +278,7 @@ def test_one_run_is_what_a_plain_script_trains(make: Make, main: Main, shape: Sh
     assert result["status"] == "complete"
     assert shape.learned(result["best"])
     assert set(plain.callback_metrics) <= set(result["metrics"])
-    last = read_checkpoint(project.runs / "train/0/checkpoints/last.ckpt")
+    last = read_checkpoint(project.runs / "train/0" / LAST)
     assert last["global_step"] == shape.steps
     assert Path(result["checkpoint"]).is_file()
 
@@ -286,9 +304,9 @@ def test_a_rate_that_nobody_reads_is_not_searched(
 
 
 def test_a_mixture_of_packages_is_named(
-    make: Make, main: Main, capsys: pytest.CaptureFixture[str]
+    make_named: MakeNamed, main: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project = make(images(LIGHTNING))
+    project = make_named("template")
     path = project.folder / "src/data/images.py"
     path.write_text(path.read_text().replace("from lightning", "from pytorch_lightning"))
     assert main(project.experiment) == 2
@@ -318,28 +336,52 @@ def test_a_search_that_is_interrupted(
     search = [project.experiment, "search.study=s", *FEW, ctrl_c]
     assert caviar("search", *search) == 130
     assert "the same command continues" in capsys.readouterr().err
-    assert not all(t.finished for t in trials(project.runs))
+    steps_left_at = [
+        read_checkpoint(last)["global_step"]
+        for last in (study / f"01_coarse/{t.number}/{LAST}" for t in trials(project.runs))
+        if last.exists() and not (last.parents[1] / "result.json").exists()
+    ]
+    assert max(steps_left_at) >= shape.interrupted  # inside of an epoch
     assert caviar("search", *search) == 0
-    printed = capsys.readouterr().out
-    for stage in ("01_coarse", "02_fine", "confirm", "test"):
-        found = trials(project.runs, stage)
-        assert {t.status for t in found} == {"complete"}, stage
-    assert all(shape.metric.replace("val", "test") in t.result.metrics for t in found)
-    verdict = json.loads((study / "verdict.json").read_text())
-    assert verdict["sentence"] in printed.replace("\n", " ")
-    assert (study / "best.ckpt").is_file()
-    assert shape.metric in (study / "report.html").read_text()
+    a_study_is_complete(project, shape.metric, capsys.readouterr().out)
+    tested = trials(project.runs, "test")
+    test_metric = shape.metric.replace("val", "test")
+    assert all(test_metric in t.result.metrics for t in tested)
+    winner = load(study)
+    trainer = importlib.import_module(shape.package).Trainer(logger=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (again,) = trainer.test(winner.model, datamodule=winner.data, verbose=False)
+    assert again[test_metric] in [t.result.metrics[test_metric] for t in tested]
 
-    capsys.readouterr()
-    stage = ["-m", project.experiment, "search.study=s2", "search.num_trials=2", ctrl_c]
-    assert main(*stage, "search.dry_run=true") == 0
-    commands = [line for line in capsys.readouterr().out.splitlines() if line]
-    for number, command in enumerate(commands):
-        _, _, *overrides = shlex.split(command)
-        assert main(*overrides) == 0
-        alone, trial = project.result(f"train/{number}"), project.result(f"s/01_coarse/{number}")
+    for trial, alone in trials_and_single_runs(project, main, [ctrl_c], capsys):
+        assert trial["resume"] == "exact to the step"
         for name in ("status", "best", "best_epoch", "last", "metrics", "num_params"):
             assert trial[name] == alone[name], name
+
+
+def a_study_is_complete(project: Project, metric: str, printed: str) -> None:
+    """All of its trainings, its verdict and its report."""
+    for stage in ("01_coarse", "02_fine", "confirm"):
+        assert {t.status for t in trials(project.runs, stage)} == {"complete"}, stage
+    verdict = json.loads((project.runs / "s/verdict.json").read_text())
+    assert verdict["sentence"] in printed.replace("\n", " ")
+    assert metric in (project.runs / "s/report.html").read_text()
+
+
+def trials_and_single_runs(
+    project: Project, main: Main, overrides: list[str], capsys: pytest.CaptureFixture[str]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The results of the first two trials, each beside that of its printed command."""
+    stage = ["-m", project.experiment, "search.study=other", "search.num_trials=2", *overrides]
+    capsys.readouterr()
+    assert main(*stage, "search.dry_run=true") == 0
+    commands = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert len(commands) == 2
+    for number, command in enumerate(commands):
+        _, _, *typed = shlex.split(command)
+        assert main(*typed) == 0
+        yield project.result(f"s/01_coarse/{number}"), project.result(f"train/{number}")
 
 
 @pytest.mark.slow
@@ -373,7 +415,42 @@ def test_a_nudge_changes_what_the_optimizers_have(make: Make, panda: Verb, shape
     with meanwhile(nudge_and_stop) as nudged:
         panda("start", project.experiment, *shape.looked_after, code=143)
     assert shape.nudge.partition("=")[0].removeprefix("one_minus.") in nudged.result()[0]
-    checkpoint = read_checkpoint(folder / "checkpoints/last.ckpt")
+    checkpoint = read_checkpoint(folder / LAST)
     groups = [g for state in checkpoint["optimizer_states"] for g in state["param_groups"]]
     for name, values in shape.nudged.items():
         assert [group[name] for group in groups] == pytest.approx(values)
+
+
+def test_a_plain_loop_is_a_run(make_named: MakeNamed, main: Main) -> None:
+    project = make_named("plain")
+    assert main(project.experiment) == 0
+    result = project.result("train/0")
+    assert (result["status"], result["unit"], result["steps"]) == ("complete", "step", 4)
+    assert result["best"] == result["metrics"]["val/loss"] < 0.8
+
+
+@pytest.mark.slow
+def test_a_plain_loop_is_searched(
+    make_named: MakeNamed, main: Main, caviar: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Interrupted where some of its trials have ended, and pruned in another search."""
+    project = make_named("plain")
+    journal = project.runs / "s/study.journal"
+
+    def ctrl_c() -> None:
+        awaited(lambda: journal.exists() and any(t.finished for t in trials(project.runs)))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    search = [project.experiment, "search.study=s", "epochs=50", *FEW]
+    with meanwhile(ctrl_c):
+        assert caviar("search", *search) == 130
+    assert not all(t.finished for t in trials(project.runs))
+    assert caviar("search", *search) == 0
+    a_study_is_complete(project, "val/loss", capsys.readouterr().out)
+    for trial, alone in trials_and_single_runs(project, main, ["epochs=50"], capsys):
+        assert {**trial, "seconds": None} == {**alone, "seconds": None}
+
+    pruned = ["-m", project.experiment, "search.study=pruned", "search.pruner=asha"]
+    assert main(*pruned, "search.num_trials=5", "hydra.launcher.num_workers=1") == 0
+    found = trials(project.runs, study="pruned")
+    assert {t.status for t in found} == {"complete", "pruned"}
