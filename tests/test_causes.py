@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from caviar.base.causes import first_cause
 from caviar.base.errors import fault_of, one_line
-from caviar.training.run import quiet
+from caviar.training.quiet import quiet
 
 
 def begins() -> None:

@@ -15,8 +15,8 @@ from torch.optim import lr_scheduler as schedulers
 from caviar.base.errors import UserError
 from caviar.training.data import SklearnData
 from caviar.training.models import MLP
+from caviar.training.quiet import quiet
 from caviar.training.resume import ResumedSchedule
-from caviar.training.run import quiet
 from conftest import FAST, ROOT, Main
 
 Build = Callable[[torch.optim.Optimizer], Any]

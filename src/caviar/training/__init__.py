@@ -3,6 +3,7 @@
     from caviar.training import Classifier, DataModule
 
     run.py          one training, from config to result
+    building.py     its parts, from the config; quiet.py what they need not say
     package.py      pytorch_lightning or lightning, whichever the model comes from
     callbacks.py    the declared metric, its best, and whether training diverged
     length.py       epochs, steps and validations of a training

@@ -8,14 +8,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import secrets
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from caviar.base.environment import is_first_rank
 from caviar.base.errors import UserError, failure
 from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Result, test_metric
 from caviar.config.compose import build, check_root
+from caviar.training.building import declared, model_package, own, plugins
 from caviar.training.callbacks import BestMetric, Report
 from caviar.training.checkpoints import (
     BestCheckpoint,
@@ -40,11 +39,11 @@ from caviar.training.checkpoints import (
 from caviar.training.ddp import failed_rank
 from caviar.training.length import steps_taken
 from caviar.training.modules import Module
-from caviar.training.package import adopted, is_a, of_package, package_of, refuse_mixture
+from caviar.training.package import adopted, is_a, of_package, refuse_mixture
 from caviar.training.prepare import prepare_once
+from caviar.training.quiet import quiet
 from caviar.training.reading import RefuseUnread
 from caviar.training.resume import EpochSeed, ResumedSchedule, StopBetweenSteps
-from caviar.training.safe import checkpoint_plugin
 
 Ended = Callable[[Result, Mapping[int, float]], None]  # the result; the metric by epoch
 Extend = Callable[[BestMetric], tuple[list[pl.Callback], list[Any]]]  # callbacks and loggers
@@ -90,7 +89,7 @@ def train(
     start = time.perf_counter()
     data = build("data", config.data, _convert_="all") if config.data else None
     model = build("model", config.model, _convert_="all")
-    package = _package(config, model)
+    package = model_package(config, model)
     quiet()  # once more: a package that was imported just now has set its own levels
     if isinstance(model, Module):
         model.optimizer_config, model.scheduler_config = config.optimizer, config.scheduler
@@ -99,10 +98,10 @@ def train(
         _say_what_is_kept(config, model, Path(checkpoint))
     best = BestMetric(config.metric.name, config.metric.mode, report)
     # They serve fitting: a test must not touch the checkpoints that it reads.
-    declared = (config.callbacks or {}).items() if config.fit else ()
-    callbacks = _built("callbacks", declared, package)
-    loggers = _built("logger", (config.logger or {}).items(), package)
-    data = _own_adopted(data, package)
+    asked = (config.callbacks or {}).items() if config.fit else ()
+    callbacks = declared("callbacks", asked, package)
+    loggers = declared("logger", (config.logger or {}).items(), package)
+    data = own(data, package)
     refuse_mixture(package, [("data", data), *callbacks.items(), *loggers.items()])
     more_callbacks, more_loggers = extend(best) if extend is not None else ([], [])
     # Lightning calls checkpoints last, in their order. What `extend` brought should know of the
@@ -124,7 +123,7 @@ def train(
         of_package(config.trainer, package),
         callbacks=[adopted(callback, package) for callback in [*ours, *others]],
         logger=[adopted(logger, package) for logger in [*loggers.values(), *more_loggers]],
-        plugins=_plugins(config, package),
+        plugins=plugins(config, package),
         enable_checkpointing=any(is_a(c, "ModelCheckpoint") for c in others),
         # A bar is for eyes: silent where nobody looks, and in a search, which has its own view.
         enable_progress_bar=sys.stdout.isatty() and config.trial.number is None,
@@ -226,50 +225,6 @@ def _checkpoint(config: DictConfig) -> str | None:
     return str(path)
 
 
-def _package(config: DictConfig, model: Any) -> str:
-    """The Lightning that the model derives from.
-
-    Raises:
-        UserError: it derives from none.
-    """
-    package = package_of(model)
-    if package is None or not is_a(model, "LightningModule"):
-        raise UserError(
-            f"model._target_={config.model._target_} is a {type(model).__name__} and no "
-            "LightningModule; derive it from that of pytorch_lightning or lightning, or from "
-            "caviar.training.Classifier"
-        )
-    return package
-
-
-def _built(node: str, declared: Any, package: str) -> dict[str, Any]:
-    """Callbacks or loggers, by their keys in the config, each from the model's package."""
-    built = {}
-    for name, config in declared:
-        if config is None:  # taken out by callbacks.early_stopping=null
-            continue
-        key = f"{node}.{name}"
-        built[key] = _own_adopted(build(key, of_package(config, package)), package)
-    return built
-
-
-def _plugins(config: DictConfig, package: str) -> list[Any]:
-    """The config's own, and ours for checkpoints where none of them is for these."""
-    own = of_package(config.trainer.get("plugins") or [], package)
-    built = [build("trainer.plugins", c) if isinstance(c, dict) else c for c in own]
-    # Sharded strategies write folders, each in its own way.
-    sharded = str(config.trainer.get("strategy")).startswith(("fsdp", "deepspeed", "modelparallel"))
-    if sharded or any(hasattr(plugin, "save_checkpoint") for plugin in built):
-        return built
-    return [*built, checkpoint_plugin(package, config.trust_checkpoints)]
-
-
-def _own_adopted(thing: Any, package: str) -> Any:
-    """The same, of the model's package if it is Caviar's or derives from something of Caviar's."""
-    ours = any(base.__module__.startswith("caviar.") for base in type(thing).__mro__)
-    return adopted(thing, package) if ours else thing
-
-
 def _say_what_is_kept(config: DictConfig, model: pl.LightningModule, path: Path) -> None:
     """Refuse a checkpoint that cannot be gone on from; warn of what is the checkpoint's."""
     if config.trainer.get("fast_dev_run"):
@@ -325,27 +280,3 @@ def _hyperparameters(config: DictConfig) -> dict[str, Any]:
         key: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
         for key, node in ((key, config.get(key)) for key in keys)
     }
-
-
-# Keep Lightning's advertising and its harmless warnings off the screen; nothing else.
-HARMLESS = (
-    ".*does not have many workers.*",  # data in memory needs none
-    ".*The number of training batches .* is smaller than the logging interval.*",
-    ".*Checkpoint directory .* exists and is not empty.*",  # that is what resuming means
-    ".*is an instance of `nn.Module` and is already saved during checkpointing.*",  # see safe.py
-    ".*isinstance\\(treespec, LeafSpec\\).*",  # inside torch
-    ".*Be aware that when using `ckpt_path`, callbacks used to create.*",  # a test needs none
-    ".*The dirpath has changed from.*",  # of `last`, whose score nobody asks for
-    ".*You requested to overfit but enabled train dataloader shuffling.*",
-    ".*You are using `weights_only=.*",
-    ".*The `srun` command is available on your system but is not used.*",
-    ".*Experiment logs directory .* exists and is not empty.*",
-)
-
-
-def quiet() -> None:
-    """Silence what Lightning says of every run; to be called before a Trainer is built."""
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in HARMLESS:
-        warnings.filterwarnings("ignore", message)
