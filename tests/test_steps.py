@@ -88,3 +88,13 @@ def _told_in_steps(trial: Trial) -> None:
 
     assert isinstance(trial.result, Result)
     assert f"(pruned after {trial.result.steps} steps)" in describe(trial, "val/loss")
+
+
+def test_a_run_of_steps_goes_on_from_the_end_of_an_epoch(main: Main, runs: Path) -> None:
+    """And trains on, where Lightning would end the same epoch once more."""
+    for number, steps in enumerate((102, 68)):
+        length = ["trainer.max_epochs=-1", f"+trainer.max_steps={steps}"]
+        assert main(*length, "logger=none") == 0, number
+    last = runs / "train/1/checkpoints/last.ckpt"
+    assert main("trainer.max_epochs=-1", "+trainer.max_steps=102", f"ckpt_path='{last}'") == 0
+    assert result(runs, 2)["metrics"] == result(runs, 0)["metrics"]

@@ -80,6 +80,10 @@ class EpochSeed(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._states = checkpoint.get("random_states")
+        if self._states is None:
+            # Where steps are counted, Lightning would go on inside of the epoch that has ended, and
+            # end it once more, with nothing trained. Where epochs are, it does not.
+            trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
 
 
 class StopBetweenSteps(pl.Callback):
