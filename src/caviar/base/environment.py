@@ -29,6 +29,9 @@ PORT = "CAVIAR_PORT"  # a port of the slot's own, for the ranks of a distributed
 # Set by a trial's first rank, for the others, which Lightning starts.
 RESUME = "CAVIAR_RESUME"  # the checkpoint that all of them go on from
 
+# Set by a panda that goes back, for the process that takes its place.
+PANDA_LOCK = "CAVIAR_PANDA_LOCK"  # the number of the open file whose lock says that it runs
+
 # torchrun's and Lightning's names for a process's place in a distributed run. A process that is to
 # begin a run of its own must not inherit them from one that it was started by.
 RANKS = (

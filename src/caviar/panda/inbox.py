@@ -2,7 +2,9 @@
 
 A file in `inbox/` is a request, one in `outbox/` its answer. Files are written whole, taken in the
 order in which they came, and answered by the run that took them. Whether a run is there at all, a
-lock tells, which the kernel frees when it dies: no file that a killed run left behind can lie.
+lock tells, which the kernel frees when it dies: no file that a killed run left behind can lie. A
+run that goes back hands it on to the process that takes its place, so that it is there meanwhile,
+and whatever is asked of it waits.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from caviar.base.environment import PANDA_LOCK
 from caviar.base.errors import UserError
 from caviar.base.files import replaced
 from caviar.panda.journal import Journal, Lineage, back_event, checkpoint_of, shown
@@ -253,9 +256,9 @@ def run_state(folder: Path, lineage: Lineage) -> str:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process trains in this folder."""
+    """Whether another process trains in this folder."""
     path = folder / LOCK
-    if not path.exists():
+    if not path.exists() or handed_on(folder) is not None:
         return False
     with open(path, "ab") as file:
         try:
@@ -266,18 +269,21 @@ def is_running(folder: Path) -> bool:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[None]:
-    """Be the process that trains in this folder.
+def running(folder: Path) -> Iterator[IO[bytes]]:
+    """Be the process that trains in this folder; the file whose lock says so, for `hand_on`.
 
     Raises:
         UserError: another one does.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK, "ab") as file:
+    handed = handed_on(folder)
+    with open(folder / LOCK if handed is None else handed, "ab") as file:
+        os.environ.pop(PANDA_LOCK, None)
+        os.set_inheritable(file.fileno(), False)  # not for the processes that it starts
         until = time.monotonic() + 1
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # also if it is held already
                 break
             except BlockingIOError:  # perhaps by `is_running`, which holds it for microseconds
                 if time.monotonic() > until:
@@ -285,4 +291,24 @@ def running(folder: Path) -> Iterator[None]:
                         f"{folder.name} runs already; caviar panda watch shows it"
                     ) from None
                 time.sleep(POLL)
-        yield
+        yield file
+
+
+def hand_on(file: IO[bytes]) -> dict[str, str]:
+    """Let the lock outlive this process's program, for the one that takes its place.
+
+    Returns:
+        What that one finds it by, in its environment.
+    """
+    os.set_inheritable(file.fileno(), True)
+    return {PANDA_LOCK: str(file.fileno())}
+
+
+def handed_on(folder: Path) -> int | None:
+    """The open file of the lock that this process was handed on and has not taken up yet."""
+    try:
+        number = int(os.environ[PANDA_LOCK])
+        same = os.path.samestat(os.fstat(number), os.stat(folder / LOCK))
+    except (KeyError, ValueError, OSError):
+        return None
+    return number if same else None

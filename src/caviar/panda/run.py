@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import pytorch_lightning as pl
 import yaml
@@ -32,7 +32,7 @@ from caviar.config.messages import SLIPS
 from caviar.config.overrides import override_key, restore_one_minus
 from caviar.panda.actions import Rollback
 from caviar.panda.callback import STATE, PandaCallback
-from caviar.panda.inbox import Inbox, running
+from caviar.panda.inbox import Inbox, hand_on, handed_on, running
 from caviar.panda.journal import (
     DIVERGED,
     EVENTS,
@@ -76,7 +76,8 @@ def drive(config: DictConfig, folder: Path, ended: Ended | None = None) -> float
     """
     first = is_first_rank()
     settings, journal = PandaSettings.of(config), Journal(folder)
-    with running(folder) if first else nullcontext():
+    asked_before = handed_on(folder) is not None
+    with running(folder) if first else nullcontext() as lock:
         begins = first and not journal.exists()
         if begins:  # before the other ranks are started, which read it: it has the seed of all
             _write_start(config, journal)
@@ -85,7 +86,10 @@ def drive(config: DictConfig, folder: Path, ended: Ended | None = None) -> float
         resume = resume_point(folder, lineage, config.trust_checkpoints)
         if first:
             _write_config(config, folder)
-            Inbox(folder).clear()  # of requests to a process that died, for which nobody waits
+            # Of requests to a process that died, for which nobody waits. To one in whose place
+            # this one is they may still come.
+            if not asked_before:
+                Inbox(folder).clear()
             _clean_record(folder, lineage.branch, resume, config.trust_checkpoints)
             study = f"search.study={folder.name}"
             console.print(f"from another terminal: caviar panda watch {study}, or set, back, log")
@@ -119,9 +123,9 @@ def drive(config: DictConfig, folder: Path, ended: Ended | None = None) -> float
                 good = max((e.day for e in days), default=0)
                 console.print(f"it diverged; go back: caviar panda back --to day{good}")
             return result.best
-    if first:  # the lock is free again, for the process that takes this one's place
-        console.print(f"back to day {back.facts['to']}, as branch {back.branch}")
-        _begin_again(folder)
+        if lock is not None:
+            console.print(f"back to day {back.facts['to']}, as branch {back.branch}")
+            _begin_again(folder, lock)
     sys.exit(0)
 
 
@@ -211,10 +215,10 @@ def _at_last(journal: Journal, kind: str) -> Event:
     return event(kind, last.branch, last.day, last.step, epoch=last.epoch)
 
 
-def _begin_again(folder: Path) -> NoReturn:
-    """Become a new process of the same run."""
+def _begin_again(folder: Path, lock: IO[bytes]) -> NoReturn:
+    """Become a new process of the same run, which is there all the time to whoever asks."""
     # A rank's own variables would make the new process a rank of a run that has ended.
-    environment = without_ranks("HYDRA_FULL_ERROR")
+    environment = without_ranks("HYDRA_FULL_ERROR") | hand_on(lock)
     code = "from caviar.cli import main; main()"
     start = ["panda", "start", f"search.study={folder.name}"]
     console.print(f"it goes on in {shown_path(folder)}")
