@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import yaml
 from omegaconf import OmegaConf
 
-from caviar.panda.actions import apply_values, follow_batch_size
+from caviar.panda.force import InForce
 from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, START, Journal, Lineage
 from conftest import ROOT, Start, done
 from panda_verbs import DIVERGES, SLOW, Verb, days, events
@@ -91,17 +91,18 @@ def test_smaller_batches_do_not_outlast_a_schedule_by_the_step() -> None:
             "data": {"batch_size": 128},
         }
     )
+    force = InForce(config)
 
     class Nudge(Seen):
         def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-            follow_batch_size(trainer, config)
+            force.follow_batch_size(trainer)
 
         def on_train_batch_start(
             self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
         ) -> None:
             super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
             if trainer.global_step == 12:
-                apply_values(trainer, config, {"data.batch_size": 64})
+                force.put(trainer, {"data.batch_size": 64})
 
     seen = watched("one_cycle", seen=Nudge(), max_epochs=4)
     assert seen.lrs == by_hand(one_cycle(36), 36)[:18] + by_hand(one_cycle(68), 68)[34:]

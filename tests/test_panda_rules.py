@@ -10,7 +10,8 @@ import pytest
 from caviar.base.errors import UserError
 from caviar.panda.journal import BACK, DAY, SET, START, Event, event
 from caviar.panda.keeper import Action, Day, Rules, decide
-from caviar.panda.levers import read_changes, settable
+from caviar.panda.levers import settable
+from caviar.panda.nudge import read_changes
 from caviar.panda.screen import plot
 from caviar.space import Axis, Choice, Log, OneMinusLog, Space
 
@@ -47,17 +48,28 @@ SPACE = Space((Axis("optimizer.lr", LR), Axis("optimizer.momentum", MOMENTUM), B
     ],
 )
 def test_a_change_is_read(text: str, key: str, new: Any) -> None:
-    (change,) = read_changes([text], CONFIG, {}, SPACE, force=False)
+    (change,) = read_changes([text], CONFIG, {}, SPACE, force=False).changes
     assert change.key == key
     assert change.new == pytest.approx(new)
     assert isinstance(change.new, type(new))
 
 
 def test_a_relative_change_is_one_of_the_value_in_force() -> None:
-    (change,) = read_changes(["optimizer.lr=*2"], CONFIG, {"optimizer.lr": 0.1}, SPACE, force=False)
+    (change,) = read_changes(
+        ["optimizer.lr=*2"], CONFIG, {"optimizer.lr": 0.1}, SPACE, force=False
+    ).changes
     assert (change.old, change.new) == (0.1, 0.2)
-    (change,) = read_changes(["trainer.gradient_clip_val=null"], CONFIG, {}, SPACE, force=False)
+    (change,) = read_changes(
+        ["trainer.gradient_clip_val=null"], CONFIG, {}, SPACE, force=False
+    ).changes
     assert change.new is None
+
+
+def test_the_learning_rate_goes_by_a_name_of_its_own() -> None:
+    """That of a cycle which goes up to another than the optimizer's is the schedule's."""
+    assert read_changes(["lr=*2"], CONFIG, {}, SPACE, force=False).new == {"optimizer.lr": 0.02}
+    cycle = CONFIG | {"scheduler": {"max_lr": 0.1}}
+    assert read_changes(["lr=*2"], cycle, {}, SPACE, force=False).new == {"scheduler.max_lr": 0.2}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +109,7 @@ def test_a_change_that_cannot_be_says_why(typed: Sequence[str], message: str) ->
 
 
 def test_force_leaves_the_declared_space_but_not_sense() -> None:
-    (change,) = read_changes(["optimizer.lr=30"], CONFIG, {}, SPACE, force=True)
+    (change,) = read_changes(["optimizer.lr=30"], CONFIG, {}, SPACE, force=True).changes
     assert change.new == 30
     with pytest.raises(UserError, match="below 1"):
         read_changes(["optimizer.momentum=2"], CONFIG, {}, SPACE, force=True)

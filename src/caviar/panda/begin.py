@@ -17,10 +17,12 @@ from caviar.base.errors import UserError
 from caviar.config.compose import project_composer
 from caviar.config.overrides import joined, override_key, override_value
 from caviar.ledger import known_storage
+from caviar.panda.groups import OPTIMIZERS, RATE, Groups
 from caviar.panda.inbox import day_number, is_running
 from caviar.panda.journal import EVENTS, NOTE, SET, START, Journal, Lineage, checkpoint_of, event
 from caviar.panda.keeper import PandaSettings
-from caviar.panda.levers import CONFIG, checked_changes, read_config, refuse_short, settable
+from caviar.panda.levers import CONFIG, MAX_EPOCHS, MAX_STEPS, read_config, settable
+from caviar.panda.nudge import Nudge, checked_changes, refuse_short
 
 STUDY = "search.study"
 # What is about how a run is watched, not about what is trained.
@@ -99,8 +101,9 @@ def _changing_and_rest(
     overrides = [o for o in overrides if o != "seed=null"]  # it was drawn, and written down
     # What it was begun with is no change, also if it was nudged since: the same command goes on.
     overrides = [o for o in overrides if o not in lineage.overrides]
-    keys = settable(read_config(journal.folder)) if overrides else []
-    changing = [o for o in overrides if override_key(o) in keys]
+    groups = Groups.of(lineage.events)
+    keys = settable(read_config(journal.folder), groups) if overrides else []
+    changing = [o for o in overrides if override_key(o) in (*keys, RATE)]
     rest = [o for o in overrides if o not in changing]
     for override in rest:
         if not override_key(override).startswith(FREE):
@@ -116,18 +119,20 @@ def _going_on(
 ) -> list[str]:
     """The overrides that a run was begun with, and its values in force; writes changes down."""
     if lineage.ending == "finished" and not changing:
+        trainer = read_config(journal.folder)["trainer"]
+        length = MAX_STEPS if (trainer.get("max_steps") or -1) > 0 else MAX_EPOCHS
         raise UserError(
-            f"{journal.folder.name} is finished; go on with a larger trainer.max_epochs=…, or from "
+            f"{journal.folder.name} is finished; go on with a larger {length}=…, or from "
             "an earlier day: caviar panda back --to day…"
         )
     last = lineage.events[-1]
     place = (lineage.branch, last.day, last.step)
     if changing:
-        changes = checked_changes(journal.folder, changing, force)
-        refuse_short(changes, lineage.days())
-        moves = {c.key: [c.old, c.new] for c in changes if c.old != c.new}
-        if moves:
-            journal.write(event(SET, *place, changes=moves))
+        nudge = checked_changes(journal.folder, changing, force)
+        refuse_short(nudge.changes, lineage.days())
+        moves = {c.key: [c.old, c.new] for c in nudge.changes if c.old != c.new}
+        if moves or any(move.old != move.new for move in nudge.moves):
+            journal.write(event(SET, *place, changes=moves, facts=nudge.facts))
         lineage = Lineage.of(journal.events())
     if rest:  # a keeper, a logger: also for the processes after a going back
         words = f"from here on with {' '.join(rest)}"
@@ -159,15 +164,16 @@ def make_fork(
     made = project.runs() / name
     if made.exists():
         raise UserError(f"{name} is there already; write another name")
-    lineage = Lineage.of(Journal(folder).events())
+    events = Journal(folder).events()
+    lineage, groups = Lineage.of(events), Groups.of(events)
     days = lineage.days()
     if not days:
         raise UserError(f"{folder.name} has no day behind it yet; wait for the end of the first")
     ended = lineage.day(day_number(day)) if day is not None else days[-1]
-    changes = checked_changes(folder, overrides, force) if overrides else []
+    nudge = checked_changes(folder, overrides, force) if overrides else Nudge([])
     # What is in force there is in force here, though nothing was changed by it.
     moves = {key: [value, value] for key, value in lineage.values.items()}
-    moves |= {change.key: [change.old, change.new] for change in changes}
+    moves |= nudge.written
     source = checkpoint_of(folder, lineage, ended.day)
     if source is None:
         raise UserError("day 0 has no checkpoint; a run from there is one of its own: panda start")
@@ -180,6 +186,8 @@ def make_fork(
         "wandb": uuid.uuid4().hex[:8],
         "forked": f"{folder.name}, branch {ended.branch}, day {ended.day}",
         "checkpoint": str(ORIGIN),
+        **({OPTIMIZERS: groups.to_facts()} if groups is not None else {}),
+        **nudge.facts,
     }
     reason = f"a copy of {start['forked']}" + (f"; {why}" if why else "")
     Journal(made).write(

@@ -11,29 +11,26 @@ import math
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from caviar.base.errors import UserError
-from caviar.panda.actions import (
-    Actions,
-    Rollback,
-    apply_values,
-    current_lr,
-    datamodule_of,
-    follow_batch_size,
-    renew_loader,
-)
+from caviar.config.reading import refuse_unread
+from caviar.panda.actions import Actions, Rollback
+from caviar.panda.force import datamodule_of
+from caviar.panda.groups import RATE
 from caviar.panda.inbox import Inbox, Request
 from caviar.panda.journal import DAY, NOTE, RESUME, Lineage, day_checkpoint
 from caviar.panda.keeper import Day, PandaSettings, decide
-from caviar.panda.levers import read_changes, settable
+from caviar.panda.levers import BATCH_SIZE
+from caviar.panda.nudge import Nudge, read_changes
+from caviar.panda.optimizers import lr_now
 from caviar.space import Space
 from caviar.training.callbacks import BestMetric
 from caviar.training.resume import between_steps, epoch_is_over
@@ -56,7 +53,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
     def __init__(
         self, folder: Path, config: DictConfig, settings: PandaSettings, best: BestMetric
     ) -> None:
-        self.folder, self.config, self.settings, self.best = folder, config, settings, best
+        self.folder, self.settings, self.best = folder, settings, best
         self.length = Day.parse(settings.day)
         self.at, self.inbox = Actions(folder, config), Inbox(folder)
         self._begun = 0.0  # where the day began, in its own unit
@@ -71,16 +68,17 @@ class PandaCallback(pl.callbacks.Checkpoint):
         self._loaded = checkpoint.get(STATE)
         # A checkpoint inside of an epoch: it goes on with the batches that it was cut into, though
         # another size may be in force from the next epoch on.
-        if self._loaded and "random_states" in checkpoint:
-            datamodule_of(trainer).batch_size = self._loaded["values"]["data.batch_size"]
+        data = datamodule_of(trainer)
+        if self._loaded and "random_states" in checkpoint and hasattr(data, "batch_size"):
+            data.batch_size = self._loaded["values"].get(BATCH_SIZE) or data.batch_size
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        values = self._values()
-        if not epoch_is_over(trainer):
+        values = self.at.force.values()
+        if BATCH_SIZE in values and not epoch_is_over(trainer):
             loader: Any = trainer.train_dataloader
-            values["data.batch_size"] = getattr(loader, "batch_size", None)
+            values[BATCH_SIZE] = getattr(loader, "batch_size", None)
         spent = self._clock(trainer) - self._begun
         where = {"branch": self.at.branch, "day": self.at.day, "spent": spent}
         checkpoint[STATE] = {**where, "values": values}
@@ -89,9 +87,11 @@ class PandaCallback(pl.callbacks.Checkpoint):
         spent = 0.0
         if self._loaded is not None:
             self.at.day, spent = self._loaded["day"], self._loaded["spent"]
-            old, now = self._loaded["values"], self._values()
+        self.at.begin(trainer)
+        if self._loaded is not None:
             # The checkpoint's optimizer has the values of its day; ours are those in force.
-            apply_values(trainer, self.config, {k: v for k, v in now.items() if old.get(k) != v})
+            old, now = self._loaded["values"], self.at.force.values()
+            self.at.force.put(trainer, {k: v for k, v in now.items() if old.get(k) != v})
         # A checkpoint from the end of an epoch still says that the epoch is over.
         epochs = self.length.unit == "epochs"
         now_on = float(trainer.current_epoch) if epochs else self._clock(trainer)
@@ -107,14 +107,8 @@ class PandaCallback(pl.callbacks.Checkpoint):
                 self.at.write_day(trainer, self.best, self._validated)
             self.at.write(trainer, RESUME)
 
-    def _values(self) -> dict[str, Any]:
-        """Of everything that can be changed, as plain values."""
-        nodes = ("optimizer", "scheduler", "model", "data", "trainer")
-        plain = {node: dict(self.config[node] or {}) for node in nodes}  # resolved
-        return {key: OmegaConf.select(self.config, key) for key in settable(plain)}
-
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        follow_batch_size(trainer, self.config)
+        self.at.force.follow_batch_size(trainer)
 
     # -- nudges
 
@@ -142,20 +136,28 @@ class PandaCallback(pl.callbacks.Checkpoint):
             os.kill(os.getpid(), signal.SIGTERM)
             return
         try:
+            nudge = self._read(trainer, what["set"], what["force"])
             if "back" in what:
-                self.at.write_back(trainer, what["back"], what.get("changes", {}), why, "user")
+                self.at.write_back(trainer, what["back"], nudge, why, "user")
                 self._answer(trainer, request, step=trainer.global_step)
                 raise Rollback
-            plain: Any = OmegaConf.to_container(self.config, resolve=True)
-            space = Space.parse(plain["space"] or {})
-            # The config has what is in force: each nudge is written into it.
-            changes = read_changes(what["set"], plain, {}, space, what["force"])
-            moves = self.at.change(trainer, {c.key: c.new for c in changes}, why, "user")
+            self.at.change(trainer, nudge, why, "user")
         except (UserError, OSError) as error:
             self._answer(trainer, request, error=str(error))
             return
         place = {"step": trainer.global_step, "epoch": trainer.current_epoch}
-        self._answer(trainer, request, changes=moves, lr=current_lr(trainer), **place)
+        words = {"changes": nudge.written, "lr": lr_now(trainer), **nudge.facts}
+        self._answer(trainer, request, **words, **place)
+
+    def _read(self, trainer: pl.Trainer, overrides: Sequence[str], force: bool) -> Nudge:
+        """What is asked for, against what is in force, which the config has: nudges go into it."""
+        if not overrides:
+            return Nudge([])
+        plain, groups = self.at.force.plain(), self.at.force.groups(trainer)
+        nudge = read_changes(overrides, plain, {}, Space.parse(plain["space"]), force, groups)
+        if groups is None:  # a cyclic schedule may set what the optimizer has
+            refuse_unread(self.at.force.config, nudge.new, reads_declared=True)
+        return nudge
 
     def _answer(self, trainer: pl.Trainer, request: Request, **words: Any) -> None:
         if trainer.is_global_zero:
@@ -195,7 +197,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.at.log_lr(trainer, trainer.global_step - 1)
-        renew_loader(trainer)
+        self.at.force.end_epoch(trainer)
         value = float(trainer.callback_metrics.get(self.best.metric, math.nan))
         if self.best.diverged or math.isinf(value):
             self._diverged(trainer)
@@ -247,13 +249,13 @@ class PandaCallback(pl.callbacks.Checkpoint):
         action = trainer.strategy.broadcast(action)
         if action is None:
             return
-        lr = OmegaConf.select(self.config, "optimizer.lr")
-        changes = {} if action.lr is None else {"optimizer.lr": float(f"{lr * action.lr:.12g}")}
+        lower = [] if action.lr is None else [f"{RATE}=*{action.lr}"]  # of all there are
+        nudge = self._read(trainer, lower, force=True)
         if action.stop:
             trainer.should_stop = True
             self.at.write(trainer, NOTE, why=f"stops: {action.why}", by="keeper")
         elif action.back_to is not None:
-            self.at.write_back(trainer, action.back_to, changes, action.why, "keeper")
+            self.at.write_back(trainer, action.back_to, nudge, action.why, "keeper")
             raise Rollback
         else:
-            self.at.change(trainer, changes, action.why, "keeper")
+            self.at.change(trainer, nudge, action.why, "keeper")

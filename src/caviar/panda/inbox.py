@@ -24,8 +24,16 @@ from typing import IO, Any
 from caviar.base.environment import PANDA_LOCK
 from caviar.base.errors import UserError
 from caviar.base.files import replaced
-from caviar.panda.journal import Journal, Lineage, back_event, checkpoint_of, shown
-from caviar.panda.levers import Change, checked_changes, refuse_short
+from caviar.panda.journal import (
+    MOVES,
+    Journal,
+    Lineage,
+    back_event,
+    checkpoint_of,
+    moved_words,
+    shown,
+)
+from caviar.panda.nudge import Change, Nudge, checked_changes, refuse_short
 
 INBOX, OUTBOX, LOCK = "inbox", "outbox", "run.lock"
 POLL = 0.05  # seconds between looks for an answer
@@ -178,8 +186,11 @@ def nudge(
     lines = [
         f"{c.key} {shown(c.old)} → {shown(c.new)}, in force {c.when} of {place}" for c in changes
     ]
-    if any(c.key.startswith(("optimizer.lr", "scheduler.")) for c in changes):
-        lines.append(f"the next step has lr {answer['lr']:.6g}")
+    if moved := moved_words(answer.get(MOVES, [])):
+        lines.append(f"{moved}{'' if lines else f', in force within one step of {place}'}")
+    if moved or any(c.key.startswith(("optimizer.lr", "scheduler.")) for c in changes):
+        lrs = answer["lr"] if isinstance(answer["lr"], list) else [answer["lr"]]
+        lines.append(f"the next step has lr {', '.join(f'{lr:.6g}' for lr in lrs)}")
     return lines
 
 
@@ -197,16 +208,14 @@ def go_back(
     path = checkpoint_of(folder, lineage, day)
     if path is not None and not path.is_file():
         raise UserError(f"the checkpoint of day {day} is gone: {path}")
-    changes = checked_changes(folder, overrides, force) if overrides else []
-    refuse_short(changes, [e for e in lineage.days() if e.day <= day])
+    nudge = checked_changes(folder, overrides, force) if overrides else Nudge([])
+    refuse_short(nudge.changes, [e for e in lineage.days() if e.day <= day])
     if is_running(folder):
-        wanted = {c.key: c.new for c in changes}
-        _asked(folder, {"back": day, "changes": wanted, "why": why}, patience)
+        _asked(folder, {"back": day, "set": list(overrides), "force": force, "why": why}, patience)
         return f"back to day {day}; the run goes on from there as a new branch"
     with running(folder):  # so that no run begins while its journal is written by another
-        moves = {c.key: [c.old, c.new] for c in changes}
-        left = lineage.events[-1].step
-        journal.write(back_event(lineage.events, day, left, moves, why))
+        left, written = lineage.events[-1].step, nudge.written
+        journal.write(back_event(lineage.events, day, left, written, why, **nudge.facts))
     return f"back to day {day}; go on: caviar panda start search.study={folder.name}"
 
 

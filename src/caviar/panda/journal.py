@@ -30,6 +30,7 @@ EVENTS, READABLE = "journal.jsonl", "journal.md"  # in the study's folder
 START, RESUME, DAY, SET, BACK, STOP, DIVERGED, FINISH, NOTE = (
     "start", "resume", "day", "set", "back", "stop", "diverged", "finish", "note",
 )  # fmt: skip
+MOVES = "groups"  # in an event's facts: what it made of the optimizers' groups
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,12 @@ def sentence(event: Event) -> str:
     where = f"branch {event.branch}, day {event.day}, step {event.step}"
     reason = f": “{event.why}”" if event.why else ""
     who = " (keeper)" if event.by == "keeper" else ""
+    detail = event.facts
     changed = ", ".join(
         f"{key} {shown(old)} → {shown(new)}" for key, (old, new) in event.changes.items()
     )
-    detail = event.facts
+    if moved := moved_words(detail.get(MOVES, [])):
+        changed = f"{changed} ({moved})" if changed else moved
     if event.kind == DAY:
         before, now = detail.get("before"), detail.get("value")
         moved = f"{shown(before)} → {shown(now)}" if before is not None else shown(now)
@@ -134,8 +137,27 @@ def sentence(event: Event) -> str:
     return f"{where}{' · ' if words else ''}{words}{who}{reason}"
 
 
+SOME = 8  # groups that a line has room for
+
+
+def moved_words(moves: Sequence[Mapping[str, Any]]) -> str:
+    """What became of groups: `optimizer 1: lr 0.0002 → 0.0001; optimizer 2: lr 0.0004 stays`.
+
+    Arguments:
+        moves: as an event's facts have them.
+    """
+    words = []
+    for move in moves[:SOME]:
+        new = f" → {shown(move['new'])}" if move["new"] != move["old"] else " stays"
+        words.append(f"{move['where']}: {move['name']} {shown(move['old'])}{new}")
+    more = [f"and {len(moves) - SOME} more"] if len(moves) > SOME else []
+    return "; ".join([*words, *more])
+
+
 def shown(value: Any) -> str:
-    """A value for reading; NaN was written as null."""
+    """A value for reading, or several; NaN was written as null."""
+    if isinstance(value, list):
+        return ", ".join(map(shown, value))
     if value is None:
         return "nothing"
     if isinstance(value, float):
@@ -229,6 +251,7 @@ def back_event(
     changes: Mapping[str, list[Any]],
     why: str,
     by: str = "user",
+    **facts: Any,
 ) -> Event:
     """Going back, as a new branch.
 
@@ -239,11 +262,12 @@ def back_event(
         changes: config key → [old, new].
         why: for the journal.
         by: `user` or `keeper`.
+        facts: more of them.
     """
     lineage = Lineage.of(events)
     branch = 1 + max(e.branch for e in events)  # never a number that a branch had before
     step = lineage.day(to).step
-    origin = {"from": lineage.branch, "to": to, "left": left}
+    origin = {"from": lineage.branch, "to": to, "left": left, **facts}
     return event(BACK, branch, to, step, changes=changes, why=why, by=by, facts=origin)
 
 

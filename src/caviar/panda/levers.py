@@ -1,35 +1,26 @@
-"""What can be changed while a model trains: which keys, to which values.
+"""What can be changed while a model trains: which keys, and why not the others.
 
-A change is read twice, from the same text: in the terminal, so that a slip is answered at once, and
-by the run, since another nudge may have come before this one and `*1.5` is relative to it. No
-torch: a terminal's answer takes no import of it.
+Where the optimizer is the one that the config declares, these are keys below `optimizer` and
+`scheduler`. A module that builds its own has `Groups`, which know whose values they are.
+
+No torch: a terminal's answer takes no import of it.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from caviar.base.errors import UserError
-from caviar.panda.journal import Event, Journal, Lineage
-from caviar.space import Choice, OneMinusLog, Space
-from caviar.space.scales import Linear, one_minus
+from caviar.panda.groups import RATE, Groups, hyperparameter, hyperparameters, is_number
 
 CONFIG = "config.yaml"  # in the study's folder, written by `caviar.panda.run`
-STEP, EPOCH = "within one step", "at the next epoch"
-# What means something, by a key's last part, in whatever optimizer or schedule it is. What is in
-# none of these is 0 or more. Bounds of sense, which --force leaves closed; those of the declared
-# space it opens.
-BELOW_ONE = ("momentum", "dampening", "beta1", "beta2", "alpha", "dropout")
-POSITIVE = ("lr", "batch_size", "gradient_clip_val", "max_epochs", "step_size", "T_max")
-WHOLE = ("batch_size", "max_epochs", "step_size", "T_max", "patience", "cooldown")
-MAX_EPOCHS = "trainer.max_epochs"
+BATCH_SIZE = "data.batch_size"
+DECLARED_RATE, TOP_RATE = "optimizer.lr", "scheduler.max_lr"
+MAX_EPOCHS, MAX_STEPS = "trainer.max_epochs", "trainer.max_steps"
 # By the config's node. Each reason says what to do instead.
 WHY_NOT = {
     "model": "it shapes the weights, which are there already; begin another run with it",
@@ -37,20 +28,6 @@ WHY_NOT = {
     "trainer": "the trainer is built with it; stop the run, and begin another",
     "seed": "the weights and the order of the data come from it; begin another run with it",
 }
-
-
-@dataclass(frozen=True)
-class Change:
-    """One key of a nudge, checked."""
-
-    key: str
-    old: Any
-    new: Any
-
-    @property
-    def when(self) -> str:
-        """When it is in force: batches of the present epoch are cut already."""
-        return EPOCH if self.key == "data.batch_size" else STEP
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -68,70 +45,37 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def checked_changes(folder: Path, overrides: Sequence[str], force: bool) -> list[Change]:
-    """Changes of the run in a folder, against what is in force there.
-
-    Raises:
-        UserError: they cannot be.
-    """
-    config, lineage = read_config(folder), Lineage.of(Journal(folder).events())
-    space = Space.parse(config.get("space") or {})
-    return read_changes(overrides, config, lineage.values, space, force)
-
-
-def read_changes(
-    overrides: Sequence[str],
-    config: Mapping[str, Any],
-    values: Mapping[str, Any],
-    space: Space,
-    force: bool,
-) -> list[Change]:
-    """What `caviar panda set` was given, against the values in force.
+def settable(config: Mapping[str, Any], groups: Groups | None = None) -> list[str]:
+    """The keys of a run that can be changed while it trains.
 
     Arguments:
-        overrides: `optimizer.lr=0.02`, or relative, `optimizer.lr=*1.5`, `one_minus.KEY=/2`.
         config: of the run, plain.
-        values: in force, where they differ from the config's.
-        space: a value outside of it asks for force.
-        force: take it all the same.
-
-    Raises:
-        UserError: an unknown key, one that cannot be changed, or a value that cannot be.
+        groups: of a module that builds its own optimizers.
     """
-    if not overrides:
-        raise UserError("nothing to change; write, for example, optimizer.lr=*1.5")
-    changes: dict[str, Change] = {}
-    for override in overrides:
-        name, equals, text = override.partition("=")
-        if not equals:
-            raise UserError(f"{override}: write KEY=VALUE, such as optimizer.lr=0.02 or =*1.5")
-        # `one_minus.` changes what is multiplied, not which key is set: momentum 0.9 with *0.5 is
-        # 0.95, half as far from 1, which is the scale that momentum is searched on as well.
-        key = name.removeprefix(OneMinusLog.prefix)
-        _refuse_fixed(key, config)
-        old = value_in_force(config, values, key)
-        new = _value(key, text, old, complement=name != key)
-        if not force:
-            _refuse_outside(key, new, space)
-        if key in changes:
-            raise UserError(f"{key} is set twice; write it once")
-        changes[key] = Change(key, old, new)
-    return list(changes.values())
-
-
-def settable(config: Mapping[str, Any]) -> list[str]:
-    """The keys of a run that can be changed while it trains."""
-    keys = [
-        f"{node}.{name}"
-        for node in ("optimizer", "scheduler")
-        for name, value in (config.get(node) or {}).items()
-        if _is_number(value) and name != "frequency"  # which Lightning has read by then
-    ]
-    for key in ("model.dropout", "data.batch_size", "trainer.gradient_clip_val", MAX_EPOCHS):
+    if groups is not None:
+        keys = list(groups.keys)
+    else:
+        keys = [
+            f"{node}.{name}"
+            for node in ("optimizer", "scheduler")
+            for name, value in (config.get(node) or {}).items()
+            if is_number(value) and name != "frequency"  # which Lightning has read by then
+        ]
+    keys += _dropout(config)
+    for key in (BATCH_SIZE, "trainer.gradient_clip_val", MAX_EPOCHS, MAX_STEPS):
         node, _, name = key.partition(".")
         if name in (config.get(node) or {}):  # null as well: gradients that are not clipped yet
             keys.append(key)
     return keys
+
+
+def _dropout(config: Mapping[str, Any]) -> list[str]:
+    """The key of the dropout of all layers, if there is one: the model's, or the only one in it."""
+    if "dropout" in (config.get("model") or {}):
+        return ["model.dropout"]
+    below = [key for key, _ in hyperparameters({"model": config.get("model")})]
+    named = [key for key in below if key.endswith(".dropout")]
+    return named if len(named) == 1 else []
 
 
 def value_in_force(config: Mapping[str, Any], values: Mapping[str, Any], key: str) -> Any:
@@ -144,28 +88,26 @@ def value_in_force(config: Mapping[str, Any], values: Mapping[str, Any], key: st
     return node
 
 
-def refuse_short(changes: Sequence[Change], days: Sequence[Event]) -> None:
-    """Refuse an end that lies behind, before anything is written down.
+def rate_key(config: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """The key of the learning rate, where the config declares the optimizer."""
+    # OneCycleLR and CyclicLR go up to a rate of their own, if it is not the optimizer's.
+    lr, top = (value_in_force(config, values, key) for key in (DECLARED_RATE, TOP_RATE))
+    return TOP_RATE if is_number(top) and top != lr else DECLARED_RATE
 
-    Training would refuse it too, but only when the journal says already that it is in force.
 
-    Arguments:
-        changes: perhaps one of `trainer.max_epochs` among them.
-        days: the ends of days that lead to where the run goes on.
+def refuse_fixed(
+    key: str,
+    config: Mapping[str, Any],
+    values: Mapping[str, Any],
+    groups: Groups | None,
+    unbuilt: bool,
+) -> None:
+    """Refuse what cannot be changed while it trains; the arguments are those of `read_changes`.
 
     Raises:
-        UserError: fewer epochs than were trained.
+        UserError: it says why, and what can be.
     """
-    trained = days[-1].epoch + 1 if days else 0
-    for change in changes:
-        if change.key == MAX_EPOCHS and change.new <= trained:
-            raise UserError(
-                f"{MAX_EPOCHS}={change.new} leaves nothing to train after {trained} epochs"
-            )
-
-
-def _refuse_fixed(key: str, config: Mapping[str, Any]) -> None:
-    keys = settable(config)
+    keys = settable(config, groups)
     if key in keys:
         return
     root, _, rest = key.partition(".")
@@ -174,77 +116,16 @@ def _refuse_fixed(key: str, config: Mapping[str, Any]) -> None:
         node = node.get(part, ...) if isinstance(node, Mapping) else ...
     if node is ...:
         raise UserError(f"the run has no {key}; it can be nudged in {', '.join(keys)}")
+    if unbuilt and root == "model" and is_number(node) and hyperparameter(key) is not None:
+        return
+    if groups is not None and is_number(node):
+        old = value_in_force(config, values, key)
+        same = [k for k in groups.keys if value_in_force(config, values, k) == old]
+        if why := groups.why_not(key, old, same):
+            raise UserError(f"{why}; it can be nudged in {', '.join([f'{RATE}=*0.5', *keys])}")
     reason = WHY_NOT.get(root, "the run was begun with it")
+    if groups is not None and root == "scheduler":
+        reason = "the schedule is the module's own"
     if isinstance(node, Mapping) or rest.endswith("_target_"):
         reason = "it is no number"
     raise UserError(f"{key} cannot be changed while it trains: {reason}")
-
-
-def _value(key: str, text: str, old: Any, complement: bool) -> Any:
-    """A value as it was typed, absolute or relative to the old one."""
-    name = key.rpartition(".")[2]
-    relative = re.fullmatch(r"([*/])(.+)", text)
-    number = _number(relative[2] if relative else text, key)
-    if number is None:
-        if name != "gradient_clip_val" or relative:
-            raise UserError(f"{key}={text}: it needs a number")
-        return None
-    if relative:
-        if not _is_number(old):  # null: no clipping yet
-            raise UserError(f"{key}={text}: it is {old} now, so it needs a number of its own")
-        base = 1 - old if complement else old
-        # By 0 it is NaN, which is refused below with the key's name.
-        number = base * number if relative[1] == "*" else base / (number or math.nan)
-    # 0.1 times 3 is 0.3 to whoever reads the journal, not 0.30000000000000004.
-    value: Any = one_minus(number) if complement else float(f"{number:.12g}")
-    if name in WHOLE and math.isfinite(value):  # 32 divided by 1.5: about so many
-        value = round(value)
-    if not math.isfinite(value):
-        raise UserError(f"{key} would be {value}; it needs a finite number")
-    if name in BELOW_ONE and not 0 <= value < 1:
-        raise UserError(f"{key} would be {value:g}, but it is at least 0 and below 1")
-    if name in POSITIVE and value <= 0:
-        raise UserError(f"{key} would be {value:g}, but it is above 0")
-    if value < 0:
-        raise UserError(f"{key} would be {value:g}, but it is not negative")
-    return value
-
-
-def _refuse_outside(key: str, value: Any, space: Space) -> None:
-    for axis in space:
-        if axis.key != key or value is None:
-            continue
-        if isinstance(axis.scale, Choice):
-            if value not in axis.scale.values:
-                raise UserError(
-                    f"{key}={value:g} is none of the declared space, {axis.scale}; write --force "
-                    "if it is meant"
-                )
-            continue
-        assert isinstance(axis.scale, Linear)
-        low, high = axis.scale.declared()
-        if not low <= value <= high:
-            raise UserError(
-                f"{key}={value:g} is outside of the declared space, {low:g} to {high:g}; write "
-                "--force if it is meant"
-            )
-
-
-def _number(text: str, key: str) -> float | None:
-    """A number as YAML or Python writes one; None for null."""
-    try:
-        return float(text)  # first: to YAML 1e-4 is text
-    except ValueError:
-        pass
-    try:
-        read = yaml.safe_load(text)
-    except yaml.YAMLError:
-        read = text
-    if read is None:
-        return None
-    raise UserError(f"{key}={text}: {read!r} is no number")
-
-
-def _is_number(value: Any) -> bool:
-    # To Python True is an int; `nesterov` is no lever all the same.
-    return isinstance(value, int | float) and not isinstance(value, bool)

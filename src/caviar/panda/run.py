@@ -145,7 +145,8 @@ def _forget_start(journal: Journal) -> None:
     Else the journal would hold the slip for good: a run goes on as it was begun, so that the
     command without the slip would be refused.
     """
-    if len(journal.events()) == 1 and not (journal.folder / LAST).exists():
+    nothing = all(e.kind in (START, NOTE) for e in journal.events())
+    if nothing and not (journal.folder / LAST).exists():
         for name in (EVENTS, READABLE, CONFIG):
             (journal.folder / name).unlink(missing_ok=True)
 
@@ -191,7 +192,7 @@ def _write_config(config: DictConfig, folder: Path) -> None:
     """The parts that other terminals look up, resolved, so that they need no Hydra."""
     plain: Any = OmegaConf.to_container(config, resolve=True)
     with replaced(folder / CONFIG) as partial:
-        text = yaml.safe_dump({node: plain[node] for node in NODES}, sort_keys=False)
+        text = yaml.safe_dump({node: plain.get(node) for node in NODES}, sort_keys=False)
         partial.write_text(text, encoding="utf-8")
 
 

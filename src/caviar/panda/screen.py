@@ -23,6 +23,7 @@ from rich.live import Live
 from rich.text import Text
 
 from caviar.base.errors import UserError
+from caviar.panda.groups import RATE, Groups
 from caviar.panda.inbox import go_back, nudge, run_state
 from caviar.panda.journal import SET, Event, Journal, Lineage, sentence, shown
 from caviar.panda.levers import read_config, settable, value_in_force
@@ -33,8 +34,8 @@ PERIOD = 0.5  # seconds between looks
 PATIENCE = 30.0  # seconds for the run to take what a key asks: the screen stands still meanwhile
 FACTOR = 1.5  # of a key's nudge
 KEYS = {
-    "+": ("lr up", f"optimizer.lr=*{FACTOR}"),
-    "-": ("lr down", f"optimizer.lr=/{FACTOR}"),
+    "+": ("lr up", f"{RATE}=*{FACTOR}"),
+    "-": ("lr down", f"{RATE}=/{FACTOR}"),
     # Of 1-β, since a momentum times 1.5 would be above 1.
     "m": ("momentum up", "one_minus.optimizer.momentum=*0.5"),
     "n": ("momentum down", "one_minus.optimizer.momentum=*2"),
@@ -116,11 +117,11 @@ def _values(config: dict[str, Any], lineage: Lineage) -> str:
     """What is in force, of what can be changed."""
     values = [
         f"{key.rpartition('.')[2]} {shown(value)}"
-        for key in settable(config)
+        for key in settable(config, Groups.of(lineage.events))
         if (value := value_in_force(config, lineage.values, key)) is not None
     ]
     lrs = [e.facts["lr"] for e in lineage.days() if "lr" in e.facts]
-    now = f"   (lr of the schedule: {lrs[-1]:.4g})" if lrs else ""
+    now = f"   (lr of the schedule: {shown(lrs[-1])})" if lrs else ""
     return f"{'   '.join(values)}{now}"
 
 

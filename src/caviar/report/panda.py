@@ -11,8 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from caviar.panda.inbox import run_state
-from caviar.panda.journal import BACK, DAY, DIVERGED, SET, Event, Journal, Lineage, sentence, shown
-from caviar.panda.levers import read_config
+from caviar.panda.journal import (
+    BACK,
+    DAY,
+    DIVERGED,
+    MOVES,
+    SET,
+    Event,
+    Journal,
+    Lineage,
+    sentence,
+    shown,
+)
+from caviar.panda.levers import MAX_EPOCHS, MAX_STEPS, read_config
 from caviar.panda.record import Line, branch_line, curve, rows
 from caviar.report import write_sections
 from caviar.report.channels import Spec, metric_channel, metric_domain
@@ -219,8 +230,13 @@ def nudges_in(events: Sequence[Event]) -> list[Event]:
 def _words(nudge: Event) -> str:
     """What a nudge changed; a longer run is no change of the model."""
     changed = {k: new for k, (old, new) in nudge.changes.items() if old != new}
-    changed.pop("trainer.max_epochs", None)
-    return ", ".join(f"{key.rpartition('.')[2]} {shown(new)}" for key, new in changed.items())
+    for length in (MAX_EPOCHS, MAX_STEPS):
+        changed.pop(length, None)
+    words = [f"{key.rpartition('.')[2]} {shown(new)}" for key, new in changed.items()]
+    # Of optimizers whose values no key has.
+    moved = [m for m in nudge.facts.get(MOVES, []) if m["new"] != m["old"] and not words]
+    words += [f"{move['name']} {shown(move['new'])}" for move in moved]
+    return ", ".join(dict.fromkeys(words))
 
 
 def _days(lineage: Lineage, across: Spec) -> list[Spec]:

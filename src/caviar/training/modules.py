@@ -63,12 +63,7 @@ class Module(pl.LightningModule):
         Returns:
             Whether there was something to change.
         """
-        if name != "dropout":
-            return False
-        layers = [m for m in self.modules() if isinstance(m, torch.nn.modules.dropout._DropoutNd)]
-        for layer in layers:
-            layer.p = value
-        return bool(layers)
+        return _set_dropout(self, name, value)
 
     def configure_optimizers(self) -> Any:
         trainable = [p for p in self.parameters() if p.requires_grad]
@@ -86,6 +81,21 @@ class Module(pl.LightningModule):
         for line in check_schedule(self.scheduler_config, self.trainer):
             if self.trainer.is_global_zero:
                 print(f"warning: {line}", file=sys.stderr)
+
+
+def set_live(module: pl.LightningModule, name: str, value: float) -> bool:
+    """`Module.set_live` of any LightningModule: its own method, if it has one of this name."""
+    own = getattr(module, "set_live", None)
+    return _set_dropout(module, name, value) if own is None else bool(own(name, value))
+
+
+def _set_dropout(module: pl.LightningModule, name: str, value: float) -> bool:
+    if name.rpartition(".")[2] != "dropout":  # `net.dropout` of a model that is built of parts
+        return False
+    layers = [m for m in module.modules() if isinstance(m, torch.nn.modules.dropout._DropoutNd)]
+    for layer in layers:
+        layer.p = value
+    return bool(layers)
 
 
 class Classifier(Module):
