@@ -68,6 +68,7 @@ def test_a_check_says_what_a_search_can_do(
         "no",
         "its own optimizer; nothing reads optimizer.lr of the space",
     ]
+    assert found["nudge it live"][1].startswith("model.lr, ")
     for what in ("keep checkpoints", "resume exactly", "prune a trial", "know a diverged trial"):
         assert found[what][0] == "yes"
     assert found["open the test set"] == ["yes", "test/loss"]

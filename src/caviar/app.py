@@ -89,7 +89,7 @@ def check(config: DictConfig, output: Path) -> None:
     rooms.refuse_test(config)
     overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("check=")]
     console.print("two batches of everything: some seconds", style="dim")
-    lines = Check(config, output, overrides).run()
+    lines = Check(config, output, overrides, rooms.live_keys).run()
     table = plain_table(f"{config.model._target_}: what a search can do", "", "", "")
     for column in table.columns:
         column.justify = "left"

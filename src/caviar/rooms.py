@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from caviar.base.errors import UserError
 from caviar.base.result import Result
@@ -82,6 +82,17 @@ def is_panda(folder: Path) -> bool:
     from caviar.panda.journal import Journal
 
     return Journal(folder).exists()
+
+
+def live_keys(trainer: Any, config: DictConfig) -> list[str] | None:
+    """What a panda could change in a training that has begun; None where there is no such room."""
+    if not has("panda"):
+        return None
+    from caviar.panda.force import InForce
+
+    force = InForce(config)
+    force.begin(trainer, [])
+    return list(force.values())
 
 
 def run_ended(result: Result, curve: Mapping[int, float]) -> None:

@@ -55,15 +55,19 @@ class Check:
         config: of the run that is to come.
         output: the run's folder; each trial of something has one below it.
         overrides: of the command line, for a process of its own.
+        live_keys: which config keys can be changed in a training that has begun; None if nobody
+            can tell.
     """
 
     config: DictConfig
     output: Path
     overrides: list[str]
+    live_keys: Callable[[pl.Trainer, DictConfig], list[str] | None]
     lines: list[Line] = field(default_factory=list)
     notes: io.StringIO = field(default_factory=io.StringIO)
     model: pl.LightningModule | None = None
     has_test: bool = False
+    nudged: list[str] | None = None
 
     def run(self) -> list[Line]:
         """Try everything.
@@ -75,6 +79,9 @@ class Check:
         with redirect_stderr(self.notes):  # each run would say the same
             whole = self._trained("whole", epochs=2, extend=self._first)
             self._say_what_it_logs(whole)
+            if self.nudged is not None:
+                keys = ", ".join(self.nudged)
+                self.lines.append(Line("nudge it live", bool(keys), keys or "nothing"))
             self._try("resume exactly", self._resume)
             self._try("prune a trial", lambda: self._status(PRUNED, report=lambda *_: True))
             self._try("know a diverged trial", lambda: self._status(DIVERGED, extend=self._spoiled))
@@ -184,6 +191,7 @@ class _Look(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.check.model = pl_module
         self.check.has_test = not is_inherited(pl_module, "test_step")
+        self.check.nudged = self.check.live_keys(trainer, self.check.config)
 
 
 class _Spoil(pl.Callback):
