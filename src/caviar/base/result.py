@@ -82,6 +82,9 @@ class Result:
     """Every metric at the end, `test/…` among them if the test set was opened."""
     checkpoint: str | None = None
     """Checkpoint of the best epoch."""
+    resume: str | None = None
+    """How exactly it goes on from its checkpoints: `exact to the step`, `exact from the end of an
+    epoch`, or `not exact` and why; None of a run that did not train."""
     error: str | None = None
     """One line, where the run failed: the exception, or the signal that killed it."""
 

@@ -157,7 +157,11 @@ class SplitData(pl.LightningDataModule):
         return EpochLoader(rows, self.batch_size, sampler=sampler, collate_fn=_as_is)
 
     def _trained_batches(self) -> int:
-        return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self.trainer else 0
+        if self.trainer is None:
+            return 0
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress
+        # At an epoch's end none of the next one. Lightning hands that on where steps are counted.
+        return 0 if batches.is_last_batch else batches.current.ready
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self._whole("val")

@@ -5,21 +5,23 @@
 Lightning's own resume is not exact: it keeps no random state, and a run that was stopped inside of
 an epoch sees the epoch's first batches again. What makes it exact here:
 
-- An epoch begins from a random state of its own, a function of (seed, epoch, rank), and its order
-  of the data is one of (seed, epoch). A run that goes on from the end of an epoch needs no more.
+- An epoch begins from a random state of its own, a function of (seed, epoch, rank), and so is what
+  its data is read from (`caviar.training.loaders`), be it an ordinary `DataLoader(shuffle=True)`.
 - A run that is interrupted inside of an epoch writes `last.ckpt` between two steps, with the random
-  states, its place in the data (`EpochLoader`) and the losses of the epoch so far (`Classifier`).
+  states, its place in the data and what the epoch has gathered so far.
 - A checkpoint is exact only where no work is half done: gradients that were accumulated and not
   used, or a validation that is due, would be missing in the run that goes on.
 - Lightning logs an epoch's training metrics after its checkpoint. The checkpoint keeps them too,
   and `caviar.training.checkpoints.rows_before` puts back what a kill between the two has lost.
 - A schedule that counts the steps of the training has Lightning make the loader before it knows the
   checkpoint's place in it; one that follows a metric is stepped after the checkpoint is written.
+
+Not every run can have all of that. `resume_kind` says which can, and every checkpoint and every
+result repeats it.
 """
 
 from __future__ import annotations
 
-import random
 import signal
 import sys
 import threading
@@ -28,18 +30,24 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
 
 from caviar.base.errors import Terminated
 from caviar.training.callbacks import LOGGED
-from caviar.training.data import EpochLoader
-from caviar.training.package import is_a
+from caviar.training.gathered import gathered, lengths, put_back_logged, put_back_metrics
+from caviar.training.loaders import Reading
+from caviar.training.package import is_a, is_inherited
+from caviar.training.streams import random_states, seed_generators
+
+EPOCH = 1  # use of (seed, epoch, rank) where an epoch begins; at its first batch there is none
+INSIDE = "random_states"  # in a checkpoint that was written inside of an epoch
+KIND = "resume"  # in every checkpoint: what `resume_kind` said
+TO_THE_STEP, FROM_AN_EPOCH = "exact to the step", "exact from the end of an epoch"
+NOT_EXACT = "not exact: "
 
 
 class EpochSeed(pl.Callback):
-    """Seeds torch, NumPy and Python at the first batch of every epoch, and fills checkpoints.
+    """Seeds torch, NumPy and Python at every epoch, and how its data is read; fills checkpoints.
 
     One that is written inside of an epoch gets the random states; one at its end, what was logged
     of the epoch.
@@ -50,49 +58,68 @@ class EpochSeed(pl.Callback):
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._states: dict[str, Any] | None = None  # of the checkpoint, until the first batch
+        self.reading: Reading  # of the data; while it fits
+        self._gathered: dict[str, Any] = {}  # of the checkpoint
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self.reading = Reading(trainer, self.seed)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.reading.check_place()
+        self.reading.lengths = lengths(pl_module)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # For what the module draws before its first batch.
+        seed_generators([self.seed, trainer.current_epoch, trainer.global_rank], (EPOCH,))
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        # Not at the start of the epoch: an iterator over the data draws a random number when it is
-        # made, which a run that resumes does at another point than one that was not stopped. By the
-        # first batch both have made theirs.
+        reading = self.reading
         if batch_idx == 0:
-            entropy = [self.seed, trainer.current_epoch, trainer.global_rank]
-            words = np.random.SeedSequence(entropy).generate_state(3)
-            torch.manual_seed(int(words[0]))
-            np.random.seed(int(words[1]))
-            random.seed(int(words[2]))
-        if self._states is not None:
-            _restore(self._states)
-            self._states = None
+            seed_generators([self.seed, trainer.current_epoch, trainer.global_rank])
+        if not reading.trains:  # the first batch of an epoch, or the first one behind a resume
+            reading.trains, reading.resumed, reading.to_put_back = True, None, {}
+            put_back_metrics(pl_module, self._gathered.pop("metrics", {}))
+            reading.lengths = lengths(pl_module)
+        if not pl_module.automatic_optimization:
+            reading.steps = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        if logged := self._gathered.get("logged"):
+            put_back_logged(trainer, logged)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._gathered.pop("logged", None)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        if epoch_is_over(trainer):
-            checkpoint[LOGGED] = {k: float(v) for k, v in trainer.logged_metrics.items()}
+        inside = not epoch_is_over(trainer)
+        if inside:
+            checkpoint[INSIDE] = random_states()
         else:
-            checkpoint["random_states"] = _random_states()
+            checkpoint[LOGGED] = {k: float(v) for k, v in trainer.logged_metrics.items()}
+        checkpoint["gathered"] = gathered(trainer, pl_module, inside)
+        checkpoint["generators"] = self.reading.own_states(inside)
+        checkpoint[KIND] = resume_kind(trainer)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self._states = checkpoint.get("random_states")
-        if self._states is None:
-            # Where steps are counted, Lightning would go on inside of the epoch that has ended, and
-            # end it once more, with nothing trained. Where epochs are, it does not.
-            trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
+        self.reading.resumed = checkpoint.get(INSIDE)
+        self.reading.to_put_back = checkpoint.get("generators", {})
+        self._gathered = checkpoint.get("gathered", {})
 
 
 class StopBetweenSteps(pl.Callback):
     """Lets the first Ctrl-C or SIGTERM wait for the end of a step, where a checkpoint is whole.
 
-    Only where that checkpoint would be exact: one device, and a loader that knows its place. On
-    several, the ranks get the signal at different steps, and saving is for all of them together.
-    Elsewhere the signal ends the run at once, and `last.ckpt` is that of the last epoch. A second
-    signal does not wait.
+    Only where that checkpoint would be exact (`resume_kind`). Elsewhere the signal ends the run at
+    once, and `last.ckpt` is what it was. A second signal does not wait.
     """
 
     def __init__(self) -> None:
@@ -101,16 +128,10 @@ class StopBetweenSteps(pl.Callback):
         self._handlers: dict[int, Any] = {}  # those that were there before, by signal
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        path, loader = last_path(trainer), trainer.train_dataloader
+        self._path = last_path(trainer)
         main = threading.current_thread() is threading.main_thread()
-        if (
-            path is None
-            or not main
-            or trainer.world_size > 1
-            or not isinstance(loader, EpochLoader)
-        ):
+        if self._path is None or not main or resume_kind(trainer) != TO_THE_STEP:
             return
-        self._path = path
         for number, kind in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)):
             self._handlers[number] = signal.signal(number, self._handler(kind))
 
@@ -125,10 +146,15 @@ class StopBetweenSteps(pl.Callback):
         return ask
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self._asked is not None and between_steps(trainer):
+        if self._asked is None:
+            return
+        exact = resume_kind(trainer) == TO_THE_STEP  # more is known than when training began
+        if exact and not between_steps(trainer):
+            return
+        if exact:
             assert self._path is not None
             trainer.save_checkpoint(self._path)
-            self._stop()
+        self._stop()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # The signal came at the end of the epoch before, whose own checkpoint is written by now.
@@ -195,10 +221,46 @@ def between_steps(trainer: pl.Trainer) -> bool:
     leave out. The end of an epoch has a checkpoint of its own.
     """
     loop = trainer.fit_loop.epoch_loop
-    whole_step = loop.batch_progress.current.ready % trainer.accumulate_grad_batches == 0
+    if trainer.lightning_module.automatic_optimization:
+        used = loop.batch_progress.current.ready % trainer.accumulate_grad_batches == 0
+    else:  # a module that steps by itself may have its own idea of accumulating
+        used = trainer.global_step > reading_of(trainer).steps
     fetcher = trainer.fit_loop._data_fetcher
     assert fetcher is not None
-    return whole_step and not epoch_is_over(trainer) and not loop._should_check_val_fx(fetcher)
+    return used and not epoch_is_over(trainer) and not loop._should_check_val_fx(fetcher)
+
+
+def resume_kind(trainer: pl.Trainer) -> str | None:
+    """How exactly a run goes on from its checkpoints, as far as can be known by now.
+
+    Not considered is what a model or a data set keeps where nobody looks, such as in a file, and
+    that many operations of a GPU are never repeated to the bit.
+
+    Returns:
+        `TO_THE_STEP`, `FROM_AN_EPOCH`, or `NOT_EXACT` and why; None if it has read no data.
+    """
+    if trainer.fit_loop._combined_loader is None:
+        return None
+    reading = reading_of(trainer)
+    validation = trainer.fit_loop.epoch_loop.val_loop._combined_loader
+    why = reading.why_not_exact([] if validation is None else validation.flattened)
+    if why is not None:
+        return f"{NOT_EXACT}{why}"
+    # On several devices the ranks get a signal at different steps, and the states kept are those
+    # of one of them.
+    inside = trainer.world_size == 1 and reading.can_go_on_inside()
+    # What a module collects by itself over an epoch is in the checkpoint only if it puts it there.
+    module: Any = trainer.lightning_module
+    puts = not is_inherited(module, "on_save_checkpoint")
+    grown = any(reading.lengths.get(name, n) != n for name, n in lengths(module).items())
+    return TO_THE_STEP if inside and (puts or not grown) else FROM_AN_EPOCH
+
+
+def reading_of(trainer: pl.Trainer) -> Reading:
+    """How a run that fits reads its data."""
+    loaders: Any = trainer.fit_loop._combined_loader
+    reading: Reading = loaders.reading
+    return reading
 
 
 def epoch_is_over(trainer: pl.Trainer) -> bool:
@@ -213,25 +275,3 @@ def last_path(trainer: pl.Trainer) -> Path | None:
         if callback.monitor is None and callback.dirpath:
             return Path(callback.dirpath) / f"{callback.filename}.ckpt"
     return None
-
-
-def _random_states() -> dict[str, Any]:
-    """The states of all generators, as plain containers and tensors, which load safely."""
-    numpy: Any = np.random.get_state()
-    version, words, gauss = random.getstate()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [numpy[0], numpy[1].tolist(), *numpy[2:]],
-        "python": [version, list(words), gauss],
-    }
-
-
-def _restore(states: dict[str, Any]) -> None:
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
-    name, words, *rest = states["numpy"]
-    np.random.set_state((name, np.array(words, dtype=np.uint32), *rest))
-    version, python, gauss = states["python"]
-    random.setstate((version, tuple(python), gauss))

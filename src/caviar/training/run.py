@@ -43,7 +43,7 @@ from caviar.training.package import adopted, is_a, of_package, refuse_mixture
 from caviar.training.prepare import prepare_once
 from caviar.training.quiet import quiet
 from caviar.training.reading import RefuseUnread
-from caviar.training.resume import EpochSeed, ResumedSchedule, StopBetweenSteps
+from caviar.training.resume import EpochSeed, ResumedSchedule, StopBetweenSteps, resume_kind
 
 Ended = Callable[[Result, Mapping[int, float]], None]  # the result; the metric by epoch
 Extend = Callable[[BestMetric], tuple[list[pl.Callback], list[Any]]]  # callbacks and loggers
@@ -192,6 +192,7 @@ def _fit_and_test(
         # An interrupted run may have had nothing left to train.
         result.metrics = best.known(trainer) or best.metrics
         result.checkpoint = best_checkpoint(trainer, best)
+        result.resume = resume_kind(trainer)
         checkpoint = result.checkpoint  # without one, the weights of the last epoch are tested
     if config.test and result.status == COMPLETE:
         _call(trainer.test, config, best, model, data, checkpoint)
