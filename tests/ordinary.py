@@ -138,6 +138,14 @@ def stream_workers() -> Any:
     return DataLoader(Stream(), 4, num_workers=2)
 
 
+def out_of_order() -> Any:
+    return DataLoader(table(), 4, num_workers=2, in_order=False)
+
+
+def batches() -> Any:
+    return filter(None, shuffled())
+
+
 def persistent_workers() -> Any:
     return DataLoader(Augmented(), 4, num_workers=2, persistent_workers=True)
 
@@ -166,15 +174,17 @@ class Model(Module):
     """Draws random numbers wherever it may, logs means over an epoch, and keeps its best.
 
     Arguments:
-        stop: the step in which it gets a Ctrl-C, unless it goes on from a checkpoint.
+        stopped: the step in which it gets a Ctrl-C.
+        killed: the step in which it dies.
         cycle: the schedule is of torch's that must know the number of steps.
     """
 
-    def __init__(self, stop: int = -1, die: int = -1, cycle: bool = False, **_: Any) -> None:
+    def __init__(self, stopped: int = -1, killed: int = -1, cycle: bool = False, **_: Any) -> None:
         super().__init__()
-        self.stop, self.die, self.cycle = stop, die, cycle
+        self.stopped, self.killed, self.cycle = stopped, killed, cycle
         self.net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.ReLU(), nn.Linear(8, 3))
-        self.mean, self.best, self.shift = MeanMetric(), MaxMetric(), 0.0
+        self.mean, self.best = MeanMetric(), MaxMetric()
+        self.register_buffer("shift", torch.zeros(1))
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), 0.05, momentum=0.9)
@@ -189,22 +199,22 @@ class Model(Module):
         torch.rand(7), np.random.rand(7), random.random()
 
     def on_train_epoch_start(self) -> None:
-        self.shift = float(torch.rand(1))
+        self.shift.copy_(torch.rand(1))
 
     def loss(self, batch: Any) -> Tensor:
-        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+        return nn.functional.cross_entropy(self.net(batch[0] + self.shift), batch[1])
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        if self.global_step == self.stop - 1 and self.trainer.ckpt_path is None:
-            self.stop = -1
+        if self.global_step == self.stopped - 1:
+            self.stopped = -1
             os.kill(os.getpid(), signal.SIGINT)
-        if self.global_step == self.die - 1 and self.trainer.ckpt_path is None:
-            raise RuntimeError("died")
+        if self.global_step == self.killed - 1:
+            raise RuntimeError("killed")
         loss = self.loss(batch)
         self.mean(loss)
         self.log_dict({"train/loss": loss, "train/mean": self.mean}, on_step=False, on_epoch=True)
         self.log("train/worst", loss, on_step=False, on_epoch=True, reduce_fx="max")
-        return loss + 0 * self.shift
+        return loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         loss = self.loss(batch)
@@ -227,11 +237,3 @@ class Collecting(Model):
     def on_train_epoch_end(self) -> None:
         self.log("train/collected", torch.stack(self.outputs).mean())
         self.outputs.clear()
-
-
-class Table(Model):
-    """The same on the digits."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.net = nn.Sequential(nn.Linear(64, 8), nn.Dropout(0.2), nn.ReLU(), nn.Linear(8, 10))

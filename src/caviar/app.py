@@ -114,9 +114,12 @@ def single_run(config: DictConfig, output: Path) -> float | None:
         last = output / "checkpoints" / "last.ckpt"
         if not last.exists():
             raise
-        raise type(interrupt)(
-            f"the epochs so far are kept; go on with ckpt_path={shown_path(last)}"
-        ) from None
+        from caviar.training.checkpoints import read_checkpoint
+        from caviar.training.resume import going_on
+
+        how = going_on(read_checkpoint(last, config.trust_checkpoints))
+        where = f"ckpt_path={shown_path(last)}{how and f' ({how})'}"
+        raise type(interrupt)(f"the epochs so far are kept; go on with {where}") from None
     if is_first_rank():
         print_result(result, config.metric.name, output)
     return result.best

@@ -1,8 +1,9 @@
-"""What a module has gathered so far: values that it logged in this epoch, and its torchmetrics.
+"""What a module has gathered so far: values that it logged in this epoch, its torchmetrics, and the
+latest value of everything that was ever logged.
 
-Lightning keeps neither in a checkpoint. A run that goes on inside of an epoch would log the mean of
-the rest of it, and an object that follows the best value, such as `torchmetrics.MaxMetric`, would
-begin anew also at an epoch's start.
+Lightning keeps none of it in a checkpoint. A run that goes on inside of an epoch would log the mean
+of the rest of it; an object that follows the best value, such as `torchmetrics.MaxMetric`, would
+begin anew also at an epoch's start; and until the next validation its metrics would be missed.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def gathered(trainer: pl.Trainer, module: nn.Module, inside: bool) -> dict[str, 
         for name, metric in _metrics(module)
         if metric._update_count and id(metric) not in reset_next
     }
-    return {"logged": logged, "metrics": metrics}
+    known = {name: value.detach().cpu() for name, value in trainer.callback_metrics.items()}
+    return {"logged": logged, "metrics": metrics, "known": known}
 
 
 def put_back_metrics(module: nn.Module, saved: Mapping[str, Any]) -> None:

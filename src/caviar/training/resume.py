@@ -25,7 +25,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -67,6 +67,7 @@ class EpochSeed(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.reading.check_place()
+        trainer.callback_metrics.update(self._gathered.pop("known", {}))
         self.reading.lengths = lengths(pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -254,6 +255,22 @@ def resume_kind(trainer: pl.Trainer) -> str | None:
     puts = not is_inherited(module, "on_save_checkpoint")
     grown = any(reading.lengths.get(name, n) != n for name, n in lengths(module).items())
     return TO_THE_STEP if inside and (puts or not grown) else FROM_AN_EPOCH
+
+
+def going_on(checkpoint: Mapping[str, Any]) -> str:
+    """From where a run goes on with a checkpoint, and how exactly, in words.
+
+    Arguments:
+        checkpoint: as `read_checkpoint` gives it; an earlier version's says nothing of it.
+    """
+    kind = checkpoint.get(KIND)
+    if kind is None or kind.startswith(NOT_EXACT):
+        return kind or ""
+    if INSIDE not in checkpoint:
+        epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        return f"exactly from the end of epoch {epochs - 1}"
+    where = f"step {checkpoint['global_step']}"
+    return f"exactly from {where}" if kind == TO_THE_STEP else f"from {where}; {kind} alone"
 
 
 def reading_of(trainer: pl.Trainer) -> Reading:
