@@ -250,7 +250,7 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
 
 
 def test_data_that_is_not_as_the_config_says_is_refused() -> None:
-    with pytest.raises(UserError, match="digits, breast_cancer, wine, iris"):
+    with pytest.raises(UserError, match="digits, breast_cancer, wine, iris, diabetes"):
         SklearnData("mnist", num_features=1, num_classes=1, batch_size=1)
     with pytest.raises(UserError, match="the data has 64 features and 10 classes"):
         data(num_features=3)
@@ -262,6 +262,7 @@ def test_data_that_is_not_as_the_config_says_is_refused() -> None:
     "arguments",
     [
         ["experiment=breast_cancer", "test=true", "callbacks=early_stopping", "optimizer=adam"],
+        ["experiment=diabetes", "debug=overfit"],
         ["optimizer=adamw", "scheduler=cosine", "trainer=cpu"],
         ["debug=fast", "scheduler=none"],
         ["debug=overfit"],

@@ -10,6 +10,7 @@ A sweeper is handed Hydra's loader and makes a `Composer` of it; everything else
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from caviar.base import project
 from caviar.base.errors import UserError, check_rules
@@ -106,6 +107,8 @@ def check_root(config: DictConfig) -> None:
     Raises:
         UserError: names the key and the rule.
     """
+    for node in ("data", "model"):
+        _check_references(node, config.get(node))
     metric, seed, threads = config.metric, config.seed, config.threads
     check_rules(
         "",
@@ -156,6 +159,22 @@ def build(node: str, config: Any, **arguments: Any) -> Any:
             f"{node} (_target_ {config.get('_target_')}): {what}\n{node} is {given}\n"
             "HYDRA_FULL_ERROR=1 in the environment shows the traceback"
         ) from error
+
+
+def _check_references(node: str, config: Any) -> None:
+    """Refuse a key that follows one which the config does not have: `${data.num_features}`, say."""
+    for key in config or ():
+        try:
+            config[key]
+        except InterpolationKeyError as error:
+            followed = re.search(r"'(.+?)'", str(error))
+            name = followed[1] if followed else str(error)
+            raise UserError(
+                f"{node}.{key} follows {name}, which the config does not have; write "
+                f"{node}.{key}=…, or add {name} to it"
+            ) from None
+        except OmegaConfBaseException:  # what can be had only inside of a run, or is refused there
+            continue
 
 
 def _whole(value: Any, least: int) -> bool:

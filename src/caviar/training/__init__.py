@@ -22,7 +22,7 @@ Importing anything from here imports torch, which takes seconds; the layers belo
 """
 
 from caviar.training.data import DataModule
-from caviar.training.modules import Classifier, Module
+from caviar.training.modules import Classifier, Module, Regressor
 from caviar.training.run import train
 
-__all__ = ["Classifier", "DataModule", "Module", "train"]
+__all__ = ["Classifier", "DataModule", "Module", "Regressor", "train"]

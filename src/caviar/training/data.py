@@ -5,8 +5,7 @@
             return inputs, labels      # tensors or arrays, one row an example
 
 `SplitData` is the same for what is no table, such as text (`caviar.training.text`). Any other
-LightningDataModule works as well, if `data.batch_size` is its argument; a run with one resumes from
-the end of an epoch only.
+LightningDataModule works as well; `data.batch_size` can be searched if it is an argument of it.
 
 The order is no shuffling of a shared generator: so it is the same in every rank, in a run that
 resumes, and for every hyperparameter that draws random numbers of its own.
@@ -151,8 +150,6 @@ class SplitData(pl.LightningDataModule):
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         sampler = EpochSampler(len(rows), self.seed, rank, world_size)
-        # Lightning makes the first iterator before it calls set_epoch; a resumed run is beyond 0.
-        sampler.set_epoch(trainer.current_epoch if trainer else 0)
         sampler.trained = self._trained_batches
         return EpochLoader(rows, self.batch_size, sampler=sampler, collate_fn=_as_is)
 
@@ -178,45 +175,120 @@ class SplitData(pl.LightningDataModule):
 class DataModule(SplitData):
     """Train / validation / test split of one table, fixed by a seed of its own.
 
+    What is to be predicted is either a class or numbers; which, the config says, since the model is
+    built from it before the data is loaded.
+
     Arguments:
         num_features: columns of the table; the model's `in_features` follows it.
-        num_classes: classes among the labels.
+        num_classes: classes among the labels, which are whole numbers from 0 on.
+        num_outputs: numbers to predict for each example, in place of a class.
         split: `batch_size`, `split_seed`, `fractions` and `seed`, as of `SplitData`.
     """
 
-    def __init__(self, num_features: int, num_classes: int, **split: Any) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        num_classes: int | None = None,
+        num_outputs: int | None = None,
+        **split: Any,
+    ) -> None:
         super().__init__(**split)
+        if (num_classes is None) == (num_outputs is None):
+            raise UserError(
+                f"data.num_classes={num_classes} data.num_outputs={num_outputs}: write one of the "
+                "two, num_classes for labels that are classes, num_outputs for numbers"
+            )
         self.num_features, self.num_classes = num_features, num_classes
+        self.num_outputs = num_outputs
+        self.mean: Tensor | None = None  # of the training part's inputs, shape (num_features,)
+        self.deviation: Tensor | None = None
 
     def load(self) -> tuple[Any, Any]:
-        """All inputs, shape (examples, num_features), and labels, shape (examples,)."""
+        """All inputs, shape (examples, num_features), and what is to be predicted.
+
+        That is labels of shape (examples,), or numbers of shape (examples,) or
+        (examples, num_outputs).
+        """
         raise NotImplementedError(f"{type(self).__name__} needs a load() of its own")
 
     def setup(self, stage: str | None = None) -> None:
         """Load once, split, and standardise by the training part's mean and deviation."""
         if self.splits:
             return
-        inputs, labels = (torch.as_tensor(values) for values in self.load())
-        inputs, labels = inputs.float(), labels.long()
-        num_features, num_classes = inputs.shape[1], int(labels.max()) + 1
-        # The config says both, since the model is built from it before the data is loaded.
-        if (num_features, num_classes) != (self.num_features, self.num_classes):
+        inputs, targets = (torch.as_tensor(values) for values in self.load())
+        inputs = inputs.float()
+        targets = self._labels(targets) if self.num_outputs is None else targets.float()
+        self._check_sizes(inputs.shape[1], targets)
+        parts = self.parts(len(targets))
+        if self.mean is None:  # else they came from a checkpoint, with the weights
+            # By the training part alone: the others must not be seen before they are asked for.
+            part = inputs[parts["train"]]
+            self.mean, self.deviation = part.mean(0), part.std(0)
+        inputs = self.transform(inputs)
+        self.splits = {name: Rows(inputs[part], targets[part]) for name, part in parts.items()}
+
+    def _labels(self, targets: Tensor) -> Tensor:
+        """Classes, as whole numbers."""
+        labels = targets.long()
+        odd = labels.to(targets.dtype) != targets
+        if odd.any() or labels.min() < 0:
+            wrong = targets[odd] if odd.any() else targets[labels < 0]
             raise UserError(
-                f"the data has {num_features} features and {num_classes} classes, but the config "
-                f"says data.num_features={self.num_features} data.num_classes={self.num_classes}"
+                f"data.num_classes={self.num_classes}, but a label is {wrong[0].item():g}, and "
+                "classes are whole numbers from 0 on; to predict numbers, write data.num_outputs=… "
+                "in place of num_classes"
             )
-        parts = self.parts(len(labels))
-        # By the training part alone: the others must not be seen before they are asked for.
-        mean, deviation = inputs[parts["train"]].mean(0), inputs[parts["train"]].std(0)
-        inputs = (inputs - mean) / torch.where(deviation > 0, deviation, 1.0)
-        self.splits = {name: Rows(inputs[part], labels[part]) for name, part in parts.items()}
+        return labels
+
+    def _check_sizes(self, features: int, targets: Tensor) -> None:
+        """Refuse data that is not what the config says."""
+        if self.num_outputs is None:
+            kind, asked, has = "classes", self.num_classes, int(targets.max()) + 1
+        else:
+            kind, asked, has = "outputs", self.num_outputs, targets[0].numel()
+        if (features, has) != (self.num_features, asked):
+            raise UserError(
+                f"the data has {features} features and {has} {kind}, but the config says "
+                f"data.num_features={self.num_features} data.num_{kind}={asked}"
+            )
+
+    def transform(self, inputs: Any) -> Tensor:
+        """Inputs as they came, scaled as the model wants them: by the training part's statistics.
+
+        Arguments:
+            inputs: shape (examples, num_features).
+
+        Raises:
+            UserError: the data has not been set up, nor loaded from a checkpoint.
+        """
+        if self.mean is None or self.deviation is None:
+            raise UserError(
+                f"{type(self).__name__} has no statistics yet: call setup(), or take it from "
+                "caviar.load"
+            )
+        inputs = torch.as_tensor(inputs).float()
+        return (inputs - self.mean) / torch.where(self.deviation > 0, self.deviation, 1.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was computed from the training part; Lightning keeps it in checkpoints."""
+        return {} if self.mean is None else {"mean": self.mean, "deviation": self.deviation}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Scale as the run did whose checkpoint it is."""
+        before: Any = (self.mean, self.deviation)
+        now = (state_dict["mean"].cpu(), state_dict["deviation"].cpu())
+        self.mean, self.deviation = now
+        if not self.splits or all(torch.equal(*pair) for pair in zip(before, now, strict=True)):
+            return
+        self.splits = {}  # it has been set up with a split that the checkpoint's run did not have
+        self.setup()
 
 
 class SklearnData(DataModule):
-    """A classification data set that ships inside scikit-learn: `digits`, `breast_cancer`,
-    `wine` or `iris`."""
+    """A data set that ships inside scikit-learn: `digits`, `breast_cancer`, `wine` or `iris`, which
+    have classes, or `diabetes`, which has a number for each patient."""
 
-    NAMES = ("digits", "breast_cancer", "wine", "iris")
+    NAMES = ("digits", "breast_cancer", "wine", "iris", "diabetes")
 
     def __init__(self, name: str, **table: Any) -> None:
         super().__init__(**table)

@@ -1,4 +1,4 @@
-"""The template's own models: `model=mlp`, `model=conv_net`, `model=char_gru`.
+"""The template's own models: `model=mlp`, `mlp_regressor`, `conv_net` and `char_gru`.
 
 Yours goes into a file of its own; see the README. All dropout is by layers of nn.Dropout, also
 where it is 0, so that it can be changed while a model trains.
@@ -11,11 +11,24 @@ import math
 from torch import Tensor, nn
 
 from caviar.base.errors import UserError
-from caviar.training.modules import Classifier
+from caviar.training.modules import Classifier, Regressor
+
+
+def perceptron(
+    in_features: int, out_features: int, width: int, depth: int, dropout: float
+) -> nn.Sequential:
+    """`depth` layers of `width` ReLU units, and a linear one."""
+    layers: list[nn.Module] = []
+    features = in_features
+    for _ in range(depth):
+        # A dropout of 0 does nothing, and draws nothing: the same bits as without the layer.
+        layers += [nn.Linear(features, width), nn.ReLU(), nn.Dropout(dropout)]
+        features = width
+    return nn.Sequential(*layers, nn.Linear(features, out_features))
 
 
 class MLP(Classifier):
-    """Fully connected classifier: `depth` hidden layers of `width` ReLU units.
+    """Fully connected classifier.
 
     Arguments:
         in_features: length of one example.
@@ -29,16 +42,31 @@ class MLP(Classifier):
         self, in_features: int, num_classes: int, width: int, depth: int, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        features = in_features
-        for _ in range(depth):
-            # A dropout of 0 does nothing, and draws nothing: the same bits as without the layer.
-            layers += [nn.Linear(features, width), nn.ReLU(), nn.Dropout(dropout)]
-            features = width
-        self.net = nn.Sequential(*layers, nn.Linear(features, num_classes))
+        self.net = perceptron(in_features, num_classes, width, depth, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)  # (batch, in_features) -> (batch, num_classes)
+
+
+class MLPRegressor(Regressor):
+    """The same network, for numbers in the place of classes.
+
+    Arguments:
+        in_features: length of one example.
+        num_outputs: numbers that it predicts.
+        width: units in each hidden layer.
+        depth: hidden layers; 0 is linear regression.
+        dropout: share of hidden units dropped while training.
+    """
+
+    def __init__(
+        self, in_features: int, num_outputs: int, width: int, depth: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.net = perceptron(in_features, num_outputs, width, depth, dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)  # (batch, in_features) -> (batch, num_outputs)
 
 
 class ConvNet(Classifier):

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor
 
+from caviar.base.errors import UserError
 from caviar.training.optim import build_optimizer
 from caviar.training.schedule import build_schedule, check_schedule
 
@@ -98,20 +99,28 @@ def _set_dropout(module: pl.LightningModule, name: str, value: float) -> bool:
     return bool(layers)
 
 
-class Classifier(Module):
-    """Cross-entropy over classes; logs loss and accuracy as `train/…`, `val/…` and `test/…`.
+class Supervised(Module):
+    """Learns to tell from inputs what comes with them; a batch is (inputs, targets).
 
-    A batch is (inputs, labels): labels are class numbers, shape (batch,) beside logits of shape
-    (batch, classes), or (batch, length) beside (batch, classes, length).
+    Derive from it for a loss of your own between the two: write `loss`, and `measures` for what
+    else is to be known of a validation.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._losses: list[Tensor] = []  # of this epoch's batches; on the model's device
 
+    def loss(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of a batch."""
+        raise NotImplementedError(f"{type(self).__name__} needs a loss() of its own")
+
+    def measures(self, predicted: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """More means over a batch of validation or test, by name."""
+        return {}
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, y = batch
-        loss = F.cross_entropy(self(x), y)
+        loss = self.loss(self(x), y)
         self._losses.append(loss.detach())
         return loss
 
@@ -134,7 +143,72 @@ class Classifier(Module):
 
     def _evaluate(self, batch: tuple[Tensor, Tensor], split: str) -> None:
         x, y = batch
-        logits = self(x)  # (batch, classes)
-        accuracy = (logits.argmax(dim=1) == y).float().mean()
-        values = {f"{split}/loss": F.cross_entropy(logits, y), f"{split}/acc": accuracy}
-        self.log_dict(values, batch_size=len(y), sync_dist=True, prog_bar=True)
+        predicted = self(x)
+        values = {"loss": self.loss(predicted, y), **self.measures(predicted, y)}
+        named = {f"{split}/{name}": value for name, value in values.items()}
+        self.log_dict(named, batch_size=len(y), sync_dist=True, prog_bar=True)
+
+
+class Classifier(Supervised):
+    """Cross-entropy over classes; logs loss and accuracy as `train/…`, `val/…` and `test/…`.
+
+    Targets are class numbers, shape (batch,) beside logits of shape (batch, classes), or
+    (batch, length) beside (batch, classes, length).
+    """
+
+    def loss(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(predicted, targets)
+
+    def measures(self, predicted: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        return {"acc": (predicted.argmax(dim=1) == targets).float().mean()}
+
+
+class Regressor(Supervised):
+    """Mean squared error; logs it as `train/loss`, `val/loss` and `test/loss`, and of the last two
+    the mean absolute error, `…/mae`, and R² over the whole part, `…/r2`.
+
+    Targets have the shape of what the module predicts, (batch, outputs), or (batch,) beside
+    (batch, 1).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: list[tuple[Tensor, Tensor]] = []  # of a validation or test: predicted, targets
+
+    def loss(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        return F.mse_loss(_alike(predicted, targets), targets)
+
+    def measures(self, predicted: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        self._seen.append((_alike(predicted, targets), targets))
+        return {"mae": F.l1_loss(*self._seen[-1])}
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_r2("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_r2("test")
+
+    def _log_r2(self, split: str) -> None:
+        # From all of it: a mean over batches would be the R² of none, and sums of squares lose
+        # their digits where targets are far from 0.
+        predicted, targets = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        self._seen.clear()
+        missed = (targets - predicted).square().sum(0)
+        spread = (targets - targets.mean(0)).square().sum(0)
+        self.log(f"{split}/r2", (1 - missed / spread).mean(), sync_dist=True)
+
+
+def _alike(predicted: Tensor, targets: Tensor) -> Tensor:
+    """The prediction in the targets' shape: else a column beside a row would be all pairs.
+
+    Raises:
+        UserError: the shapes are of different things.
+    """
+    if predicted.shape == (*targets.shape, 1):
+        return predicted.squeeze(-1)
+    if predicted.shape != targets.shape:
+        raise UserError(
+            f"the model predicts {tuple(predicted.shape)} for targets of shape "
+            f"{tuple(targets.shape)}; its number of outputs should be that of the data"
+        )
+    return predicted
