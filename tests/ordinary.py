@@ -176,23 +176,29 @@ class Model(Module):
     Arguments:
         stopped: the step in which it gets a Ctrl-C.
         killed: the step in which it dies.
-        cycle: the schedule is of torch's that must know the number of steps.
+        schedule: none, `cycle`, which must know the number of steps, or `plateau`, by the metric.
     """
 
-    def __init__(self, stopped: int = -1, killed: int = -1, cycle: bool = False, **_: Any) -> None:
+    def __init__(self, stopped: int = -1, killed: int = -1, schedule: str = "", **_: Any) -> None:
         super().__init__()
-        self.stopped, self.killed, self.cycle = stopped, killed, cycle
+        self.stopped, self.killed, self.schedule = stopped, killed, schedule
         self.net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.ReLU(), nn.Linear(8, 3))
         self.mean, self.best = MeanMetric(), MaxMetric()
         self.register_buffer("shift", torch.zeros(1))
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), 0.05, momentum=0.9)
-        if not self.cycle:
-            return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+        if self.schedule == "cycle":
+            steps = int(self.trainer.estimated_stepping_batches)
+            cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)
+            return [optimizer], [{"scheduler": cycle, "interval": "step"}]
+        if self.schedule == "plateau":
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimizer, patience=0, threshold=0.9
+            )
+            every = {"monitor": "val/loss", "interval": "epoch", "frequency": 2}
+            return [optimizer], [{"scheduler": plateau, **every}]
+        return optimizer
 
     def on_train_start(self) -> None:
         self.best.reset()

@@ -67,8 +67,8 @@ SLOW = pytest.mark.slow
 
 # Each kind of loader, how exact it is, and under which circumstances.
 KINDS = [
-    ("shuffled", STEP, {}),
-    pytest.param("own_generator", STEP, {"model.cycle": True}, marks=SLOW),
+    ("shuffled", STEP, {"model.schedule": "plateau"}),
+    pytest.param("own_generator", STEP, {"model.schedule": "cycle"}, marks=SLOW),
     pytest.param("weighted", STEP, {"trainer.val_check_interval": 0.5}, marks=SLOW),
     pytest.param("bucketed", EPOCH, {"trainer.reload_dataloaders_every_n_epochs": 1}, marks=SLOW),
     pytest.param("shuffled", STEP, {"trainer.reload_dataloaders_every_n_epochs": 2}, marks=SLOW),
@@ -79,7 +79,7 @@ KINDS = [
     pytest.param("shuffled_workers", STEP, {"trainer.accumulate_grad_batches": 2}, marks=SLOW),
     pytest.param("augmented_workers", EPOCH, {}, marks=SLOW),
     pytest.param("stream_workers", STEP, BY_STEPS, marks=SLOW),
-    pytest.param("iris", STEP, {**OURS, **BY_STEPS, "model.cycle": True}, marks=SLOW),
+    pytest.param("iris", STEP, {**OURS, **BY_STEPS, "model.schedule": "cycle"}, marks=SLOW),
 ]
 
 

@@ -128,13 +128,13 @@ class Check:
         begun = self.output / "check" / "begun" / LAST
         if not begun.exists():
             raise UserError("there is no last.ckpt to go on from; write callbacks=default")
-        self._trained("resumed", epochs=2, resume=begun)
+        resumed = self._trained("resumed", epochs=2, resume=begun)
         folders = (self.output / "check" / name / LAST for name in ("whole", "resumed"))
         weights = [read_checkpoint(f, self.config.trust_checkpoints)["state_dict"] for f in folders]
         unlike = [k for k, v in weights[0].items() if not torch.equal(v, weights[1][k])]
         if unlike:
             raise UserError(f"{len(unlike)} of {len(weights[0])} tensors end with other values")
-        return "from the end of an epoch, to the last bit"
+        return f"{resumed.resume}; tried from the end of an epoch"
 
     def _status(self, wanted: str, **how: Any) -> str:
         result = self._trained(wanted, **how)

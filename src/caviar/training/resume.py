@@ -176,10 +176,6 @@ class StopBetweenSteps(pl.Callback):
 class ResumedSchedule(pl.Callback):
     """Lets schedules go on where a checkpoint was written, those that a module made itself as well.
 
-    Lightning makes the training loader early where `configure_optimizers` asks for the number of
-    steps. It then never hands the checkpoint's place to it; so that loader is dropped here, and the
-    run has one that was made in time, also where it begins: so both draw the same random numbers.
-
     Lightning steps a schedule that follows a metric (ReduceLROnPlateau) after the checkpoint of its
     epoch, or step, is written. That step is made up for. And Lightning leaves out the step at the
     end of an epoch that was gone on with.
@@ -189,22 +185,16 @@ class ResumedSchedule(pl.Callback):
         self._missed: dict[str, float] = {}  # metrics of the checkpoint
         self._interval = ""
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        loop = trainer.fit_loop
-        if loop._data_fetcher is not None:
-            loop._data_fetcher.teardown()  # ends its worker processes
-            loop._data_fetcher = loop._combined_loader = None
-
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._missed = checkpoint.get("metrics", {})
-        self._interval = "step" if "random_states" in checkpoint else "epoch"
+        self._interval = "step" if INSIDE in checkpoint else "epoch"
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        loop, missed, self._missed = trainer.fit_loop.epoch_loop, self._missed, {}
-        batches = loop.batch_progress.current.ready
-        now = batches if self._interval == "step" else trainer.current_epoch + 1
+        loop, missed, self._missed = trainer.fit_loop, self._missed, {}
+        epochs, batches = loop.epoch_progress, loop.epoch_loop.batch_progress
+        now = (batches if self._interval == "step" else epochs).current.ready
         for schedule in trainer.lr_scheduler_configs:
             due = schedule.interval == self._interval and now % schedule.frequency == 0
             if schedule.reduce_on_plateau and due and schedule.monitor in missed:
