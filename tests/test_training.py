@@ -209,7 +209,7 @@ def test_a_check_of_resuming_stops_a_training_and_makes_none_shorter(
     """A schedule that is as long as the training would be another one."""
     check = Check(composed("scheduler=one_cycle"), tmp_path, [])
     check._trained("whole", epochs=2)
-    assert check._resume() == "from the end of an epoch, to the last bit"
+    assert check._resume() == "exact to the step; tried from the end of an epoch"
 
 
 def data(**changed: object) -> SklearnData:

@@ -62,7 +62,7 @@ class Check:
     config: DictConfig
     output: Path
     overrides: list[str]
-    live_keys: Callable[[pl.Trainer, DictConfig], list[str] | None]
+    live_keys: Callable[[pl.Trainer, DictConfig], list[str] | None] = lambda *_: None
     lines: list[Line] = field(default_factory=list)
     notes: io.StringIO = field(default_factory=io.StringIO)
     model: pl.LightningModule | None = None

@@ -111,6 +111,8 @@ class EpochSeed(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        if trainer.state.fn != "fit":
+            return
         self.reading.resumed = checkpoint.get(INSIDE)
         self.reading.to_put_back = checkpoint.get("generators", {})
         self._gathered = checkpoint.get("gathered", {})
