@@ -40,9 +40,14 @@ def test_it_is_called_once_for_all_trials_of_a_command(main: Main, calls: list[s
     assert calls == ["data split 0", "model"] * 2
 
 
-def test_it_is_called_again_for_what_it_reads(main: Main, calls: list[str], runs: Path) -> None:
-    """Who searches over splits may write them into files."""
-    assert main(*STAGE, *DATA, "+space.data.split_seed=${choice:1,2}") == 0
+@pytest.mark.parametrize("kind", ["Prepares", "Renames"])
+def test_it_is_called_again_for_what_it_reads(
+    main: Main, calls: list[str], runs: Path, kind: str
+) -> None:
+    """Who searches over splits may write them into files; and who keeps an argument under another
+    name may read it there."""
+    target = f"data._target_=prepared_data.{kind}"
+    assert main(*STAGE, *DATA, target, "+space.data.split_seed=${choice:1,2}") == 0
     drawn = {f"data split {t.point['data.split_seed']}" for t in trials(runs)}
     assert len(drawn) == 2
     assert sorted(calls) == sorted(drawn)

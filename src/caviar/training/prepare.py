@@ -18,7 +18,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from copy import deepcopy
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -74,7 +73,7 @@ def _careful(owner: Any, node: str, config: DictConfig) -> Iterator[None]:
 def _prepare(owner: Any, prepare_data: Any, node: str, config: DictConfig) -> None:
     """Call it, under a lock, unless an earlier trial of the same command has."""
     command, kind = os.environ.get(COMMAND), type(owner)
-    done = f"done {command} {_digest(_what_counts(kind, node, config))}\n"
+    done = f"done {command} {_digest(_what_counts(owner, node, config))}\n"
     folder = Path(tempfile.gettempdir()) / f"caviar-{os.getuid()}"  # of this machine
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{HOOK}-{_digest([config.paths.root, kind.__module__, kind.__qualname__])}"
@@ -98,17 +97,16 @@ def _name(config: DictConfig) -> str:
     return f"trial {config.trial.stage}/{config.trial.number} of {config.search.study}"
 
 
-def _what_counts(kind: type, node: str, config: DictConfig) -> Any:
-    """A module's own config, without what differs between the trials of a search: their seeds, and
-    the axes that `prepare_data` does not read. An image size may well be what it resizes to."""
-    read = _read_by(kind)
-    alike = deepcopy(config)
-    axes = ["seed", *_leaves(OmegaConf.to_container(config.space, resolve=False))]
-    for key in axes:
-        parts = key.removeprefix(f"{node}.").split(".")
-        if read.isdisjoint(parts) and OmegaConf.select(alike, key) is not None:
-            OmegaConf.update(alike, key, None)
-    return OmegaConf.to_container(alike[node], resolve=True)
+def _what_counts(owner: Any, node: str, config: DictConfig) -> dict[str, Any]:
+    """A module's own config, without what cannot matter here: arguments that it keeps under their
+    names and whose names `prepare_data` does not read.
+
+    So neither a batch size nor a seed makes a difference between two trials, and an image size
+    does, where that is what is written to disk. In doubt it is called again.
+    """
+    read, kept = _read_by(type(owner)), {*vars(owner), *getattr(owner, "hparams", ())}
+    given: Any = OmegaConf.to_container(config[node], resolve=True)
+    return {key: value for key, value in given.items() if key in read or key not in kept}
 
 
 def _read_by(kind: type) -> set[str]:
@@ -129,12 +127,6 @@ def _read_by(kind: type) -> set[str]:
 def _mentioned(code: CodeType) -> set[str]:
     inner = (_mentioned(c) for c in code.co_consts if isinstance(c, CodeType))
     return {*code.co_names, *(c for c in code.co_consts if isinstance(c, str))}.union(*inner)
-
-
-def _leaves(tree: Any, prefix: str = "") -> Iterator[str]:
-    for name, node in (tree or {}).items():
-        key = f"{prefix}{name}"
-        yield from _leaves(node, f"{key}.") if isinstance(node, dict) else (key,)
 
 
 def _digest(thing: Any) -> str:
