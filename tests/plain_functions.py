@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from caviar import report
+from caviar.plain import report
 
 
 def bowl(config: Any) -> None:

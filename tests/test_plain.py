@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from caviar import report
+from caviar.plain import report
 from conftest import Main, trials
 
 PLAIN = ["train._target_=plain_functions.bowl"]

@@ -1,7 +1,7 @@
 """Plain functions: a training that is no Lightning module is tuned as well.
 
     # src/mine.py
-    from caviar import report
+    from caviar.plain import report
 
     def train(config):
         for step in range(1, config.steps + 1):
@@ -60,7 +60,7 @@ class Run:
     status: str = COMPLETE
 
     def report(self, step: int, value: float) -> None:
-        """Take one point; see `caviar.report`."""
+        """Take one point; see `report`."""
         if self.curve and step <= max(self.curve):
             raise UserError(
                 f"report({step}, …): steps only grow, and {max(self.curve)} was reported before"
@@ -144,8 +144,8 @@ def run_function(
             run.report(1, float(returned))
         if not run.curve:
             raise UserError(
-                f"{target} reported nothing; call caviar.report(step, value) in its loop, or "
-                f"return the value of {run.metric}"
+                f"{target} reported nothing; call report(step, value) of caviar.plain in its loop, "
+                f"or return the value of {run.metric}"
             )
     except Stop:
         pass

@@ -10,7 +10,7 @@ from sklearn.datasets import load_iris
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from caviar import report
+from caviar.plain import report
 
 
 def train(config: Any) -> None:
