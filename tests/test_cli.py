@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from caviar.base.result import Result
-from caviar.config.overrides import command_line
+from caviar.config.commands import train_command
 from caviar.ledger import Ledger, Planned
 from caviar.search.settings import SearchSettings
 from caviar.search.stages import plan
@@ -256,4 +256,4 @@ def test_confirm_without_a_study(
 
 
 def test_commands_are_quoted_for_a_shell() -> None:
-    assert command_line(["a=b c"]) == "python train.py 'a=b c'"
+    assert train_command(["a=b c"]) == "python train.py 'a=b c'"

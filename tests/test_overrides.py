@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from caviar.config.commands import train_command
 from caviar.config.overrides import (
-    command_line,
     joined,
     keys_outside,
     override_value,
@@ -42,6 +42,11 @@ values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) 
 @example("1e5")
 @example("")
 @example("a,b")
+@example("/tmp/a-b/1.5")
+@example("03_finest")
+@example("0_e5")
+@example(["a b", 1, 2.0, None, {"k": [True, "${x}"]}])
+@example({"a": {"b": "it's"}})
 @example(1e-05)
 @example(1e22)
 @example(-0.0)
@@ -56,7 +61,7 @@ def test_any_value_survives_hydras_grammar(value):
 @given(st.lists(values, max_size=4))
 def test_a_command_survives_the_shell(point):
     overrides = point_overrides({f"group.x{i}": value for i, value in enumerate(point)})
-    assert shlex.split(command_line(overrides)) == ["python", "train.py", *overrides]
+    assert shlex.split(train_command(overrides)) == ["python", "train.py", *overrides]
 
 
 def test_plain_values_stay_plain():
@@ -66,7 +71,7 @@ def test_plain_values_stay_plain():
         "one_minus.optimizer.momentum=1e-05",
         "model.act=relu",
     ]
-    assert command_line(point_overrides(point)) == (
+    assert train_command(point_overrides(point)) == (
         "python train.py optimizer.lr=0.01 one_minus.optimizer.momentum=1e-05 model.act=relu"
     )
 

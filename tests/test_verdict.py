@@ -83,19 +83,22 @@ def test_standard_errors() -> None:
     assert standard_error([1.0, float("inf")]) == float("inf")
 
 
+CHOICES = {"experiment": "breast_cancer", "optimizer": "sgd"}
+
+
 def test_the_winner_keeps_what_the_search_fixed() -> None:
     found = verdict([1.0, 1.0], [0.5, 0.5], noise=0.1)
     found.winner.point = {"optimizer.lr": 0.1, "one_minus.optimizer.momentum": 0.02}
     overrides = ["experiment=breast_cancer", "optimizer=sgd", "trainer.max_epochs=3", "~logger"]
-    written = yaml.safe_load(winner_text("s", "breast_cancer", found, overrides))
+    written = yaml.safe_load(winner_text("s", CHOICES, found, overrides, ""))
     assert written["defaults"] == ["breast_cancer", {"override /optimizer": "sgd"}, "_self_"]
     assert written["optimizer"] == {"lr": 0.1, "momentum": 0.98}
     assert written["trainer"] == {"max_epochs": 3}
     assert written["name"] == "s_winner"  # its own, so that its study is not this one
-    assert "~logger" in winner_text("s", "breast_cancer", found, overrides)
+    assert "~logger" in winner_text("s", CHOICES, found, overrides, "")
 
 
 def test_a_fixed_complement_may_be_a_whole_number() -> None:
     found = verdict([1.0, 1.0], [0.5, 0.5], noise=0.1)
-    written = yaml.safe_load(winner_text("s", None, found, ["one_minus.optimizer.momentum=1"]))
+    written = yaml.safe_load(winner_text("s", {}, found, ["one_minus.optimizer.momentum=1"], ""))
     assert written["optimizer"]["momentum"] == 0.0

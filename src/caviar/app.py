@@ -22,9 +22,13 @@ from caviar.base.environment import is_first_rank
 from caviar.base.errors import UserError
 from caviar.base.signals import tidy_sigterm
 from caviar.config import resolvers
+from caviar.config.commands import for_shell, options_first, set_to
 from caviar.config.messages import SLIPS, clear_errors
 from caviar.config.overrides import rewrite_one_minus
 from caviar.plain import is_function, run_function
+
+# A file of Hydra's own name for it would be held against Hydra's settings, with a warning.
+HYDRAS_GRID, OUR_GRID = "hydra/sweeper=basic", "hydra/sweeper=grid"
 
 _slips: list[Exception] = []
 
@@ -40,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if sweep_run:
             given = sweep_run.complete_overrides(given)
         # Lightning starts the other ranks of a distributed run from sys.argv.
-        sys.argv = [str(root / "train.py"), *rewrite_one_minus(given)]
+        given = [OUR_GRID if word == HYDRAS_GRID else word for word in rewrite_one_minus(given)]
+        sys.argv = [str(root / "train.py"), *options_first(given)]
         _slips.clear()
         hydra_main(str(root / "conf"), "train", version_base="1.3")(task)()
         if _slips:
@@ -118,7 +123,8 @@ def single_run(config: DictConfig, output: Path) -> float | None:
         from caviar.training.resume import going_on
 
         how = going_on(read_checkpoint(last, config.trust_checkpoints))
-        where = f"ckpt_path={shown_path(last)}{how and f' ({how})'}"
+        where = for_shell([set_to("ckpt_path", shown_path(last))])
+        where += f" ({how})" if how else ""
         raise type(interrupt)(f"the epochs so far are kept; go on with {where}") from None
     if is_first_rank():
         print_result(result, config.metric.name, output)

@@ -23,26 +23,41 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Hydra overrides, such as search.study=mine", show_default=False),
 ]
+ConfigDir = Annotated[
+    Path | None, typer.Option("--config-dir", help="One more folder of config files, as Hydra's.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that differs.")]
+
+
+def with_config_dir(folder: Path | None, overrides: list[str] | None) -> list[str]:
+    """The words of a command line: where more config files are, and the overrides."""
+    from caviar.config.commands import OPTION
+
+    return [*([f"{OPTION}={folder.absolute()}"] if folder else []), *(overrides or [])]
 
 
 def study_of(overrides: list[str] | None, ledger_needed: bool = True) -> Study:
     """The study that the overrides name.
 
+    Arguments:
+        overrides: Hydra's, and words that say where config files are.
+        ledger_needed: it must have been begun.
+
     Raises:
         UserError: its ledger is needed, and there is none.
     """
     from caviar import rooms
+    from caviar.config.commands import split_sources
     from caviar.config.compose import project_composer
-    from caviar.config.overrides import rewrite_one_minus
-    from caviar.search.checks import no_grid
-    from caviar.search.study import open_study
+    from caviar.search.study import open_study, reaching
+    from caviar.search.swept import one_value
 
     rooms.attach_ledgers()  # before the study's ledger is looked for
-    compose, typed = project_composer(), overrides or []
+    sources, typed = split_sources(overrides or [])
+    compose = project_composer(sources)
     config = compose(typed)
-    no_grid(config, rewrite_one_minus(typed))
-    return open_study(config, typed, compose, begun=ledger_needed)
+    one_value(typed)
+    return reaching(open_study(config, typed, compose, begun=ledger_needed), compose)
 
 
 def write_file(path: Path, text: str, force: bool) -> None:

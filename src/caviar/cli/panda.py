@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from caviar.cli.common import Overrides, app
+from caviar.cli.common import ConfigDir, Overrides, app, with_config_dir
 
 panda = typer.Typer(
     help="Look after one model: watch its curve, nudge it while it trains, go back.",
@@ -38,14 +38,14 @@ PATIENCE = 120.0  # seconds for the run to take a request: one step, or a valida
 
 
 @panda.command(epilog='Example: caviar panda start search.study=mine panda.day="2 epochs"')
-def start(overrides: Overrides = None, force: Force = False) -> None:
+def start(overrides: Overrides = None, force: Force = False, config_dir: ConfigDir = None) -> None:
     """Begin a run, or go on with one that was stopped; takes changes then."""
     from caviar import rooms
     from caviar.app import main as train_py
     from caviar.panda.begin import start_overrides
 
     rooms.attach_ledgers()  # to know the study of a search when it sees one
-    train_py(start_overrides(overrides or [], force))
+    train_py(start_overrides(with_config_dir(config_dir, overrides), force))
 
 
 @panda.command("set", epilog='Example: caviar panda set optimizer.lr=*1.5 --why "flat since day 2"')

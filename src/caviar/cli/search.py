@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from caviar.cli.common import Force, Overrides, app, study_of, write_file
+from caviar.cli.common import (
+    ConfigDir,
+    Force,
+    Overrides,
+    app,
+    study_of,
+    with_config_dir,
+    write_file,
+)
 
 
 @app.command(
     epilog="Example: caviar search experiment=breast_cancer search.stages.fine.num_trials=20"
 )
-def search(overrides: Overrides = None) -> None:
+def search(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Coarse, fine, finest, confirm: find a good setting and say whether to believe it."""
-    _train_py("search", overrides)
+    _train_py("search", overrides, config_dir)
 
 
 @app.command(epilog="Example: caviar confirm search.study=mine search.confirm.seeds=4")
-def confirm(overrides: Overrides = None) -> None:
+def confirm(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Train the best settings again with fresh seeds, then open the test set, once."""
-    _train_py("confirm", overrides)
+    _train_py("confirm", overrides, config_dir)
 
 
 @app.command(
     epilog="Example: caviar worker search.study=mine search.storage=postgresql://me@host/caviar"
 )
-def worker(overrides: Overrides = None) -> None:
+def worker(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Take trials of a study that runs on another machine, until none has been left for a while."""
-    _train_py("worker", overrides)
+    _train_py("worker", overrides, config_dir)
 
 
 @app.command(epilog="Example: caviar refine search.study=mine search.refine=top_k")
@@ -41,8 +50,9 @@ def refine(
 ) -> None:
     """Compute the next stage's ranges from all finished trials, and write its sweep file."""
     from caviar.base.errors import UserError
+    from caviar.config.commands import caviar_command, stage_command
     from caviar.config.overrides import joined
-    from caviar.screen.view import console, shown_path, stage_command
+    from caviar.screen.view import console, shown_path
     from caviar.search.loop import print_refinement
     from caviar.search.stages import refuse_too_early, shared_overrides, stage_sweep
 
@@ -52,8 +62,8 @@ def refine(
     stage = study.settings.stage or next((n for n in names if n not in begun), None)
     if stage is None:
         raise UserError(
-            f"all stages of study {study.name} have trials: {', '.join(begun)}; next is caviar "
-            f"confirm search.study={study.name}, or name one more stage with search.stage=…"
+            f"all stages of study {study.name} have trials: {', '.join(begun)}; next is "
+            f"{caviar_command('confirm', study.name)}, or name one more stage with search.stage=…"
         )
     if stage in begun:
         raise UserError(
@@ -70,7 +80,7 @@ def refine(
     write_file(path, sweep.text(), force)
     print_refinement(sweep, refinement)
     console.print(f"sweep file: {shown_path(path)}")
-    there = f"caviar sweep search.study={study.name}"
+    there = caviar_command("sweep", study.name)
     here = stage_command(study.name, path)
     console.print(f"next: {there if study.ledger.elsewhere else here}")
 
@@ -153,7 +163,7 @@ def status(
         print_all()
 
 
-def _train_py(action: str, overrides: list[str] | None) -> None:
+def _train_py(action: str, overrides: list[str] | None, config_dir: Path | None) -> None:
     from caviar.app import main as train_py
 
-    train_py(["-m", f"search.action={action}", *(overrides or [])])
+    train_py(["-m", f"search.action={action}", *with_config_dir(config_dir, overrides)])

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from caviar.cli.common import Force, Overrides, app, study_of, write_file
+from caviar.cli.common import (
+    ConfigDir,
+    Force,
+    Overrides,
+    app,
+    study_of,
+    with_config_dir,
+    write_file,
+)
 
 
 @app.command(epilog="Example: caviar sweep search.study=mine space=tiers_1_2 --project vision")
@@ -29,16 +37,19 @@ def sweep(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print it; register nothing.")] = False,
     force: Force = False,
+    config_dir: ConfigDir = None,
 ) -> None:
     """Register a stage as a W&B sweep: the next one of the study, or search.sweep=FILE."""
-    from caviar.screen.view import console, shown_path, stage_command
+    from caviar.config.commands import caviar_command, set_to, stage_command
+    from caviar.screen.view import console, shown_path
     from caviar.wandb.register import adopt, asked_sweep, register, waits_for_refine
 
-    study = study_of(overrides, ledger_needed=False)
+    study = study_of(with_config_dir(config_dir, overrides), ledger_needed=False)
     if output is None and sweep_id is None and (last := waits_for_refine(study)) is not None:
         console.print(
             f"{last.stage} of study {study.name} is sweep {last.path} already\n"
-            f"next: caviar agent search.study={study.name}, then caviar refine"
+            f"next: {caviar_command('agent', study.name)}, then "
+            f"{caviar_command('refine', study.name)}"
         )
         return
     study, config, asked = asked_sweep(study, overrides or [])
@@ -46,7 +57,8 @@ def sweep(
         write_file(output, asked.text(), force)
         console.print(f"sweep file: {shown_path(output)}")
         console.print(f"here: {stage_command(study.name, output)}")
-        console.print(f"W&B:  caviar sweep search.study={study.name} search.sweep={output}")
+        there = caviar_command("sweep", study.name, set_to("search.sweep", output))
+        console.print(f"W&B:  {there}")
         return
     if dry_run:
         print(asked.text(), end="")
@@ -60,7 +72,7 @@ def sweep(
     already = "" if new else " already, with this content"
     console.print(f"{registered.stage} of study {study.name} is sweep {registered.path}{already}")
     console.print(f"sweep file: {shown_path(study.sweep_path(registered.stage))}")
-    console.print(f"next: caviar agent search.study={study.name}")
+    console.print(f"next: {caviar_command('agent', study.name)}")
     console.print(f"elsewhere: wandb agent {registered.path}")
 
 
@@ -74,6 +86,7 @@ def agent(
     """Run trials of a study's W&B sweep on this machine, until it has no more."""
     from caviar.base.errors import Terminated
     from caviar.base.signals import tidy_sigterm
+    from caviar.config.commands import caviar_command
     from caviar.config.messages import INTERRUPTED, TERMINATED
     from caviar.screen.view import console, print_stage
     from caviar.wandb.agents import run_agents
@@ -90,8 +103,9 @@ def agent(
         terminated = isinstance(interrupt, Terminated)
         raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
     trials, sweep = study.ledger.trials(registered.stage), registered.sweep
-    print_stage(trials, sweep.metric, sweep.mode, registered.stage, sweep.overrides)
-    console.print(f"next: caviar refine search.study={study.name}")
+    place = registered.stage
+    print_stage(trials, sweep.metric, sweep.mode, place, sweep.overrides, sweep.sources)
+    console.print(f"next: {caviar_command('refine', study.name)}")
 
 
 @app.command(epilog="Example: caviar sync search.study=mine")

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException
@@ -26,6 +27,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from caviar.base import project
 from caviar.base.errors import UserError, check_rules
 from caviar.config import resolvers
+from caviar.config.commands import OPTION, SETTING
 from caviar.config.overrides import rewrite_one_minus
 
 Source = tuple[str, DictConfig]  # a file, or the command line, and what it says, from the root on
@@ -41,7 +43,7 @@ class Composer:
     """
 
     def __init__(self, loader: Any) -> None:
-        self._loader = loader
+        self.loader = loader
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
         """The config that a run with these overrides has, the `hydra` node included.
@@ -51,21 +53,59 @@ class Composer:
         """
         typed = rewrite_one_minus(overrides)
         # As a job of a sweep: its folder's name is composed, not claimed as a single run's is.
-        config: DictConfig = self._loader.load_configuration("train", typed, RunMode.MULTIRUN)
+        config: DictConfig = self.loader.load_configuration("train", typed, RunMode.MULTIRUN)
         return config
+
+    def reach(self, words: Sequence[str], elsewhere: bool = False) -> tuple[str, ...]:
+        """Find config files where these words of a command line say, too.
+
+        The loader itself learns it: so do the jobs that Hydra's launchers compose with it.
+
+        Arguments:
+            words: as `caviar.config.commands.sources_of` gives them.
+            elsewhere: pass over folders that are not on this machine.
+
+        Returns:
+            The words that were followed.
+
+        Raises:
+            UserError: a folder is not there.
+        """
+        path = self.loader.get_search_path()
+        known = {element.path for element in path.get_path()}
+        followed = []
+        for word in words:
+            option, _, value = word.partition("=")
+            named = option == OPTION
+            provider = "command-line" if named else f"{SETTING} in command-line"
+            places = [f"file://{value}"] if named else _parsed(word).value()
+            gone = [p for p in places if p.startswith("file://") and not Path(p[7:]).is_dir()]
+            if gone and not elsewhere:
+                raise UserError(
+                    f"{word}: there is no such folder here; write {OPTION} and the folder that has "
+                    "its config files on this machine"
+                )
+            for place in places:
+                if place not in known and place not in gone:
+                    path.prepend(provider, place, SearchPathQuery(provider="schema"))
+            followed += [] if gone else [word]
+        self.loader.repository.initialize_sources(path)
+        return tuple(followed)
+
+    def is_group(self, key: str) -> bool:
+        """Whether a key is a config group, such as `optimizer`, and its values are files."""
+        return bool(self.loader.repository.group_exists(key))
 
     def sources(self, overrides: Sequence[str]) -> list[Source]:
         """Every file that was composed, in merge order, and the command line last."""
         typed = rewrite_one_minus(overrides)
         root = project.root()
         sources: list[Source] = []
-        for default in self._loader.compute_defaults_list(
-            "train", typed, RunMode.MULTIRUN
-        ).defaults:
+        for default in self.loader.compute_defaults_list("train", typed, RunMode.MULTIRUN).defaults:
             # Hydra's own groups, and nodes that plugins have stored, are in no file of the user's.
             if default.config_path is None or str(default.config_path).startswith("hydra/"):
                 continue
-            loaded = self._loader.repository.load_config(default.config_path)
+            loaded = self.loader.repository.load_config(default.config_path)
             if loaded is None or not loaded.path.startswith("file://"):
                 continue
             path = Path(loaded.path.removeprefix("file://")) / f"{default.config_path}.yaml"
@@ -79,8 +119,11 @@ class Composer:
         return [*sources, ("command line", command_line)]
 
 
-def project_composer() -> Composer:
+def project_composer(words: Sequence[str] = ()) -> Composer:
     """A composer for the project that this process is in, also while Hydra runs in it.
+
+    Arguments:
+        words: of a command line, that say where more config files are; see `Composer.reach`.
 
     Raises:
         UserError: there is no project here.
@@ -96,7 +139,9 @@ def project_composer() -> Composer:
     try:
         with initialize_config_dir(str(root / "conf"), version_base="1.3"):
             assert state.hydra is not None
-            return Composer(state.hydra.config_loader)
+            composer = Composer(state.hydra.config_loader)
+            composer.reach(words)
+            return composer
     finally:
         GlobalHydra.instance().hydra = running
 
@@ -175,6 +220,10 @@ def _check_references(node: str, config: Any) -> None:
             ) from None
         except OmegaConfBaseException:  # what can be had only inside of a run, or is refused there
             continue
+
+
+def _parsed(override: str) -> Any:
+    return OverridesParser.create().parse_override(override)
 
 
 def _whole(value: Any, least: int) -> bool:

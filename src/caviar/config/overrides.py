@@ -9,13 +9,13 @@ config keeps the natural value, and a misspelt key is still Hydra's own clear er
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from caviar.space import OneMinusLog
 
-_SAFE_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_SAFE_TEXT = re.compile(r"([A-Za-z_/]|\d+_[A-Za-z])[A-Za-z0-9_./-]*")
+_NUMBERS = re.compile(r"[\d.eE+-]+(,[\d.eE+-]+)+")  # of a grid
 _KEYWORDS = {"null", "true", "false", "inf", "nan"}
 
 
@@ -23,6 +23,10 @@ def override_value(value: Any) -> str:
     """`value` in Hydra's override grammar."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{k}:{override_value(v)}' for k, v in value.items())}}}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{','.join(map(override_value, value))}]"
     if isinstance(value, str):
         if _SAFE_TEXT.fullmatch(value) and value.lower() not in _KEYWORDS:
             return value
@@ -38,22 +42,33 @@ def point_overrides(point: Mapping[str, Any]) -> list[str]:
 
 
 def rewrite_one_minus(arguments: Iterable[str]) -> list[str]:
-    """Every `one_minus.KEY=V` as `KEY=${one_minus:V}`, all else unchanged."""
+    """Every `one_minus.KEY=V` as `KEY=${one_minus:V}`, also of several numbers for a grid; all else
+    unchanged."""
     prefix = re.compile(rf"(\+{{0,2}}){re.escape(OneMinusLog.prefix)}([^=]+)=(.*)", re.DOTALL)
+
     # Before Hydra parses it: a key that is misspelt is then still Hydra's own clear error, and an
     # optimizer's config stays plain torch.
+    def rewritten(match: re.Match[str]) -> str:
+        value = match[3]
+        values = value.split(",") if _NUMBERS.fullmatch(value) else [value]
+        return f"{match[1]}{match[2]}={','.join(f'${{one_minus:{v}}}' for v in values)}"
+
     return [
-        prefix.sub(r"\1\2=${one_minus:\3}", argument, count=1)
-        if prefix.fullmatch(argument)
-        else argument
+        rewritten(match) if (match := prefix.fullmatch(argument)) else argument
         for argument in arguments
     ]
 
 
 def restore_one_minus(arguments: Iterable[str]) -> list[str]:
     """What `rewrite_one_minus` was given: overrides as they are typed, shown and written down."""
-    rewritten = re.compile(r"(\+{0,2})([^=]+)=\$\{one_minus:([^{}]*)\}")
-    return [rewritten.sub(rf"\1{OneMinusLog.prefix}\2=\3", a, count=1) for a in arguments]
+    one = r"\$\{one_minus:[^{}]*\}"
+    rewritten = re.compile(rf"(\+{{0,2}})([^=]+)=({one}(?:,{one})*)")
+
+    def restored(match: re.Match[str]) -> str:
+        values = re.findall(r"\{one_minus:([^{}]*)\}", match[3])
+        return f"{match[1]}{OneMinusLog.prefix}{match[2]}={','.join(values)}"
+
+    return [restored(m) if (m := rewritten.fullmatch(a)) else a for a in arguments]
 
 
 def joined(*parts: Iterable[str]) -> tuple[str, ...]:
@@ -94,11 +109,6 @@ def _merged(first: str, last: str) -> list[str]:
 def override_key(override: str) -> str:
     """The config key, or group, that an override is about: `optimizer.momentum`."""
     return override.partition("=")[0].lstrip("+~").removeprefix(OneMinusLog.prefix)
-
-
-def command_line(overrides: Sequence[str]) -> str:
-    """The `python train.py …` command for a shell."""
-    return shlex.join(["python", "train.py", *overrides])
 
 
 def keys_outside(overrides: Iterable[str], *nodes: str) -> list[str]:

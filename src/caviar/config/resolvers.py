@@ -36,11 +36,14 @@ def _one_minus(complement: float) -> float:
     return one_minus(complement)
 
 
-def _next_number(folder: str) -> int:
+JOBS = "jobs"  # in a study's folder: what a plain grid has trained
+
+
+def next_number(folder: str) -> int:
     """Claim the next free number below `folder` by making its folder.
 
-    The one resolver with an effect, and so the one that is cached: a config asks for the value
-    several times, and two runs that begin at once must not share a folder, which `mkdir` decides.
+    A resolver with an effect, and so one that is cached: a config asks for the value several
+    times, and two runs that begin at once must not share a folder, which `mkdir` decides.
     """
     base = Path(folder)
     base.mkdir(parents=True, exist_ok=True)
@@ -53,6 +56,14 @@ def _next_number(folder: str) -> int:
             number += 1
 
 
+def _trial_folder(stage: str | None, number: int | None, folder: str) -> str:
+    """Where a job of a sweep lies below `folder`: a trial by its stage and number; one that is no
+    trial, of Hydra's own sweepers, by the next free number."""
+    if number is None:
+        return f"{JOBS}/{next_number(f'{folder}/{JOBS}')}"
+    return f"{stage}/{number}"
+
+
 def register() -> None:
     """Make the resolvers known; safe to call again. Must happen before the config is composed."""
     # `replace`: tests and launchers register in processes where it was done before.
@@ -60,4 +71,5 @@ def register() -> None:
         describe = _choice if kind == "choice" else _range(kind)
         OmegaConf.register_new_resolver(kind, describe, replace=True)
     OmegaConf.register_new_resolver("one_minus", _one_minus, replace=True)
-    OmegaConf.register_new_resolver("next_number", _next_number, replace=True, use_cache=True)
+    for name, claiming in (("next_number", next_number), ("trial_folder", _trial_folder)):
+        OmegaConf.register_new_resolver(name, claiming, replace=True, use_cache=True)

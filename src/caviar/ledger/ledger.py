@@ -108,6 +108,26 @@ class Ledger:
                 self._storage.delete_study(self._ids.pop(stage))
         return True
 
+    @patient
+    def keep_code(self, stage: str, name: str, files: Mapping[str, str]) -> None:
+        """Write down a state of the project's code that the stage is trained with.
+
+        Arguments:
+            stage: of the study.
+            name: the hash of all files, by which claims name it.
+            files: path → hash.
+        """
+        if name in self.code(stage):
+            return
+        with self._claims.exclusive():
+            known = {**self.code(stage), name: dict(files)}
+            self._storage.set_study_user_attr(self._id(stage), "code", known)
+
+    @patient
+    def code(self, stage: str) -> dict[str, dict[str, str]]:
+        """Every state of the code that the stage was trained with: name → path → hash."""
+        return self._storage.get_study_user_attrs(self._id(stage)).get("code", {})
+
     def note(self, stage: str) -> str:
         """Where a stage runs, if that is not here."""
         return ""

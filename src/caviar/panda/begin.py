@@ -14,6 +14,7 @@ from pathlib import Path
 
 from caviar.base import project
 from caviar.base.errors import UserError
+from caviar.config.commands import caviar_command, set_to, split_sources
 from caviar.config.compose import project_composer
 from caviar.config.overrides import joined, override_key, override_value
 from caviar.ledger import known_storage
@@ -42,7 +43,8 @@ def find_folder(overrides: Sequence[str]) -> tuple[Path, list[str]]:
     if name is not None:
         folder = runs / name
         if not (folder / EVENTS).exists():
-            raise UserError(f"there is no panda {name}; begin it: caviar panda start {STUDY}=…")
+            begin = caviar_command("panda start", name)
+            raise UserError(f"there is no panda {name}; begin it: {begin}")
         return folder, rest
     begun = [path.parent for path in sorted(runs.glob(f"*/{EVENTS}"))]
     candidates = [folder for folder in begun if is_running(folder)] or begun
@@ -59,10 +61,10 @@ def start_overrides(overrides: Sequence[str], force: bool = False) -> list[str]:
         UserError: the run is finished, runs already, or is to go on as another; or its config
             breaks a rule of `panda`. Nothing was made or written down then.
     """
+    sources, overrides = split_sources(overrides)
     name, typed = _split_study(overrides)
-    compose = project_composer()
     if name is None:
-        name = f"{compose(typed).name}_panda"
+        name = f"{project_composer(sources)(typed).name}_panda"
     folder = project.runs() / name
     if known_storage(folder) is not None:
         raise UserError(
@@ -73,12 +75,13 @@ def start_overrides(overrides: Sequence[str], force: bool = False) -> list[str]:
     # Hydra makes the folder before a line of ours runs in it, so what can be refused without torch
     # is refused here.
     asked = _changing_and_rest(journal, lineage, typed) if lineage.events else None
-    PandaSettings.of(compose(joined(lineage.overrides, typed)))
+    sources = list(dict.fromkeys([*sources, *lineage.start.get("sources", ())]))
+    PandaSettings.of(project_composer(sources)(joined(lineage.overrides, typed)))
     given = _going_on(journal, lineage, *asked, force) if asked else typed
-    own = ["panda.run=true", f"{STUDY}={override_value(name)}"]
+    own = ["panda.run=true", set_to(STUDY, name)]
     if "logger" not in {override_key(o) for o in given}:
         own.append("logger=none")  # metrics.jsonl has it all
-    return [*given, *own, f"hydra.run.dir={override_value(str(folder.absolute()))}"]
+    return [*sources, *given, *own, set_to("hydra.run.dir", folder.absolute())]
 
 
 def _split_study(overrides: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -97,7 +100,8 @@ def _changing_and_rest(
     """
     name = journal.folder.name
     if is_running(journal.folder):
-        raise UserError(f"{name} runs already; caviar panda watch shows it")
+        watch = caviar_command("panda watch", name)
+        raise UserError(f"{name} runs already; {watch} shows it")
     overrides = [o for o in overrides if o != "seed=null"]  # it was drawn, and written down
     # What it was begun with is no change, also if it was nudged since: the same command goes on.
     overrides = [o for o in overrides if o not in lineage.overrides]
@@ -123,7 +127,7 @@ def _going_on(
         length = MAX_STEPS if (trainer.get("max_steps") or -1) > 0 else MAX_EPOCHS
         raise UserError(
             f"{journal.folder.name} is finished; go on with a larger {length}=…, or from "
-            "an earlier day: caviar panda back --to day…"
+            f"an earlier day: {caviar_command('panda back', journal.folder.name)} --to day…"
         )
     last = lineage.events[-1]
     place = (lineage.branch, last.day, last.step)
@@ -183,6 +187,7 @@ def make_fork(
     shutil.copyfile(folder / CONFIG, made / CONFIG)
     start = {
         "overrides": lineage.overrides,
+        "sources": lineage.start.get("sources", []),
         "wandb": uuid.uuid4().hex[:8],
         "forked": f"{folder.name}, branch {ended.branch}, day {ended.day}",
         "checkpoint": str(ORIGIN),

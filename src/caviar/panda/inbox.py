@@ -24,6 +24,7 @@ from typing import IO, Any
 from caviar.base.environment import PANDA_LOCK
 from caviar.base.errors import UserError
 from caviar.base.files import replaced
+from caviar.config.commands import caviar_command
 from caviar.panda.journal import (
     MOVES,
     Journal,
@@ -216,7 +217,7 @@ def go_back(
     with running(folder):  # so that no run begins while its journal is written by another
         left, written = lineage.events[-1].step, nudge.written
         journal.write(back_event(lineage.events, day, left, written, why, **nudge.facts))
-    return f"back to day {day}; go on: caviar panda start search.study={folder.name}"
+    return f"back to day {day}; go on: {caviar_command('panda start', folder.name)}"
 
 
 def stop_run(folder: Path, patience: float) -> str:
@@ -226,7 +227,8 @@ def stop_run(folder: Path, patience: float) -> str:
         UserError: none is there.
     """
     answer = _asked(folder, {"stop": True}, patience)
-    return f"stopped at step {answer['step']}; go on: caviar panda start search.study={folder.name}"
+    start = caviar_command("panda start", folder.name)
+    return f"stopped at step {answer['step']}; go on: {start}"
 
 
 def _asked(folder: Path, what: Mapping[str, Any], patience: float) -> dict[str, Any]:
@@ -254,7 +256,7 @@ def day_number(text: str) -> int:
 def not_running(folder: Path) -> str:
     """What to do about a run that is not there."""
     return (
-        f"{folder.name} does not run; caviar panda start search.study={folder.name} goes on with "
+        f"{folder.name} does not run; {caviar_command('panda start', folder.name)} goes on with "
         "it, and takes changes too"
     )
 
@@ -296,9 +298,8 @@ def running(folder: Path) -> Iterator[IO[bytes]]:
                 break
             except BlockingIOError:  # perhaps by `is_running`, which holds it for microseconds
                 if time.monotonic() > until:
-                    raise UserError(
-                        f"{folder.name} runs already; caviar panda watch shows it"
-                    ) from None
+                    watch = caviar_command("panda watch", folder.name)
+                    raise UserError(f"{folder.name} runs already; {watch} shows it") from None
                 time.sleep(POLL)
         yield file
 

@@ -28,6 +28,7 @@ from caviar.base.environment import is_first_rank, without_ranks
 from caviar.base.errors import UserError
 from caviar.base.files import replaced
 from caviar.base.result import DIVERGED as DIVERGED_RESULT
+from caviar.config.commands import caviar_command, set_to, sources_of
 from caviar.config.messages import SLIPS
 from caviar.config.overrides import override_key, restore_one_minus
 from caviar.panda.actions import Rollback
@@ -91,8 +92,8 @@ def drive(config: DictConfig, folder: Path, ended: Ended | None = None) -> float
             if not asked_before:
                 Inbox(folder).clear()
             _clean_record(folder, lineage.branch, resume, config.trust_checkpoints)
-            study = f"search.study={folder.name}"
-            console.print(f"from another terminal: caviar panda watch {study}, or set, back, log")
+            watch = caviar_command("panda watch", folder.name)
+            console.print(f"from another terminal: {watch}, or set, back, log")
 
         def extend(best: BestMetric) -> tuple[list[pl.Callback], list[Any]]:
             callback = PandaCallback(folder, config, settings, best)
@@ -106,7 +107,7 @@ def drive(config: DictConfig, folder: Path, ended: Ended | None = None) -> float
             if first:
                 journal.write(_at_last(journal, STOP))
                 kind = type(interrupt)
-                raise kind(f"caviar panda start search.study={folder.name} goes on") from None
+                raise kind(f"{caviar_command('panda start', folder.name)} goes on") from None
             raise
         except SLIPS:
             if begins:
@@ -121,7 +122,8 @@ def drive(config: DictConfig, folder: Path, ended: Ended | None = None) -> float
             if diverged:
                 days = Lineage.of(journal.events()).days()
                 good = max((e.day for e in days), default=0)
-                console.print(f"it diverged; go back: caviar panda back --to day{good}")
+                go_back = caviar_command("panda back", folder.name)
+                console.print(f"it diverged; go back: {go_back} --to day{good}")
             return result.best
         if lock is not None:
             console.print(f"back to day {back.facts['to']}, as branch {back.branch}")
@@ -136,6 +138,8 @@ def _write_start(config: DictConfig, journal: Journal) -> None:
     overrides = [o for o in typed if override_key(o) not in own]
     seed = secrets.randbits(31) if config.seed is None else config.seed
     start = {"overrides": [*overrides, f"seed={seed}"], "wandb": uuid.uuid4().hex[:8]}
+    hydra: Any = HydraConfig.instance().cfg
+    start["sources"] = list(sources_of(hydra))
     journal.write(event(START, 0, 0, 0, facts=start))
 
 
@@ -221,7 +225,7 @@ def _begin_again(folder: Path, lock: IO[bytes]) -> NoReturn:
     # A rank's own variables would make the new process a rank of a run that has ended.
     environment = without_ranks("HYDRA_FULL_ERROR") | hand_on(lock)
     code = "from caviar.cli import main; main()"
-    start = ["panda", "start", f"search.study={folder.name}"]
+    start = ["panda", "start", set_to("search.study", folder.name)]
     console.print(f"it goes on in {shown_path(folder)}")
     sys.stdout.flush()
     # In the place of this process, not beside it: who waits for it, or sends it Ctrl-C, still can.

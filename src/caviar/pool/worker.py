@@ -176,11 +176,10 @@ def _become_single_run(config: Any, folder: Path) -> NoReturn:
     stays the same, so that the driver can end it and sees how it ends; it sends no answer.
     """
     from caviar.base import project
-    from caviar.config.overrides import override_value
+    from caviar.config.commands import set_to, sources_of
 
-    place = override_value(str(folder))
-    single = ["hydra.mode=RUN", f"hydra.run.dir={place}"]
-    command = [sys.executable, str(project.root() / "train.py")]
+    single = ["hydra.mode=RUN", set_to("hydra.run.dir", folder)]
+    command = [sys.executable, str(project.root() / "train.py"), *sources_of(config)]
     environment = without_ranks()
     environment["MASTER_PORT"] = os.environ[PORT]  # not Lightning's guess: see Slot
     os.execve(sys.executable, [*command, *config.hydra.overrides.task, *single], environment)

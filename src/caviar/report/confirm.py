@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from caviar.base.result import finite
+from caviar.config.commands import caviar_command
 from caviar.ledger import Trial
 from caviar.report.channels import metric_channel
 from caviar.report.marks import Chart, Spec, layers, points, table, table_of_rows, tooltip
@@ -23,9 +24,9 @@ def confirm_section(snapshot: Snapshot) -> Section:
     verdict = snapshot.verdict
     if verdict is None:
         words = [
-            "Not confirmed yet. The best of many trials flatters itself: caviar confirm "
-            f"search.study={snapshot.study.name} trains the default and the most promising "
-            "settings with fresh seeds, and then opens the test set, once."
+            "Not confirmed yet. The best of many trials flatters itself: "
+            f"{caviar_command('confirm', snapshot.study.name)} trains the default and the most "
+            "promising settings with fresh seeds, and then opens the test set, once."
         ]
         if snapshot.confirmed:
             done = sum(t.finished for t in snapshot.confirmed)

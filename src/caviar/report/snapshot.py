@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from caviar.base.errors import UserError
 from caviar.base.result import DIVERGED
 from caviar.ledger import Trial
 from caviar.screen.view import best_trials
+from caviar.search.provenance import trained_alike
 from caviar.search.settings import CONFIRM, TEST, VERDICT
 from caviar.search.study import Study
 from caviar.search.verdict import Verdict, read_verdict
@@ -30,6 +32,8 @@ class Stage:
     name: str
     sweep: SweepFile
     trials: Sequence[Trial]
+    spec: Mapping[str, Any]
+    """What the ledger keeps of it."""
     begun: bool = True
     """False of one that refine has written and nobody runs yet."""
 
@@ -71,7 +75,7 @@ class Snapshot:
         for name in study.search_stages():
             # As it was begun: the file beside it may have been edited since.
             sweep = _with_reasons(study.begun_sweep(name), study.sweep_path(name))
-            stages.append(Stage(name, sweep, ledger.trials(name)))
+            stages.append(Stage(name, sweep, ledger.trials(name), ledger.spec(name)))
         if waiting := _written_stage(study, stages):
             stages.append(waiting)
         verdict = study.folder / VERDICT
@@ -115,8 +119,7 @@ class Snapshot:
         Of the stages that trained as the latest one did: other losses do not compare.
         """
         with_losses = [s for s in self.stages if s.losses]
-        overrides = sorted(with_losses[-1].sweep.overrides) if with_losses else []
-        alike = [s for s in with_losses if sorted(s.sweep.overrides) == overrides]
+        alike = [s for s in with_losses if trained_alike(s.spec, with_losses[-1].spec)]
         best = best_trials([t for s in alike for t in s.trials], self.mode, 1)
         return best[0] if best else None
 
@@ -143,7 +146,8 @@ def _written_stage(study: Study, begun: Sequence[Stage]) -> Stage | None:
             return None  # whoever runs it will be told
         # Over other axes it could not be run, and has no place in pictures.
         same = set(sweep.space.names) == set(begun[0].sweep.space.names)
-        return Stage(name, sweep, [], begun=False) if same else None
+        spec = {"overrides": sweep.overrides}
+        return Stage(name, sweep, [], spec, begun=False) if same else None
     return None
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from caviar.base import project
 from caviar.base.result import COMPLETE, EPOCH, PRUNED, STEP, finite
-from caviar.config.overrides import command_line
+from caviar.config.commands import train_command
 from caviar.ledger import Trial
 from caviar.report.channels import WHOLE, metric_channel, metric_domain
 from caviar.report.marks import (
@@ -25,6 +26,7 @@ from caviar.report.page import Section
 from caviar.report.snapshot import Snapshot, best_value
 from caviar.screen.view import plural, setting_columns
 from caviar.search.driver import trial_overrides
+from caviar.search.provenance import as_begun, mixed_code
 from caviar.search.settings import CONFIRM, TEST
 
 POINTS = 20_000  # in the picture, at most; longer curves are thinned out alike
@@ -153,7 +155,8 @@ def trials_section(snapshot: Snapshot) -> Section:
         return Section("trials", "All trials", ["There is none yet."])
     study = snapshot.study
     stages = dict.fromkeys(t.stage for t in trials)
-    overrides = {stage: study.ledger.spec(stage)["overrides"] for stage in stages}
+    specs = {stage: study.ledger.spec(stage) for stage in stages}
+    overrides = {stage: as_begun(study, spec) for stage, spec in specs.items()}
     head, settings = setting_columns([t.point for t in trials])
     rows = []
     for trial, setting in zip(trials, settings, strict=True):
@@ -162,7 +165,8 @@ def trials_section(snapshot: Snapshot) -> Section:
         folder = study.folder / trial.stage / str(trial.claim.get("run", trial.number))
         # A W&B run to come has no setting yet, and one with a damaged config lacks some of it.
         whole = trial.stage in (CONFIRM, TEST) or {*snapshot.space.names} <= {*trial.point}
-        command = command_line(trial_overrides(trial.planned, overrides[trial.stage]))
+        words = trial_overrides(trial.planned, overrides[trial.stage])
+        command = train_command(words, study.sources, project.root())
         rows.append(
             {
                 "stage": trial.stage,
@@ -182,6 +186,7 @@ def trials_section(snapshot: Snapshot) -> Section:
         )
     words = [
         f"{plural(len(rows), 'trial')}. Click a column's head to sort by it; a row opens to the "
-        "command that trains it again and to its folder."
+        "command that trains it again and to its folder.",
+        *mixed_code(study),
     ]
     return Section("trials", "All trials", words, rows=rows)

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from caviar.config.commands import caviar_command
 from caviar.refine.expected import best_of_weights, expected_best
 from caviar.report.page import Section
 from caviar.report.snapshot import Snapshot, Stage
 from caviar.screen.view import counts, duration, plural, setting_text
+from caviar.search.provenance import trained_alike
 from caviar.search.verdict import DEFAULT
 
 FEWEST = 5  # trials of a stage, to speak of what it brought
@@ -29,9 +31,9 @@ def verdict_section(snapshot: Snapshot) -> Section:
     believe = (
         f"{verdict.sentence().rstrip('.')} ({verdict.noise_text})."
         if verdict is not None
-        else "Whether it beats the default is not known yet: caviar confirm "
-        f"search.study={snapshot.study.name} trains both again with fresh seeds, and measures the "
-        "noise."
+        else "Whether it beats the default is not known yet: "
+        f"{caviar_command('confirm', snapshot.study.name)} trains both again with fresh seeds, and "
+        "measures the noise."
     )
     words = [_winner(snapshot), believe, worth_sentence(snapshot)]
     if not all(t.finished for t in snapshot.everything):
@@ -76,7 +78,7 @@ def worth_sentence(snapshot: Snapshot) -> str:
     if not stages:
         return "Too few trials have finished to say whether more of them would help."
     last = stages[-1]
-    alike = [s for s in stages if sorted(s.sweep.overrides) == sorted(last.sweep.overrides)]
+    alike = [s for s in stages if trained_alike(s.spec, last.spec)]
     if len(alike) > 1:
         before = alike[-2]
         count = min(len(before.losses), len(last.losses))

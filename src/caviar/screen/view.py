@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from caviar.base.result import COMPLETE, DIVERGED, EPOCH, FAULTS, PRUNED, Result
-from caviar.config.overrides import command_line, point_overrides
+from caviar.config.commands import train_command
+from caviar.config.overrides import point_overrides
 from caviar.ledger import RUNNING, WAITING, Trial
 from caviar.space import OneMinusLog
 
@@ -81,9 +82,23 @@ def _natural(point: Mapping[str, Any]) -> dict[str, str]:
 
 
 def print_stage(
-    trials: Sequence[Trial], metric: str, mode: str, stage: str, overrides: Sequence[str]
+    trials: Sequence[Trial],
+    metric: str,
+    mode: str,
+    stage: str,
+    overrides: Sequence[str],
+    sources: Sequence[str] = (),
 ) -> None:
-    """The best five of a stage, what became of the others, and how to train the best again."""
+    """The best five of a stage, what became of the others, and how to train the best again.
+
+    Arguments:
+        trials: of the stage.
+        metric: that is compared.
+        mode: `min` or `max`.
+        stage: its name.
+        overrides: of every trial.
+        sources: words of a command line that find the trials' config files.
+    """
     best = best_trials(trials, mode, 5)
     head, rows = setting_columns([t.point for t in best])
     number = NUMBERS[len(best)]
@@ -100,7 +115,7 @@ def print_stage(
         console.print(f"  {line}")
     if best:
         again = [*overrides, *point_overrides(best[0].point), f"seed={best[0].seed}"]
-        console.print(f"the best again: {command_line(again)}")
+        console.print(f"the best again: {train_command(again, sources)}")
 
 
 def fault_lines(trials: Sequence[Trial]) -> list[str]:
@@ -159,11 +174,6 @@ def _best_at(result: Result) -> str:
 def shown_path(path: Path) -> Path:
     """`path` as one would type it from here."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def stage_command(study: str, sweep: Path) -> str:
-    """What runs a stage's sweep file."""
-    return f"python train.py -m search.study={study} search.sweep={shown_path(sweep)}"
 
 
 def plural(count: int, what: str) -> str:

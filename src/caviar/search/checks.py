@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -29,19 +28,6 @@ from caviar.screen.view import plural
 from caviar.search.study import Study
 from caviar.space import Space, SpaceError, lint
 from caviar.space.sweep_file import SweepFile
-
-
-def no_grid(config: DictConfig, arguments: Sequence[str]) -> None:
-    """Refuse `a=1,2`: an axis is declared in the space, and drawn."""
-    for override in OverridesParser.create().parse_overrides(list(arguments)):
-        if override.is_sweep_override():
-            key, value = override.key_or_group, override.get_value_string()
-            plus = "" if OmegaConf.select(config.space, key) is not None else "+"
-            raise UserError(
-                f"{override.input_line}: -m draws from the space, it makes no grid; write "
-                f"'{plus}space.{key}=${{choice:{value}}}' to search it, or hydra/sweeper=basic for "
-                "Hydra's own grid"
-            )
 
 
 def no_seed(arguments: Sequence[str]) -> None:

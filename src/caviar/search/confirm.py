@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,12 @@ from caviar.base import project
 from caviar.base.errors import SearchFailed, UserError
 from caviar.base.files import replaced
 from caviar.base.result import COMPLETE, test_metric
+from caviar.config.commands import set_to, train_command
+from caviar.config.kept import kept_config
 from caviar.ledger import Planned, Trial
 from caviar.refine import candidates
 from caviar.search.driver import how_to_mend, print_commands, run_trials
+from caviar.search.provenance import refuse_edited_conf
 from caviar.search.settings import CONFIRM, TEST
 from caviar.search.stages import LOWER, pooled_trials, shared_overrides
 from caviar.search.study import Study
@@ -46,7 +49,7 @@ def confirm(study: Study) -> Verdict:
     # From here on the candidates are fixed: more trials of the search change them no more.
     study.begin(CONFIRM, spec)
     # Candidates may lie outside of the coarse walls, so they are shown as points only.
-    trials = run_trials(study, CONFIRM, _plan(study, chosen), Space(()))
+    trials = run_trials(study, CONFIRM, _plan(study, chosen), Space(()), overrides)
     settings = _settings(study, chosen, trials)
     sign = 1 if study.mode == "min" else -1
     default = settings[0]
@@ -55,7 +58,7 @@ def confirm(study: Study) -> Verdict:
         raise SearchFailed(
             f"every confirmed setting diverged with at least one of its fresh seeds; {LOWER}"
         )
-    _open_test_set(study, overrides, [default, winner])
+    _open_test_set(study, spec, [default, winner])
     coarse = study.begun_sweep(study.search_stages()[0]).space
     stages = [s for s in study.ledger.stages() if s != TEST]
     ran = sum(not t.waiting for s in stages for t in study.ledger.trials(s))
@@ -80,7 +83,7 @@ def print_plan(study: Study) -> None:
     """A dry run: the commands of the trainings to come."""
     spec = confirm_spec(study)
     overrides, chosen = spec["overrides"], spec["settings"]
-    print_commands(_plan(study, chosen), overrides)
+    print_commands(_plan(study, chosen), overrides, study.sources)
 
 
 def confirm_spec(study: Study) -> dict[str, Any]:
@@ -90,9 +93,17 @@ def confirm_spec(study: Study) -> dict[str, Any]:
     a smaller model), and then the command line's: settings tuned on a small model may hurt a
     large one, so they are confirmed at target size. The settings are decided once; a study that
     goes on keeps them.
+
+    Raises:
+        UserError: conf/ was edited since the search, and the command line does not say what counts.
     """
+    if CONFIRM not in study.stages():
+        refuse_edited_conf(study, searching=False)
+    overrides = list(shared_overrides(study))
     spec = {
-        "overrides": list(shared_overrides(study)),
+        "overrides": overrides,
+        "config": kept_config(study.compose(overrides)),
+        "sources": list(study.sources),
         "seed": study.settings.seed,
         "confirm": asdict(study.settings.confirm),
     }
@@ -103,7 +114,7 @@ def confirm_spec(study: Study) -> dict[str, Any]:
 
 def _settings_to_confirm(study: Study) -> list[dict[str, Any]]:
     parent = study.search_stages()[-1]
-    coarse, _, pooled = pooled_trials(study, study.ledger.spec(parent)["overrides"])
+    coarse, _, pooled = pooled_trials(study, parent)
     points = [t.point for t in pooled]
     losses = [t.result.loss(study.mode) for t in pooled if t.result]
     best = candidates(coarse, points, losses, study.settings.confirm.top, study.settings.refine)
@@ -164,7 +175,7 @@ def _settings(
     return settings
 
 
-def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Setting]) -> None:
+def _open_test_set(study: Study, spec: Mapping[str, Any], settings: Sequence[Setting]) -> None:
     """Test the checkpoints that confirmation left. The ledger's stage `test` is the seal: what it
     lists was decided before the first look, and a trial of it that has told something never runs
     again. One that failed does: nobody has seen what it would have told."""
@@ -182,11 +193,13 @@ def _open_test_set(study: Study, overrides: Sequence[str], settings: Sequence[Se
             planned.append(Planned(setting.point, seed, setting.note, result.checkpoint))
             tested_settings.append(setting)
     numbers = {s.note: s.trials for s in by_note.values()}
-    study.begin(TEST, {"overrides": list(overrides), "settings": numbers})
+    how = {name: spec[name] for name in ("overrides", "config", "sources")}
+    study.begin(TEST, {**how, "settings": numbers})
     for trial in study.ledger.trials(TEST):
         if trial.failed:
             study.ledger.retry(TEST, trial.number)
-    tested = run_trials(study, TEST, planned, Space(()), test_metric(study.metric))
+    metric = test_metric(study.metric)
+    tested = run_trials(study, TEST, planned, Space(()), how["overrides"], metric)
     for setting, trial in zip(tested_settings, tested, strict=True):
         assert trial.result is not None
         for name, value in sorted(trial.result.metrics.items()):  # nothing else was measured
@@ -215,21 +228,46 @@ def write_winner(study: Study, verdict: Verdict) -> list[Left]:
     overrides = study.ledger.spec(CONFIRM)["overrides"]
     path = study.folder / "conf" / "experiment" / f"{study.name}_winner.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The experiment that the search was about, be it by default or by an override.
-    base = OmegaConf.select(study.compose(overrides), "hydra.runtime.choices.experiment")
-    text = winner_text(study.name, None if base is None else str(base), verdict, overrides)
+    choices = study.compose(overrides).hydra.runtime.choices
+    command = winner_command(study, project.root())
+    text = winner_text(study.name, choices, verdict, overrides, command)
     with replaced(path) as partial:
         partial.write_text(text, encoding="utf-8")
-    left.append((path, f"python train.py experiment={study.name}_winner"))
+    left.append((path, winner_command(study)))
     return left
 
 
-def winner_text(study: str, base: str | None, verdict: Verdict, overrides: Sequence[str]) -> str:
-    """An experiment file: the `base` experiment, the overrides of the search, and the winning
-    values on top."""
-    groups, values, lost = _split(overrides)
+def winner_command(study: Study, at: Path | None = None) -> str:
+    """What trains the winner again.
+
+    Arguments:
+        study: that has one.
+        at: the folder that the command is run in; by default the present one.
+    """
+    return train_command([set_to("experiment", f"{study.name}_winner")], study.sources, at)
+
+
+def winner_text(
+    study: str,
+    choices: Mapping[str, Any],
+    verdict: Verdict,
+    overrides: Sequence[str],
+    command: str,
+) -> str:
+    """An experiment file: the experiment that the search was about, the overrides of the search,
+    and the winning values on top.
+
+    Arguments:
+        study: its name.
+        choices: what its config chose of every config group.
+        verdict: with the winner.
+        overrides: of the search.
+        command: what trains the winner.
+    """
+    groups, values, lost = _split(overrides, choices)
     groups.pop("experiment", None)
-    defaults: list[Any] = [base] if base is not None else []
+    base = choices.get("experiment")  # be it by default or by an override
+    defaults: list[Any] = [str(base)] if base is not None else []
     defaults += [{f"override /{group}": choice} for group, choice in groups.items()]
     defaults.append("_self_")
     for name, value in verdict.winner.point.items():
@@ -238,7 +276,7 @@ def winner_text(study: str, base: str | None, verdict: Verdict, overrides: Seque
         _put(values, name, value)
     lines = [
         "# @package _global_",
-        f"# Winner of study {study}: python train.py experiment={study}_winner",
+        f"# Winner of study {study}: {command}",
         f"# {verdict.sentence()}",
         *(f"# The search also had {override}; write it on the command line." for override in lost),
     ]
@@ -248,7 +286,9 @@ def winner_text(study: str, base: str | None, verdict: Verdict, overrides: Seque
     return "\n".join(lines) + "\n" + body
 
 
-def _split(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+def _split(
+    overrides: Sequence[str], choices: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Config groups, values, and what a file cannot say (deletions, Hydra's own)."""
     groups: dict[str, Any] = {}
     values: dict[str, Any] = {}
@@ -257,7 +297,7 @@ def _split(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], li
         key = override.key_or_group
         if override.is_delete() or key.startswith("hydra"):
             lost.append(str(override.input_line))
-        elif (project.root() / "conf" / key).is_dir():
+        elif key in choices:
             groups[key] = override.value()
         elif key.startswith(OneMinusLog.prefix):
             natural = one_minus(float(str(override.value())))

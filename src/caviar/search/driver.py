@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from caviar.base.errors import ProcessDied, SearchFailed
+from caviar.config.commands import caviar_command, set_to, train_command
+from caviar.config.kept import kept_config
 from caviar.config.overrides import (
-    command_line,
     joined,
     override_value,
     point_overrides,
@@ -22,18 +23,34 @@ from caviar.config.overrides import (
 from caviar.ledger import Planned, Trial
 from caviar.screen.live import PERIOD, StageView
 from caviar.screen.view import console, shown_path
+from caviar.search.provenance import refuse_other_config
 from caviar.search.settings import CONFIRM, TEST
 from caviar.search.study import Study
 from caviar.space import Space
 
 
 def run_trials(
-    study: Study, stage: str, plan: Sequence[Planned], space: Space, metric: str | None = None
+    study: Study,
+    stage: str,
+    plan: Sequence[Planned],
+    space: Space,
+    overrides: Sequence[str],
+    metric: str | None = None,
 ) -> list[Trial]:
     """Run what of `plan` has not run yet, and return all of it.
 
     Trial i of the ledger's stage is plan[i], so a longer plan adds trials and repeats none. Other
     drivers and workers may take some of them: each runs once, and this waits for all.
+
+    Arguments:
+        study: whose stage it is.
+        stage: its name.
+        plan: its trials.
+        space: that they were drawn from.
+        overrides: of every trial, as this command has them. They come to the same config as those
+            that the stage began with, and may name another logger, or put back what conf/ says
+            otherwise now.
+        metric: shown meanwhile; by default the study's.
 
     Raises:
         SearchFailed: every trial failed, or a trial cannot be finished.
@@ -48,7 +65,7 @@ def run_trials(
         told = False
         with StageView(ledger, stage, count, metric or study.metric, study.mode):
             while not finished():
-                if run_claimable(study, stage, count):
+                if run_claimable(study, stage, overrides, count):
                     continue
                 if stage == TEST and not told and ledger.claimable(stage):
                     _say_where_checkpoints_are(study)
@@ -64,7 +81,9 @@ def run_trials(
     return trials
 
 
-def run_claimable(study: Study, stage: str, count: int | None = None) -> bool:
+def run_claimable(
+    study: Study, stage: str, overrides: Sequence[str], count: int | None = None
+) -> bool:
     """Run the trials among the first `count` that nobody has; False if there is none.
 
     Raises:
@@ -76,7 +95,7 @@ def run_claimable(study: Study, stage: str, count: int | None = None) -> bool:
     if not numbers:
         return False
     # All in one call: a launcher that got them in batches would wait for the slowest of each.
-    jobs = [_job(study, stage, before[n]) for n in numbers]
+    jobs = [_job(study, stage, before[n], overrides) for n in numbers]
     try:
         returned = study.launch(jobs, numbers[0])
     except SearchFailed as error:
@@ -117,9 +136,13 @@ def work(study: Study) -> None:
     running anywhere for `search.idle` seconds.
 
     It draws nothing and decides nothing. The ledger says what each trial is; this machine needs
-    the same code and the same data.
+    the same code, the same data and the same conf/.
+
+    Raises:
+        UserError: its conf/ is another.
     """
     study.point_to_ledger()
+    overrides: dict[str, Sequence[str]] = {}  # by stage
     quiet_since = time.monotonic()
     while time.monotonic() - quiet_since <= study.settings.idle and not study.complete:
         busy = False
@@ -127,12 +150,25 @@ def work(study: Study) -> None:
             trials = study.ledger.trials(stage)
             busy |= any(not t.finished for t in trials)
             if _runnable(study, stage, trials):
+                if stage not in overrides:
+                    overrides[stage] = _checked_overrides(study, stage)
                 with StageView(study.ledger, stage, len(trials), study.metric, study.mode):
-                    run_claimable(study, stage)
+                    run_claimable(study, stage, overrides[stage])
         if busy:
             quiet_since = time.monotonic()
         time.sleep(PERIOD)
     console.print(f"no trial of study {study.name} is left")
+
+
+def _checked_overrides(study: Study, stage: str) -> Sequence[str]:
+    """What a worker trains a stage's trials with: the stage's own overrides, and what its command
+    adds for this machine."""
+    begun = study.ledger.spec(stage)
+    overrides = joined(study.overrides, begun["overrides"])
+    if "config" in begun:
+        asked = {"overrides": overrides, "config": kept_config(study.compose(overrides))}
+        refuse_other_config(study, stage, begun, asked)
+    return overrides
 
 
 def trial_overrides(planned: Planned, stage_overrides: Sequence[str]) -> list[str]:
@@ -145,13 +181,15 @@ def trial_overrides(planned: Planned, stage_overrides: Sequence[str]) -> list[st
     return [*joined(stage_overrides, only_test), *point, f"seed={planned.seed}"]
 
 
-def print_commands(plan: Sequence[Planned], stage_overrides: Sequence[str]) -> None:
+def print_commands(
+    plan: Sequence[Planned], stage_overrides: Sequence[str], sources: Sequence[str]
+) -> None:
     """A dry run: one command a trial on standard output, and nothing else there."""
     for planned in plan:
-        print(command_line(trial_overrides(planned, stage_overrides)))
+        print(train_command(trial_overrides(planned, stage_overrides), sources))
 
 
-def _job(study: Study, stage: str, trial: Trial) -> list[str]:
+def _job(study: Study, stage: str, trial: Trial, stage_overrides: Sequence[str]) -> list[str]:
     """A trial as Hydra's overrides: its setting, and how it finds its place in the ledger."""
     spec = study.ledger.spec(stage)
     place = {"trial.stage": stage, "trial.number": trial.number, "search.study": study.name}
@@ -162,7 +200,7 @@ def _job(study: Study, stage: str, trial: Trial) -> list[str]:
         place["search.keep_checkpoints"] = study.settings.keep_checkpoints
     if spec.get("pruner", "none") != "none":
         place["search.pruner"] = spec["pruner"]
-    overrides = rewrite_one_minus(trial_overrides(trial.planned, spec["overrides"]))
+    overrides = rewrite_one_minus(trial_overrides(trial.planned, stage_overrides))
     return [*overrides, *(f"{key}={override_value(value)}" for key, value in place.items())]
 
 
@@ -191,9 +229,9 @@ def _say_where_checkpoints_are(study: Study) -> None:
             f"the checkpoint {gone} is gone, and confirm was to test it; put it back, or search "
             "under another name: search.study=ANOTHER_NAME"
         )
+    command = caviar_command("worker", study.name, set_to("search.storage", study.storage))
     console.print(
-        f"the checkpoints to test are not all on this machine; run caviar worker "
-        f"search.study={study.name} search.storage={study.storage} on {', '.join(hosts)}"
+        f"the checkpoints to test are not all on this machine; run {command} on {', '.join(hosts)}"
     )
 
 
@@ -204,7 +242,7 @@ def how_to_mend(study: Study, stage: str) -> str:
     if stage == TEST:
         return f"{where}mend that, and the same command tests again: its result was not seen"
     return (
-        f"{where}mend the model or the config, then put them back with caviar retry "
-        f"search.study={study.name}, and repeat the command; if the command itself was wrong, "
-        "write search.study=ANOTHER_NAME"
+        f"{where}mend the model or the config, then put them back with "
+        f"{caviar_command('retry', study.name)}, and repeat the command; if the command itself was "
+        "wrong, write search.study=ANOTHER_NAME"
     )

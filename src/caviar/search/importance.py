@@ -68,8 +68,7 @@ def study_importance(study: Study, tiers: Mapping[str, int]) -> StudyImportance:
     Raises:
         TooFewTrials: fewer than five trials, or all of them diverged, or all equal.
     """
-    overrides = study.ledger.spec(importance_stage(study))["overrides"]
-    first, _, trials = pooled_trials(study, overrides)
+    first, _, trials = pooled_trials(study, importance_stage(study))
     # On the first stage's box: shares within a narrowed one would say how well refine has worked.
     space = Space(tuple(replace(axis, tier=tiers.get(axis.key)) for axis in first))
     losses = [t.result.loss(study.mode) for t in trials if t.result]

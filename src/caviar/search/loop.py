@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from rich.table import Table
 
 from caviar.base.errors import SearchFailed
+from caviar.config.commands import caviar_command, stage_command
 from caviar.config.overrides import joined
 from caviar.refine import Refinement
 from caviar.screen.view import (
@@ -21,13 +22,13 @@ from caviar.screen.view import (
     print_stage,
     setting_columns,
     shown_path,
-    stage_command,
 )
 from caviar.search.confirm import (
     Confirmed,
     confirm,
     confirm_spec,
     print_plan,
+    winner_command,
     write_winner,
 )
 from caviar.search.driver import how_to_mend
@@ -43,16 +44,19 @@ def stage(study: Study, sweep: SweepFile) -> None:
     with _saying_how_to_continue(study):
         study.refuse_when_confirmed()
         _run_and_print(study, sweep)
-    named = f" search.study={study.name}"
+    # What this command added to the stage's own overrides, such as what conf/ said when it began.
+    begun = study.ledger.spec(sweep.stage)["overrides"]
+    added = [override for override in sweep.overrides if override not in begun]
+    confirm_next = caviar_command("confirm", study.name, *added)
     stages = list(study.settings.stage_names())
     later = stages[stages.index(sweep.stage) + 1 :] if sweep.stage in stages else []
     console.print(f"sweep file: {shown_path(study.sweep_path(sweep.stage))}")
     if later:
-        console.print(f"next: caviar refine{named}")
+        console.print(f"next: {caviar_command('refine', study.name, *added)}")
         console.print(f"then: {stage_command(study.name, study.sweep_path(later[0]))}")
-        console.print(f"or stop here: caviar confirm{named}")
+        console.print(f"or stop here: {confirm_next}")
     else:
-        console.print(f"next: caviar confirm{named}")
+        console.print(f"next: {confirm_next}")
 
 
 def search(study: Study, coarse: SweepFile, confirmed: Confirmed | None = None) -> None:
@@ -97,9 +101,9 @@ def confirm_only(study: Study, confirmed: Confirmed | None = None) -> None:
 
 def _run_and_print(study: Study, sweep: SweepFile) -> None:
     trials = run_stage(study, sweep)
-    print_stage(trials, study.metric, study.mode, sweep.stage, sweep.overrides)
+    print_stage(trials, study.metric, study.mode, sweep.stage, sweep.overrides, study.sources)
     if any(t.failed for t in trials):
-        console.print(f"once that is mended: caviar retry search.study={study.name}")
+        console.print(f"once that is mended: {caviar_command('retry', study.name)}")
 
 
 def _next_sweep(study: Study, name: str, declared: StageSettings) -> SweepFile:
@@ -157,14 +161,14 @@ def _finish(study: Study, confirmed: Confirmed | None) -> None:
     try:
         left += confirmed(study) if confirmed is not None else []
     except Exception as error:  # whatever it is, the search has its result
-        again = f"caviar report search.study={study.name}"
+        again = caviar_command("report", study.name)
         console.print(f"the report could not be written: {error}; again: {again}")
     console.print(f"in {shown_path(study.folder)}:")
     for path, what in left:
         below = path.relative_to(study.folder) if path.is_relative_to(study.folder) else path
         console.print(f"  {below}: {what}")
     if verdict.winner.note != DEFAULT:
-        console.print(f"train the winner: python train.py experiment={study.name}_winner")
+        console.print(f"train the winner: {winner_command(study)}")
     tests = study.ledger.trials(TEST)
     if failed := [t.result.error for t in tests if t.result and t.result.failed]:
         raise SearchFailed(

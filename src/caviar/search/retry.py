@@ -11,15 +11,14 @@ not change: a later stage that has its file keeps it, and only the next refine c
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from caviar.base.errors import UserError
 from caviar.base.result import EXCEPTION, FAULTS
-from caviar.config.overrides import override_value
+from caviar.config.commands import caviar_command, set_to, stage_command
 from caviar.ledger import Trial
-from caviar.screen.view import console, counts, plural, stage_command
+from caviar.screen.view import console, counts, plural
 from caviar.search.settings import CONFIRM, TEST
 from caviar.search.stages import shared_overrides
 from caviar.search.study import Study
@@ -142,6 +141,6 @@ def _confirm_command(study: Study) -> str:
     spec = study.ledger.spec(CONFIRM)
     asked, shared = asdict(study.settings.confirm), shared_overrides(study)
     begun = spec.get("confirm", {})
-    words = [f"search.study={study.name}", *(o for o in spec["overrides"] if o not in shared)]
-    words += [f"search.confirm.{k}={override_value(v)}" for k, v in begun.items() if asked[k] != v]
-    return shlex.join(["caviar", "confirm", *words])
+    words = [o for o in spec["overrides"] if o not in shared]
+    words += [set_to(f"search.confirm.{k}", v) for k, v in begun.items() if asked[k] != v]
+    return caviar_command("confirm", study.name, *words)

@@ -13,15 +13,18 @@ from omegaconf import DictConfig
 
 from caviar.base.environment import one_command
 from caviar.base.errors import UserError
+from caviar.config.commands import caviar_command, set_to
 from caviar.config.compose import Composer
 from caviar.config.overrides import joined
 from caviar.search import checks, loop
 from caviar.search.beginning import begin_well
 from caviar.search.confirm import Confirmed
 from caviar.search.driver import print_commands, work
+from caviar.search.provenance import warn_of_other_code
 from caviar.search.settings import CONFIRM, DEFAULT_TRIALS
 from caviar.search.stages import plan, shared_overrides, stage_sweep
-from caviar.search.study import Launch, Study, keeping_sampling, open_study
+from caviar.search.study import Launch, Study, keeping_sampling, open_study, reaching
+from caviar.search.swept import no_grid
 from caviar.space.sweep_file import SweepFile
 
 
@@ -46,12 +49,14 @@ def run(
     Raises:
         UserError: before anything ran.
     """
-    # The command line first: these slips would end in a worse message further on.
-    checks.no_grid(config, arguments)
-    checks.no_seed(arguments)
     compose, action = Composer(loader), config.search.action
+    # The command line first: these slips would end in a worse message further on.
+    no_grid(config, arguments, compose)
+    checks.no_seed(arguments)
     begun = action in ("worker", "confirm")
-    study = open_study(config, arguments, compose, launch, begun=begun)
+    study = reaching(open_study(config, arguments, compose, launch, begun=begun), compose)
+    if not (study.settings.dry_run or study.complete):
+        warn_of_other_code(study)
     if action == "worker":
         if study.settings.dry_run:
             raise UserError("search.dry_run=true: a worker draws nothing to print; leave it out")
@@ -66,7 +71,7 @@ def run(
     else:
         study, sweep, trained = asked_stage(study, config, arguments, compose)
         if study.settings.dry_run:
-            print_commands(plan(sweep, study.settings), sweep.overrides)
+            print_commands(plan(sweep, study.settings), sweep.overrides, study.sources)
         elif action == "search":
             if not study.complete and not study.stages():
                 begin_well(study, sweep.overrides, trained, [axis.key for axis in sweep.space])
@@ -152,6 +157,6 @@ def _file_of(study: Study, stage: str, first: str) -> Path:
     if not path.exists() and stage not in study.stages():
         raise UserError(
             f"search.stage={stage} comes after {first}, and has no sweep file yet; write it with "
-            f"caviar refine search.study={study.name} search.stage={stage}"
+            + caviar_command("refine", study.name, set_to("search.stage", stage))
         )
     return path

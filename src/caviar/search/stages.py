@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from caviar.base.errors import UserError
+from caviar.config.commands import caviar_command
+from caviar.config.kept import kept_config
 from caviar.config.overrides import joined, point_overrides
 from caviar.ledger import Planned, Trial
 from caviar.refine import Refinement, TooFewTrials, refine
 from caviar.screen.view import counts
 from caviar.search.driver import run_trials
+from caviar.search.provenance import refuse_edited_conf, trained_alike
 from caviar.search.settings import DEFAULT_TRIALS, SearchSettings
 from caviar.search.study import Study
 from caviar.space import Choice, Space
@@ -70,6 +73,7 @@ def stage_sweep(
             mode=study.mode,
             overrides=tuple(overrides),
             declares=tuple(study.declares),
+            sources=tuple(study.sources),
         )
         return whole, None
     if file is None and not anew and stage in study.stages():
@@ -84,7 +88,8 @@ def stage_sweep(
         fixed = joined(written.overrides, overrides)
         if written.study != study.name:  # the other study's reasons are none of this one's
             written = replace(written, study=study.name, notes=(), reasons={})
-        return replace(written, stage=stage, num_trials=count, overrides=fixed), None
+        asked = replace(written, stage=stage, num_trials=count, overrides=fixed)
+        return replace(asked, sources=tuple(study.sources)), None
     return _refined(study, stage, trials or DEFAULT_TRIALS, overrides)
 
 
@@ -93,7 +98,7 @@ def _refined(
 ) -> tuple[SweepFile, Refinement]:
     """The next stage, computed from all finished trials."""
     parent = study.search_stages()[-1]
-    coarse, latest, pooled = pooled_trials(study, study.ledger.spec(parent)["overrides"])
+    coarse, latest, pooled = pooled_trials(study, parent)
     losses = [t.result.loss(study.mode) for t in pooled if t.result]
     try:
         refinement = refine(
@@ -129,6 +134,7 @@ def _refined(
         mode=study.mode,
         overrides=tuple(overrides),
         declares=study.begun_sweep(study.search_stages()[0]).declares,
+        sources=tuple(study.sources),
         notes=tuple(notes),
         reasons=refinement.reasons,
     )
@@ -144,25 +150,24 @@ def _more_trials(study: Study, stage: str) -> str:
     more = f"run more of stage {stage} first, with a larger search.{setting} than {len(trials)}"
     if study.ledger.no_retry(stage) or not any(t.failed for t in trials):
         return more
-    return f"put back what failed with caviar retry search.study={study.name}, or {more}"
+    return f"put back what failed with {caviar_command('retry', study.name)}, or {more}"
 
 
-def pooled_trials(study: Study, overrides: Sequence[str]) -> tuple[Space, Space, list[Trial]]:
+def pooled_trials(study: Study, like: str) -> tuple[Space, Space, list[Trial]]:
     """The coarse space, the latest space, and the finished trials that may be pooled.
 
-    Failed trials say nothing of their setting. Stages trained under other overrides, such as
-    fewer epochs, are left out, because their losses do not compare.
+    Failed trials say nothing of their setting. Stages that trained otherwise than the stage `like`,
+    such as for fewer epochs, are left out, because their losses do not compare.
     """
     ledger, stages = study.ledger, study.search_stages()
-    sweeps = [study.begun_sweep(s) for s in stages]
     pooled = [
         trial
-        for stage, sweep in zip(stages, sweeps, strict=True)
-        if sorted(sweep.overrides) == sorted(overrides)
+        for stage in stages
+        if trained_alike(ledger.spec(stage), ledger.spec(like))
         for trial in ledger.trials(stage)
         if trial.result is not None and not math.isnan(trial.result.loss(study.mode))
     ]
-    return sweeps[0].space, sweeps[-1].space, pooled
+    return study.begun_sweep(stages[0]).space, study.begun_sweep(stages[-1]).space, pooled
 
 
 def latest_stage_with(study: Study, fewest: int) -> str:
@@ -187,7 +192,7 @@ def refuse_too_early(study: Study) -> None:
     if 2 * finished < len(trials):
         raise UserError(
             f"{finished} of {len(trials)} trials of {stage} have finished ({counts(trials)}); "
-            f"wait for the others (caviar status search.study={study.name}), or write --early"
+            f"wait for the others ({caviar_command('status', study.name)}), or write --early"
         )
 
 
@@ -202,6 +207,8 @@ def stage_spec(study: Study, sweep: SweepFile) -> dict[str, Any]:
         "overrides": list(sweep.overrides),
         # Without any stage's own: what confirm trains with, and later stages inherit.
         "shared": list(joined((o for o in kept if before or o not in own), study.overrides)),
+        "config": kept_config(study.compose(sweep.overrides)),
+        "sources": list(study.sources),
         "seed": study.settings.seed,
         "sampler": study.settings.sampler,
         "pruner": study.settings.pruner,
@@ -235,13 +242,16 @@ def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
         UserError: the stage was begun otherwise, or its file says other than what is asked.
     """
     check_follows(study, sweep)
-    spec = stage_spec(study, sweep)
+    spec, begun = stage_spec(study, sweep), sweep.stage in study.stages()
     study.compare(sweep.stage, spec)
     path = study.sweep_path(sweep.stage)
     written = SweepFile.read(path) if path.exists() else None
-    changed = written is not None and not written.same_trials(sweep)
+    # The file of a stage that has begun keeps the overrides that it began with; those of this
+    # command come to the same.
+    filed = replace(sweep, overrides=study.begun_sweep(sweep.stage).overrides) if begun else sweep
+    changed = written is not None and not written.same_trials(filed)
     # Overrides that the command line adds to a stage that begins are written into its file.
-    if changed and written and (sweep.stage in study.stages() or written.space != sweep.space):
+    if changed and written and (begun or written.space != sweep.space):
         raise UserError(
             f"{path} was edited, and says other than what is asked; run it under another name with "
             f"search.study=ANOTHER_NAME search.sweep={path}, or remove it, and it is written again"
@@ -250,12 +260,14 @@ def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
     # command, and never a file of a stage that the ledger knows otherwise.
     study.begin(sweep.stage, spec)
     if changed or written is None or written.num_trials != sweep.num_trials:
-        sweep.write(path)
-    return run_trials(study, sweep.stage, plan(sweep, study.settings), sweep.space)
+        filed.write(path)
+    planned = plan(sweep, study.settings)
+    return run_trials(study, sweep.stage, planned, sweep.space, sweep.overrides)
 
 
 def check_follows(study: Study, sweep: SweepFile) -> None:
-    """All stages of a study search the same axes, or their trials could not be pooled.
+    """All stages of a study search the same axes, or their trials could not be pooled; and they
+    train by the same conf/.
 
     Raises:
         UserError: they do not.
@@ -263,6 +275,8 @@ def check_follows(study: Study, sweep: SweepFile) -> None:
     before = study.stages_before(sweep.stage)
     if not before:
         return
+    if sweep.stage not in study.stages():
+        refuse_edited_conf(study, searching=True)
     first = study.begun_sweep(before[0]).space
     path = study.sweep_path(sweep.stage)
     for name in sorted({*first.names} ^ {*sweep.space.names}):

@@ -11,6 +11,7 @@ from rich.live import Live
 from caviar.base import project
 from caviar.base.errors import SearchFailed, UserError
 from caviar.base.result import test_metric
+from caviar.config.commands import caviar_command
 from caviar.ledger import Ledger, exists, known_storage
 from caviar.screen.live import PERIOD, stage_screen
 from caviar.screen.view import (
@@ -45,10 +46,11 @@ def print_status(ledger: Ledger, folder: Path) -> None:
             else f"  nothing runs now; {going_on}"
         )
     elif TEST not in ledger.stages():
-        named = f"search.study={ledger.study}"
-        console.print(f"  next: caviar refine {named}, or caviar confirm {named}")
+        verbs = [caviar_command(verb, ledger.study) for verb in ("refine", "confirm")]
+        console.print(f"  next: {', or '.join(verbs)}")
         if any(t.failed for t in trials):
-            console.print(f"  or first, once it is mended, what failed: caviar retry {named}")
+            again = caviar_command("retry", ledger.study)
+            console.print(f"  or first, once it is mended, what failed: {again}")
     if not unfinished and any(t.failed and t.stage == TEST for t in trials):
         console.print("  the command that began the study tests again what failed")
 
@@ -59,7 +61,7 @@ def print_all() -> None:
     folders = sorted(runs.iterdir()) if runs.is_dir() else []
     storages = {folder: storage for folder in folders if (storage := known_storage(folder))}
     if not storages:
-        console.print(f"no study in {shown_path(runs)}; begin one: caviar search")
+        console.print(f"no study in {shown_path(runs)}; begin one: {caviar_command('search')}")
     for folder, storage in storages.items():
         if not exists(storage):
             console.print(f"{folder.name}: its ledger {storage} is gone")

@@ -23,10 +23,13 @@ from omegaconf import DictConfig
 
 from caviar.base.errors import UserError
 from caviar.base.files import replaced
+from caviar.config.commands import caviar_command, sources_of
+from caviar.config.compose import Composer
 from caviar.config.overrides import keys_outside, override_key, restore_one_minus
 from caviar.ledger import Ledger, Trial, exists
 from caviar.ledger.storages import POINTER
 from caviar.screen.view import shown_path
+from caviar.search.provenance import keep_code, refuse_other_config, write_config
 from caviar.search.settings import CONFIRM, TEST, VERDICT, SearchSettings, storage_of, study_folder
 from caviar.space.sweep_file import DECLARES, SweepFile
 
@@ -35,6 +38,9 @@ Launch = Callable[[Sequence[Sequence[str]], int], Any]
 
 # Nodes that say how to search; the others say what is trained, and belong in the sweep file.
 SEARCH_NODES = ("search", "space", "trial", "hydra")
+# Of a stage's spec: what it was trained with is compared as a whole, and what only says how the
+# overrides came together, or where config files are, makes no other trial.
+NOT_COMPARED = ("config", "shared", "sources")
 # What a study keeps from its first stage on, unless a command names another and is refused.
 SAMPLING = ("seed", "sampler", "pruner")
 
@@ -59,6 +65,8 @@ class Study:
     launch: Launch = nowhere
     declares: Sequence[str] = ()
     """Hydra overrides of the command that say what is searched."""
+    sources: Sequence[str] = ()
+    """Words of the command, or of the one that began the study, that find config files."""
 
     @property
     def name(self) -> str:
@@ -138,8 +146,11 @@ class Study:
             UserError: it was begun with another, and the two must not be mixed.
         """
         self.point_to_ledger()
-        self.ledger.begin(stage, spec, self.mode)
+        begun = self.ledger.begin(stage, spec, self.mode)
         self.compare(stage, spec)
+        keep_code(self.ledger, stage)
+        if "config" in begun:
+            write_config(self, stage, begun["config"])
 
     def point_to_ledger(self) -> None:
         """Remember where the ledger is, where it is not in the study's folder."""
@@ -158,10 +169,12 @@ class Study:
         if stage not in self.stages():
             return
         begun = self.ledger.spec(stage)
+        # A study of an earlier version lacks what was not kept then.
+        by_config = "config" in begun and "config" in spec
+        if by_config:
+            refuse_other_config(self, stage, begun, spec)
         for name, asked in spec.items():
-            # `shared` says which of the overrides are whose; that makes no other trial. A study of
-            # an earlier version lacks what was not kept then.
-            if name == "shared" or name not in begun:
+            if name in NOT_COMPARED or name not in begun or (by_config and name == "overrides"):
                 continue
             before = begun[name]
             if name == "overrides" and before is not None:
@@ -171,6 +184,8 @@ class Study:
             if name == "sweep" and before is not None:
                 where = Path(f"{self.name}/{stage}")
                 sweeps = [SweepFile.parse(text, where) for text in (before, asked)]
+                if by_config:  # which is what the overrides come to, whatever they are
+                    sweeps[1] = replace(sweeps[1], overrides=sweeps[0].overrides)
                 if sweeps[0].same_trials(sweeps[1]):
                     continue
                 before, asked = (
@@ -229,18 +244,34 @@ def open_study(
         compose=compose,
         launch=launch,
         declares=[o for o in overrides if DECLARES.match(o)],
+        sources=sources_of(config),
     )
     if not begun:
         return study
     if not exists(study.storage):
         raise UserError(
             f"there is no study {study.name} in {shown_path(study.folder)}; begin it with "
-            f"caviar search search.study={study.name}, or name another"
+            f"{caviar_command('search', study.name)}, or name another"
         )
     if not study.stages():
         raise UserError(f"study {study.name} has no stage in {study.storage}")
     sweep = study.begun_sweep(study.stages()[0])
     return keeping_sampling(study.changed(metric=sweep.metric, mode=sweep.mode), overrides)
+
+
+def reaching(study: Study, compose: Composer) -> Study:
+    """The study, once `compose` finds config files where they were when it began, and where its
+    sweep file says: `caviar confirm` need not repeat a `--config-dir`.
+
+    Raises:
+        UserError: they are on no disk of this machine.
+    """
+    begun, file = study.stages(), study.settings.sweep
+    kept = study.ledger.spec(begun[0]).get("sources", ()) if begun else ()
+    named = SweepFile.read(Path(file)).sources if file is not None else ()
+    words = dict.fromkeys([*study.sources, *named, *kept])
+    # On another machine they lie elsewhere, as the command says then.
+    return study.changed(sources=compose.reach(list(words), elsewhere=bool(study.sources)))
 
 
 def keeping_sampling(study: Study, overrides: Sequence[str]) -> Study:

@@ -35,6 +35,7 @@ from caviar.base.signals import uninterrupted
 from caviar.ledger import Ledger, Trial
 from caviar.plain import is_function, run_function
 from caviar.search.keeping import tidy_checkpoints
+from caviar.search.provenance import keep_code, restore_config
 from caviar.search.settings import CONFIRM, TEST, open_ledger, study_folder
 
 if TYPE_CHECKING:
@@ -58,19 +59,20 @@ def run_trial(config: DictConfig, output: Path, ended: Ended | None = None) -> f
     stage, number = config.trial.stage, config.trial.number
     if config.test and stage != TEST:
         raise UserError("test=true: the test set is locked during a search; confirm opens it once")
-    if not is_first_rank():  # the ledger is the first rank's
+    ledger = open_ledger(config)
+    before = ledger.trial(stage, number)
+    restore_config(config, ledger.spec(stage), before.point, output)  # on every rank
+    if not is_first_rank():  # what is written into the ledger is the first rank's
         checkpoint = os.environ.get(RESUME)
         resume = Path(checkpoint) if checkpoint else None
         return _outcome(config, output, None, resume, ended)[0].best
-    ledger = open_ledger(config)
-    before = ledger.trial(stage, number)
     slot, epochs = os.environ.get(SLOT), config.trainer.get("max_epochs")
-    claimed = False
+    code, claimed = keep_code(ledger, stage), False
     try:
         # A signal between the claim and the note that it is ours would leave the trial claimed by
         # a process that lives on, as in-process launchers do.
         with uninterrupted():
-            claimed = ledger.claim(stage, number, slot=slot, epochs=epochs)
+            claimed = ledger.claim(stage, number, slot=slot, epochs=epochs, code=code)
         if not claimed:
             return None
         # Deaths that nobody saw are not held against a trial, but not for ever: one that takes its

@@ -38,6 +38,7 @@ GOALS = {"min": "minimize", "max": "maximize"}
 LAUNCH = ("${env}", "${interpreter}", "${program}")  # before the fixed overrides
 POINT = "${args_no_hyphens}"  # after them
 DECLARES = re.compile(r"[+~]*space([.=@/]|$)")  # an override of the `space` node
+SOURCES = re.compile(r"--config-dir=|hydra\.searchpath=")  # says where config files are
 # Comments, as `SweepFile.text` writes them and `_comments` finds them again:
 HEADS = ("# Stage ", "# Here: ", "# W&B: ")  # the first lines, which say how to run the file
 AXIS = re.compile(r"  ([^\s#].*?):(\s.*)?")  # two spaces deep, with whatever stands behind
@@ -62,6 +63,8 @@ class SweepFile:
     declares: tuple[str, ...] = field(default=(), compare=False)
     """Hydra overrides of the `space` node that the axes came from. They change no trial; a run of a
     sweep checks its keys against the space that they compose."""
+    sources: tuple[str, ...] = field(default=(), compare=False)
+    """Words of the command that say where its config files are, beside conf/."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """Comment lines at the top: parent stage, top five."""
     reasons: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
@@ -88,7 +91,7 @@ class SweepFile:
             lines += [f"    {_comment(reason)}" for reason in self.reasons.get(axis.name, ())]
             lines += [f"    {line}" for line in _parameter(axis.scale)]
         # Last, so that a file that was cut off anywhere is known by what it lacks.
-        words = (*LAUNCH, *self.declares, *self.overrides, POINT)
+        words = (*LAUNCH, *self.sources, *self.declares, *self.overrides, POINT)
         lines += ["command:", *(f"  - {_scalar(word)}" for word in words)]
         return "\n".join(lines) + "\n"
 
@@ -177,8 +180,9 @@ class SweepFile:
             num_trials=run_cap,
             metric=document["metric"]["name"].removesuffix("_best"),
             mode=goals[document["metric"]["goal"]],
-            overrides=tuple(word for word in fixed if not DECLARES.match(word)),
+            overrides=tuple(w for w in fixed if not (DECLARES.match(w) or SOURCES.match(w))),
             declares=tuple(word for word in fixed if DECLARES.match(word)),
+            sources=tuple(word for word in fixed if SOURCES.match(word)),
             notes=notes,
             reasons=reasons,
         )

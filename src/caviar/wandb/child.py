@@ -154,11 +154,13 @@ def refuse_undeclared(
 
 def _declared(fixed: Sequence[str]) -> Space:
     """The space that the command's own overrides compose, where no file is known here."""
+    from caviar.config.commands import split_sources
     from caviar.config.compose import project_composer
     from caviar.search.checks import parse_space
 
-    compose = project_composer()
-    return parse_space(compose(fixed), compose.sources(fixed))
+    sources, overrides = split_sources(fixed)
+    compose = project_composer(sources)
+    return parse_space(compose(overrides), compose.sources(overrides))
 
 
 def finish_wandb(result: Result, curve: Mapping[int, float]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from caviar.base.errors import SearchFailed, UserError
+from caviar.config.commands import caviar_command
 from caviar.ledger import storages
 from caviar.ledger.ledger import Ledger
 from caviar.ledger.storages import HEARTBEAT, JOURNAL, open_storage
@@ -63,8 +64,8 @@ class SweepLedger(Ledger):
     def begin(self, stage: str, spec: Mapping[str, Any], mode: str) -> dict[str, Any]:
         if "sweep" in spec:  # of a stage of search
             raise UserError(
-                f"the stages of study {self.study} are W&B sweeps; register {stage} with caviar "
-                f"sweep search.study={self.study}, or search here under another search.study"
+                f"the stages of study {self.study} are W&B sweeps; register {stage} with "
+                f"{caviar_command('sweep', self.study)}, or search here under another search.study"
             )
         return super().begin(stage, spec, mode)
 
@@ -105,7 +106,7 @@ class SweepLedger(Ledger):
 
     @property
     def continued_by(self) -> str:
-        return f"caviar agent search.study={self.study}"
+        return caviar_command("agent", self.study)
 
     def _read(self, registered: Registered) -> _Reading:
         """The sweep as it is now, or was a moment ago; while W&B is silent, as it was last."""

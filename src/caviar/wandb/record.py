@@ -27,6 +27,7 @@ import yaml
 from caviar.base import project
 from caviar.base.errors import UserError
 from caviar.base.files import replaced
+from caviar.config.commands import caviar_command, set_to
 from caviar.space import Choice, Integer, Scale
 from caviar.space.scales import number, whole
 from caviar.space.sweep_file import SweepFile
@@ -180,12 +181,12 @@ def refuse_changed_sweep(registered: Registered, document: Mapping[str, Any]) ->
     ours: dict[str, Any] = yaml.safe_load(registered.text)
     changed = difference(_decisive(ours), _decisive(document))
     if changed:
+        stage = set_to("search.stage", registered.stage)
         raise UserError(
             f"the sweep {registered.path} on the server is not the one that was registered from "
             f"{registered.stage}.yaml, and its agents would run here what it says now:\n{changed}\n"
             "if you do not know who changed it and why, start no agent; else register the stage "
-            f"anew: caviar sweep search.study={registered.sweep.study} "
-            f"search.stage={registered.stage} --force"
+            f"anew: {caviar_command('sweep', registered.sweep.study, stage)} --force"
         )
     kept = [key for key in ours if key != "name"]  # anybody may call it otherwise
     return difference({k: ours[k] for k in kept}, {k: document.get(k) for k in kept})

@@ -15,12 +15,13 @@ import yaml
 from omegaconf import DictConfig
 
 from caviar.base.errors import UserError
+from caviar.config.commands import caviar_command
 from caviar.config.compose import project_composer
-from caviar.config.overrides import rewrite_one_minus
 from caviar.search import checks
 from caviar.search.run import asked_stage
 from caviar.search.stages import check_follows, stage_spec
 from caviar.search.study import Study
+from caviar.search.swept import one_value
 from caviar.space.sweep_file import SweepFile
 from caviar.wandb.client import fetch_sweep, register_sweep
 from caviar.wandb.record import (
@@ -48,14 +49,14 @@ def asked_sweep(study: Study, overrides: Sequence[str]) -> tuple[Study, DictConf
         if not to_come:
             raise UserError(
                 f"all stages of study {study.name} are registered: {', '.join(registered)}; next "
-                f"is caviar confirm search.study={study.name}, or name one more stage with "
+                f"is {caviar_command('confirm', study.name)}, or name one more stage with "
                 "search.stage=…"
             )
         study = study.changed(settings=replace(study.settings, stage=to_come[0]))
     checks.no_seed(overrides)
-    compose = project_composer()
+    compose = project_composer(study.sources)
     config = compose(overrides)
-    checks.no_grid(config, rewrite_one_minus(overrides))
+    one_value(overrides)
     study, sweep, _ = asked_stage(study, config, overrides, compose)
     return study, config, sweep
 
@@ -81,9 +82,9 @@ def registered_stage(study: Study) -> Registered:
     if stage is None or stage not in registered:
         what = f"stage {stage} of study {study.name}" if stage else f"study {study.name}"
         raise UserError(
-            f"{what} is no W&B sweep yet; register it with caviar sweep search.study={study.name}, "
-            "or record one that was made elsewhere: caviar sweep --id ENTITY/PROJECT/ID "
-            f"search.study={study.name} search.sweep=FILE"
+            f"{what} is no W&B sweep yet; register it with {caviar_command('sweep', study.name)}, "
+            "or record one that was made elsewhere: "
+            f"{caviar_command('sweep', study.name, 'search.sweep=FILE')} --id ENTITY/PROJECT/ID"
         )
     return registered[stage]
 

@@ -1,8 +1,11 @@
-"""`hydra/sweeper=caviar`: what `python train.py -m` does. Everything else is in caviar.search."""
+"""`hydra/sweeper=caviar`: what `python train.py -m` does, and `hydra/sweeper=grid`, a plain grid.
+
+Everything else is in caviar.search.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -12,13 +15,14 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-# It has no settings of its own; those of a search are the config's `search` node.
-ConfigStore.instance().store(
-    name="caviar",
-    node={"_target_": "hydra_plugins.caviar.sweeper.CaviarSweeper"},
-    group="hydra/sweeper",
-    provider="caviar",
-)
+# The settings of a search are the config's `search` node. A grid takes its values from the command
+# line and, as Hydra's own does, from `hydra.sweeper.params`.
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "caviar": {"_target_": "hydra_plugins.caviar.sweeper.CaviarSweeper"},
+    "grid": {"_target_": "hydra_plugins.caviar.sweeper.GridSweeper", "params": {}},
+}
+for _name, _node in _SETTINGS.items():
+    ConfigStore.instance().store(name=_name, node=_node, group="hydra/sweeper", provider="caviar")
 
 
 class CaviarSweeper(Sweeper):
@@ -36,7 +40,13 @@ class CaviarSweeper(Sweeper):
         from caviar.search.run import run
 
         rooms.attach_ledgers()
+        assert self.config is not None
+        assert self.hydra_context is not None
+        loader = self.hydra_context.config_loader
+        return run(self.config, arguments, self.launch(), loader, confirmed=rooms.write_report_of)
 
+    def launch(self) -> Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]:
+        """What hands jobs to Hydra's launcher."""
         assert self.config is not None
         assert self.hydra_context is not None
         launcher = Plugins.instance().instantiate_launcher(
@@ -48,5 +58,19 @@ class CaviarSweeper(Sweeper):
         def launch(jobs: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
             return launcher.launch(jobs, initial_job_idx=first)
 
-        loader = self.hydra_context.config_loader
-        return run(self.config, arguments, launch, loader, confirmed=rooms.write_report_of)
+        return launch
+
+
+class GridSweeper(CaviarSweeper):
+    """Trains every combination of the values that are named."""
+
+    def __init__(self, params: Mapping[str, str]) -> None:
+        self.params = params
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from caviar.search.grid import run_grid
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        named = [*(f"{key}={values}" for key, values in self.params.items()), *arguments]
+        run_grid(self.config, named, self.launch(), self.hydra_context.config_loader)
