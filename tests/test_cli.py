@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from caviar.base.result import Result
-from caviar.config.commands import train_command
 from caviar.ledger import Ledger, Planned
 from caviar.search.settings import SearchSettings
 from caviar.search.stages import plan
@@ -253,7 +252,3 @@ def test_confirm_without_a_study(
     assert caviar("confirm", "search.study=nowhere") == 2
     assert "there is no study nowhere" in capsys.readouterr().err
     assert not runs.exists()
-
-
-def test_commands_are_quoted_for_a_shell() -> None:
-    assert train_command(["a=b c"]) == "python train.py 'a=b c'"

@@ -226,13 +226,6 @@ def test_a_stage_too_small_to_be_refined_is_refused_with_what_to_write(
     assert main(*search, "~search.stages.fine", "~search.stages.finest") == 0
 
 
-def test_a_slip_in_a_job_of_hydras_own_grid_is_told(
-    main: Main, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main("-m", "hydra/sweeper=basic", "hydra/launcher=basic", *FAST, "threads=0,1") == 2
-    assert "error: threads=0 should be a whole number from 1 on" in capsys.readouterr().err
-
-
 def test_linear_over_decades_is_warned_of(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
     wide = "space.optimizer.lr=${linear:1e-4,1}"
     assert main("-m", wide, "search.dry_run=true", "search.num_trials=1") == 0

@@ -97,9 +97,9 @@ def confirm_spec(study: Study) -> dict[str, Any]:
     Raises:
         UserError: conf/ was edited since the search, and the command line does not say what counts.
     """
-    if CONFIRM not in study.stages():
-        refuse_edited_conf(study, searching=False)
     overrides = list(shared_overrides(study))
+    if CONFIRM not in study.stages():
+        refuse_edited_conf(study, overrides, searching=False)
     spec = {
         "overrides": overrides,
         "config": kept_config(study.compose(overrides)),

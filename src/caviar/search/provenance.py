@@ -98,14 +98,14 @@ def refuse_other_config(
     )
 
 
-def refuse_edited_conf(study: Study, searching: bool) -> None:
+def refuse_edited_conf(study: Study, overrides: Sequence[str], searching: bool) -> None:
     """Before a study's next stage begins: what conf/ says must be what it said for the last one,
-    but for what the command line itself decides.
+    but for what the stage's own overrides decide.
 
     Arguments:
-        study: with the command's own overrides.
-        searching: the next stage draws the axes of the space, so that their default values do not
-            matter to it.
+        study: whose stage it is.
+        overrides: of the stage: of the study, of its file, and of the command line.
+        searching: it draws the axes of the space, so that their default values do not matter.
 
     Raises:
         UserError: with each key, its old and its new value, and what to write.
@@ -118,11 +118,11 @@ def refuse_edited_conf(study: Study, searching: bool) -> None:
     edited = {c.key: c for c in _edited(study, spec, axes)}
     if not edited:
         return
-    # An override of this command decides what its key is to be from here on, the old or the new.
-    typed = kept_config(study.compose(joined(study.overrides, spec["overrides"])))
-    still = {c.key: c.now for c in changes(spec["config"], typed, axes)}
-    named = {override_key(o) for o in study.overrides}
-    left = [c for k, c in edited.items() if k not in named and repr(still.get(k)) == repr(c.now)]
+    # An override decides what its key is to be from here on, the old value or the new.
+    asked = changes(spec["config"], kept_config(study.compose(overrides)), axes)
+    values = {c.key: c.now for c in asked}
+    named = {override_key(o) for o in overrides}
+    left = [c for k, c in edited.items() if k not in named and repr(values.get(k)) == repr(c.now)]
     if left:
         raise UserError(
             f"conf/ says otherwise now than when {begun[-1]} of study {study.name} began:\n"

@@ -276,7 +276,7 @@ def check_follows(study: Study, sweep: SweepFile) -> None:
     if not before:
         return
     if sweep.stage not in study.stages():
-        refuse_edited_conf(study, searching=True)
+        refuse_edited_conf(study, sweep.overrides, searching=True)
     first = study.begun_sweep(before[0]).space
     path = study.sweep_path(sweep.stage)
     for name in sorted({*first.names} ^ {*sweep.space.names}):

@@ -7,7 +7,7 @@ which command that would be. Each of those that are printed runs as it stands.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from caviar.config.overrides import override_key, override_value, restore_one_mi
 from caviar.ledger import known_storage
 from caviar.search.settings import study_folder
 
+LISTED = (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP, ValueType.RANGE_SWEEP)
+STUDY = "search.study"
 # Of Hydra's own overrides: what a printed command says by other words.
 DECIDED = re.compile(r"hydra\.mode=|hydra/sweeper=|hydra\.searchpath=")
 
@@ -61,8 +63,9 @@ def swept_values(override: Override) -> list[tuple[str, Any]]:
     values = []
     for text in override.sweep_string_iterator():
         value = parser.parse_override(f"key={text}").value()
-        # The complement of a momentum is written with an interpolation.
-        values.append((text, OmegaConf.create({"key": value}).key))
+        if isinstance(value, str):  # the complement of a momentum is an interpolation
+            value = OmegaConf.create({"key": value}).key
+        values.append((text, value))
     return values
 
 
@@ -81,41 +84,79 @@ def no_grid(config: DictConfig, arguments: Sequence[str], compose: Composer) -> 
     swept = [override for override in parsed if override.is_sweep_override()]
     if not swept:
         return
-    action, first = config.search.action, swept[0]
-    if action not in ("stage", "search"):
+    first = swept[0]
+    if config.search.action not in ("stage", "search"):
         one_value(arguments)
-    if not any(o.is_interval_sweep() or o.value_type == ValueType.GLOB_CHOICE_SWEEP for o in swept):
-        compose(
-            combinations(arguments, compose.loader)[0][0]
-        )  # a key that there is not is the slip to be told
-    key = first.key_or_group
-    if compose.is_group(key):
-        why = f"{key} is a group of files, and no axis of a space"
-    elif key == "seed":
+    if all(o.value_type in LISTED for o in swept):
+        # That there is no such key is the slip to be told.
+        compose(combinations(arguments, compose.loader)[0][0])
+    if compose.is_group(first.key_or_group):
+        why = f"{first.key_or_group} is a group of files, and no axis of a space"
+    elif first.key_or_group == "seed":
         why = "in a search every trial has a training seed of its own, made from search.seed"
     else:
         why = "-m draws from the space, it makes no grid"
-    sources = sources_of(config)
+    commands = {
+        "search over them": _searching(parsed, config, compose),
+        "train each of them": _training(parsed),
+    }
     hydra = [o for o in config.hydra.overrides.hydra if not DECIDED.match(o)]
-    commands = []
-    if not any(compose.is_group(o.key_or_group) or o.key_or_group == "seed" for o in swept):
-        words = [_axis(o, config) if o in swept else str(o.input_line) for o in parsed]
-        if known_storage(study_folder(config)) is not None:  # it was begun with another space
-            words = [word for word in words if override_key(word) != "search.study"]
-            words.append(set_to("search.study", _free_name(study_folder(config))))
-        line = train_command(["-m", *hydra, *restore_one_minus(words)], sources)
-        commands.append(f"  to search over them: {line}")
-    if not any(o.is_interval_sweep() for o in swept):
-        words = [
-            str(o.input_line)
-            for o in parsed
-            if not o.key_or_group.startswith("search.") or o.key_or_group == "search.study"
-        ]
-        words = ["hydra/sweeper=grid", *hydra, *restore_one_minus(words)]
-        line = train_command(["-m", *words], sources)
-        commands.append(f"  to train each of them: {line}")
+    sources = sources_of(config)
+    lines = [
+        f"  to {what}: {train_command(['-m', *hydra, *restore_one_minus(words)], sources)}"
+        for what, words in commands.items()
+        if words
+    ]
     (typed,) = restore_one_minus([str(first.input_line)])
-    raise UserError("\n".join([f"{typed}: {why}; write", *commands]))
+    mend = "write" if lines else f"name the values: {first.key_or_group}=1,2"
+    raise UserError("\n".join([f"{typed}: {why}; {mend}", *lines]))
+
+
+def _searching(parsed: Sequence[Override], config: DictConfig, compose: Composer) -> list[str]:
+    """The overrides of a search over the values that are named; none where it cannot be."""
+    words = []
+    for override in parsed:
+        if override.is_sweep_override():
+            key = override.key_or_group
+            in_config = OmegaConf.select(config, key) is not None  # else it is no axis
+            may_be_axis = in_config and key != "seed" and not compose.is_group(key)
+            scale = _scale(override) if may_be_axis else None
+            if scale is None:
+                return []
+            plus = "" if OmegaConf.select(config.space, key) is not None else "+"
+            words.append(f"{plus}space.{key}={scale}")
+        else:
+            words.append(str(override.input_line))
+    folder = study_folder(config)
+    if known_storage(folder) is not None:  # it was begun with another space
+        words = [word for word in words if override_key(word) != STUDY]
+        words.append(set_to(STUDY, _free_name(folder)))
+    return words
+
+
+def _training(parsed: Sequence[Override]) -> list[str]:
+    """The overrides of a grid over the same values; none where they are not counted."""
+    if any(override.is_interval_sweep() for override in parsed):
+        return []
+    kept = [
+        str(override.input_line)
+        for override in parsed
+        if override.key_or_group == STUDY or not override.key_or_group.startswith("search.")
+    ]
+    return ["hydra/sweeper=grid", *kept]
+
+
+def _scale(override: Override) -> str | None:
+    """The scale that draws from the values of an override; None where no scale does."""
+    if override.is_interval_sweep():
+        interval: Any = override.value()
+        return f"${{linear:{interval.start},{interval.end}}}"
+    values = [value for _, value in swept_values(override)]
+    listed = ",".join(map(override_value, values))
+    # Hydra takes all up to a brace for an interpolation, spaces and quotes among it.
+    if "}" in listed or any(isinstance(value, Mapping | list) for value in values):
+        return None
+    return f"${{choice:{listed}}}"
 
 
 def one_value(arguments: Sequence[str]) -> None:
@@ -130,21 +171,6 @@ def one_value(arguments: Sequence[str]) -> None:
                 f"{override.input_line}: it makes no grid; write one value for a key, or quote a "
                 f"text with commas: \"{override.key_or_group}='…'\""
             )
-
-
-def _axis(override: Override, config: DictConfig) -> str:
-    """The override of the space that draws from the values which this one names."""
-    key = override.key_or_group
-    if override.is_interval_sweep():
-        interval: Any = override.value()
-        scale = f"${{linear:{interval.start},{interval.end}}}"
-    else:
-        values = ",".join(override_value(value) for _, value in swept_values(override))
-        scale = f"${{choice:{values}}}"
-    plus = "" if OmegaConf.select(config.space, key) is not None else "+"
-    # Hydra takes an interpolation as it is, but for one with quotes or spaces inside.
-    plain = re.fullmatch(r"\$\{\w+:[\w.,+-]+\}", scale)
-    return f"{plus}space.{key}={scale if plain else override_value(scale)}"
 
 
 def _free_name(folder: Path) -> str:
