@@ -12,7 +12,8 @@
     safe.py         checkpoints that can be read back
     winner.py       a trained model back from its folder
     rehearsal.py    two batches of everything before a search; check.py says what works
-    resume.py       to stop, and go on to the same bits
+    resume.py       to stop, and go on to the same bits: loaders.py how data is read, streams.py
+                    random states, gathered.py what a module has logged
     ddp.py          which of several processes failed
     data.py         splits, order, loaders; text.py for text
     modules.py      what a model of yours derives from; models.py the template's own

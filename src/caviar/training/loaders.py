@@ -109,8 +109,9 @@ class Reading:
         combined = sys.modules[type(self.trainer.fit_loop).__module__].CombinedLoader
         if not isinstance(loaders, combined):
             loaders = combined(loaders, "max_size_cycle")
-        kind: Any = type(loaders)
-        loaders.__class__ = seeded(kind)  # as it is, with whatever its owner set
+        if not hasattr(loaders, "reading"):
+            kind: Any = type(loaders)
+            loaders.__class__ = seeded(kind)  # as it is, with whatever its owner set
         loaders.reading = self
         return loaders
 
