@@ -20,6 +20,7 @@ from caviar.config.overrides import (
     keys_outside,
     override_value,
     point_overrides,
+    quote_paths,
     restore_one_minus,
     rewrite_one_minus,
 )
@@ -199,3 +200,15 @@ def test_keys_outside_a_node():
         "optimizer.lr=0.1",
     ]
     assert keys_outside(overrides) == overrides
+
+
+@pytest.mark.parametrize("path", ["runs/epoch=3-val/loss=0.2.ckpt", "a (1).ckpt", "[x].ckpt"])
+def test_a_checkpoint_may_have_any_name(path: str) -> None:
+    (quoted,) = quote_paths([f"ckpt_path={path}"])
+    assert PARSER.parse_override(quoted).value() == path
+    assert quote_paths([quoted]) == [quoted]
+
+
+def test_what_hydra_reads_already_stays() -> None:
+    typed = ["ckpt_path=runs/last.ckpt", "ckpt_path=${x}", "a=b=c", "+search.sweep='a=b'"]
+    assert quote_paths(typed) == typed

@@ -24,7 +24,7 @@ from caviar.base.signals import tidy_sigterm
 from caviar.config import resolvers
 from caviar.config.commands import for_shell, options_first, set_to
 from caviar.config.messages import SLIPS, clear_errors
-from caviar.config.overrides import rewrite_one_minus
+from caviar.config.overrides import quote_paths, rewrite_one_minus
 from caviar.plain import is_function, run_function
 
 # A file of Hydra's own name for it would be held against Hydra's settings, with a warning.
@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if sweep_run:
             given = sweep_run.complete_overrides(given)
         # Lightning starts the other ranks of a distributed run from sys.argv.
-        given = [OUR_GRID if word == HYDRAS_GRID else word for word in rewrite_one_minus(given)]
+        given = rewrite_one_minus(quote_paths(given))
+        given = [OUR_GRID if word == HYDRAS_GRID else word for word in given]
         sys.argv = [str(root / "train.py"), *options_first(given)]
         _slips.clear()
         hydra_main(str(root / "conf"), "train", version_base="1.3")(task)()

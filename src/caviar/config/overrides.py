@@ -59,6 +59,15 @@ def rewrite_one_minus(arguments: Iterable[str]) -> list[str]:
     ]
 
 
+def quote_paths(arguments: Iterable[str]) -> list[str]:
+    """Paths as they are typed, such as `ckpt_path=epoch=3.ckpt`, which Hydra's grammar refuses."""
+    path = re.compile(r"(\+{0,2}(?:ckpt_path|search\.sweep))=([^'\"$].*[=(){}\[\],].*)")
+    return [
+        f"{m[1]}={override_value(m[2])}" if (m := path.fullmatch(argument)) else argument
+        for argument in arguments
+    ]
+
+
 def restore_one_minus(arguments: Iterable[str]) -> list[str]:
     """What `rewrite_one_minus` was given: overrides as they are typed, shown and written down."""
     one = r"\$\{one_minus:[^{}]*\}"
