@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import caviar as package
 from caviar.base.errors import UserError
-from conftest import Main, trials
+from conftest import ROOT, Main, trials
 
 STAGE = ["-m", "search.study=s", "search.num_trials=5", "hydra/launcher=basic", "logger=none"]
 QUICK = ["trainer.max_epochs=1", "+trainer.limit_train_batches=4"]
@@ -46,3 +49,19 @@ def test_a_run_is_loaded_with_its_weights(main: Main, runs: Path) -> None:
     assert package.load(runs / "mine").checkpoint == runs / "mine/checkpoints/best.ckpt"
     with pytest.raises(UserError, match="neither a study that was confirmed nor a run"):
         package.load(runs)
+
+
+def test_the_page_on_using_a_winner_runs(
+    main: Main, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(*QUICK) == 0
+    page = (ROOT / "docs/winner.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.export's own, of its own parts
+        exec(code.replace('"runs/digits"', f'"{runs}/train/0"'), names)
+    winner, again, example = names["winner"], names["again"], names["example"]
+    assert torch.allclose(again(example[:1]), winner.model(example[:1]), atol=1e-6)
+    assert torch.equal(names["logits"], winner.model(example))
