@@ -64,4 +64,5 @@ def test_the_page_on_using_a_winner_runs(
         exec(code.replace('"runs/digits"', f'"{runs}/train/0"'), names)
     winner, again, example = names["winner"], names["again"], names["example"]
     assert torch.allclose(again(example[:1]), winner.model(example[:1]), atol=1e-6)
+    assert sum(len(batch) for batch in names["batches"]) == 359
     assert torch.equal(names["logits"], winner.model(example))

@@ -166,6 +166,9 @@ class SplitData(pl.LightningDataModule):
     def test_dataloader(self) -> DataLoader[Batch]:
         return self._whole("test")
 
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        return self._whole("test")  # what the model was neither trained nor chosen by
+
     def _whole(self, split: str) -> DataLoader[Batch]:
         # Not dealt out to ranks: padding would bias the metric, and every rank must see the same
         # value to stop, or keep a checkpoint, at the same epoch.
