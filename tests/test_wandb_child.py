@@ -78,7 +78,7 @@ def test_a_run_is_completed_with_what_a_trial_has(
     assert completed[0] == "trainer.max_epochs=2"
     assert sorted(completed[1:5]) == sorted(point_overrides(POINT))
     assert completed[5] == "logger=wandb"
-    assert f"hydra.run.dir='{runs}/s/01_coarse/1x2y'" in completed
+    assert f"hydra.run.dir={runs}/s/01_coarse/1x2y" in completed
     seeds = [o for o in completed if o.startswith("seed=")]
     monkeypatch.setenv(RUN_ID, "1x2z")
     assert seeds != [o for o in complete_overrides(point) if o.startswith("seed=")]
