@@ -162,7 +162,7 @@ class InForce:
 
 def _set_model(trainer: pl.Trainer, key: str, value: Any) -> None:
     if not set_live(trainer.lightning_module, key.partition(".")[2], value):
-        raise UserError(f"{key}: this model has nothing that it could change; see Module.set_live")
+        raise UserError(f"{key}: the model has no dropout layer; write it a set_live(name, value)")
 
 
 def _set_trainer(trainer: pl.Trainer, key: str, value: Any) -> None:
