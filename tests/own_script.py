@@ -72,9 +72,9 @@ class Rows(Dataset[Any]):
 
 
 class Data(pl.LightningDataModule):
-    def __init__(self, batch_size: int, **of_digits: Any) -> None:
+    def __init__(self, batch_size: int, seed: int, **of_digits: Any) -> None:
         super().__init__()
-        self.batch_size = batch_size
+        self.batch_size, self.seed = batch_size, seed
 
     def prepare_data(self) -> None:
         with open(PLACE / "calls", "a") as calls:
