@@ -49,11 +49,11 @@ def test_a_slip_costs_two_batches(
 
 
 def test_a_rehearsal_leaves_what_it_learned_and_no_result(main: Main, runs: Path) -> None:
-    rehearsal = ["check=rehearsal", "search.study=s", "hydra/sweeper=basic", "hydra.sweep.subdir=r"]
-    assert main("-m", *rehearsal, *OWN, *SPACE, "hydra/launcher=basic", "logger=csv") == 0
-    assert Rehearsal.read(runs / "s/r") == Rehearsal(False, True)
-    assert not list((runs / "s/r").glob("*.csv"))
-    assert not (runs / "s/r/result.json").exists()
+    assert main("check=rehearsal", *OWN, *SPACE, "logger=csv") == 0
+    folder = runs / "train/0"
+    assert Rehearsal.read(folder) == Rehearsal(False, True)
+    assert not list(folder.glob("*.csv"))
+    assert not (folder / "result.json").exists()
 
 
 @pytest.mark.slow

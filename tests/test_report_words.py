@@ -88,7 +88,7 @@ def test_no_gain_is_made_of_rounding_or_of_one_loss(runs: Path, losses: list[flo
 def test_the_best_is_of_stages_that_trained_alike(runs: Path) -> None:
     snapshot = snapshot_of(runs, WIDE, [x + 1 for x in WIDE])
     coarse, fine = snapshot.stages
-    longer = replace(fine, sweep=replace(fine.sweep, overrides=("trainer.max_epochs=2",)))
+    longer = replace(fine, spec={**fine.spec, "overrides": ["trainer.max_epochs=2"]})
     assert snapshot.best is not None
     assert snapshot.best.stage == "01_coarse"
     other = replace(snapshot, stages=[coarse, longer])

@@ -47,7 +47,8 @@ def curves_section(snapshot: Snapshot) -> Section:
     words += [f"{name.capitalize()}: {how}." for name, how in NAMES.items() if name in fates]
     step = math.ceil(sum(len(t.curve) for t in drawn) / POINTS)
     if step > 1:
-        words.append(f"One in {step} points are drawn, the first and the last of each always.")
+        what = "epochs" if _unit(drawn) == EPOCH else "validations"
+        words.append(f"One in {step} {what} are drawn, the first and the last of each always.")
     return Section("curves", title, words, [_curves(snapshot, drawn, step)])
 
 

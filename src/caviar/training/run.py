@@ -87,7 +87,7 @@ def train(
         checkpoint = str(resume)
         rows = rows_before(output, read_checkpoint(resume, config.trust_checkpoints))
     start = time.perf_counter()
-    data = build("data", config.data, _convert_="all") if config.data else None
+    data = build("data", config.data, _convert_="all") if config.get("data") else None
     model = build("model", config.model, _convert_="all")
     package = model_package(config, model)
     quiet()  # once more: a package that was imported just now has set its own levels

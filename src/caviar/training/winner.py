@@ -73,7 +73,7 @@ def load(folder: str | Path, trust_checkpoints: bool = False) -> Loaded:
         model.load_state_dict(_uncompiled(kept["state_dict"], model))
     except RuntimeError as error:
         raise UserError(f"{checkpoint} does not fit {config.model._target_}: {error}") from None
-    data = build("data", config.data, _convert_="all") if config.data else None
+    data = build("data", config.data, _convert_="all") if config.get("data") else None
     state = kept.get(type(data).__qualname__)
     if data is not None and state is not None:
         data.load_state_dict(state)
