@@ -74,7 +74,7 @@ def test_a_second_grid_numbers_on_and_a_failure_is_one_line(
     [
         (["seed=1,2"], "every trial has a training seed of its own", False),
         (["optimizer=sgd,adam"], "optimizer is a group of files", False),
-        (["model=glob(ml*)"], "model is a group of files", False),
+        (["scheduler=glob(exp*)"], "scheduler is a group of files", False),
         (["optimizer.lr=0.01,0.1"], "it makes no grid", True),
         (["optimizer.weight_decay=0.1,0.2", "model.depth=range(1,3)"], "makes no grid", True),
         (["one_minus.optimizer.momentum=0.1,0.02", "seed=1,2"], "makes no grid", False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +13,18 @@ import pytest
 import yaml
 
 from caviar.base.code import changed_files, code_files, digest
+from caviar.base.errors import UserError
 from caviar.cli.common import study_of
 from caviar.config.compose import project_composer
-from caviar.config.kept import changes, kept_config
+from caviar.config.kept import changes, kept_config, restore
 from caviar.ledger import Ledger
 from caviar.report.snapshot import Snapshot
 from caviar.report.trials import trials_section
-from caviar.search.confirm import winner_command
-from caviar.search.provenance import mixed_code, ranges
-from caviar.search.stages import plan
+from caviar.search.confirm import confirm_spec, winner_command
+from caviar.search.driver import work
+from caviar.search.provenance import mixed_code, ranges, trained_alike
+from caviar.search.stages import check_follows, plan, stage_spec
+from caviar.search.study import Study
 from conftest import ROOT, Main, trials
 
 FAST = ["trainer.max_epochs=1", "logger=none", "space=tier_1", "hydra/launcher=basic"]
@@ -76,6 +80,19 @@ def project(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Proj
     return made
 
 
+def asked(*overrides: str) -> Study:
+    """The study as a command with these overrides opens it."""
+    return study_of([*FAST[:3], "model._target_=mine.model.Mine", "search.study=s", *overrides])
+
+
+def refused(ask: Callable[[], object]) -> str:
+    """What is said about a command that would train something else."""
+    with pytest.raises(UserError) as told:
+        ask()
+    return str(told.value)
+
+
+@pytest.mark.slow
 def test_an_edit_of_conf_is_refused_as_the_same_override_is(
     project: Project, main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,66 +100,81 @@ def test_an_edit_of_conf_is_refused_as_the_same_override_is(
     kept = yaml.safe_load((runs / "s/01_coarse.config.yaml").read_text())
     assert kept["optimizer"]["weight_decay"] == 0.0
     assert kept["model"]["in_features"] == "${data.num_features}"
-    project.edit("lr: 0.01", "lr: 0.02")  # which is drawn, so that its default is no trial's
-    project.edit("log_every_n_steps: 50", "log_every_n_steps: 10", "trainer/default.yaml")
     project.edit("weight_decay: 0.0", "weight_decay: 0.5")
     project.edit("depth: 2", "", "model/mlp.yaml")
+    project.edit("lr: 0.01", "lr: 0.02")  # which is drawn, so that its default is no trial's
+    project.edit("log_every_n_steps: 50", "log_every_n_steps: 10", "trainer/default.yaml")
     capsys.readouterr()
-    for command in (["search.num_trials=2"], ["search.action=search"]):
-        assert main(*STAGE, *command) == 2
-        printed = capsys.readouterr().err
-        assert "stage 01_coarse of study s was begun with another config" in printed
-        assert "optimizer.weight_decay: 0.0 then, 0.5 now" in printed
-        assert "model.depth: 2 then, absent now" in printed
-        assert "write +model.depth=2 optimizer.weight_decay=0.0;" in printed
-        assert "lr:" not in printed
-        assert "log_every" not in printed
-    # A typed override is named as such.
-    project.edit("weight_decay: 0.5", "weight_decay: 0.0")
-    old = ["+model.depth=2"]
-    assert main(*STAGE, *old, "threads=2") == 2
-    printed = capsys.readouterr().err
-    assert "threads: 1 then, 2 now" in printed
-    assert "leave out threads=2" in printed
-    project.edit("weight_decay: 0.0", "weight_decay: 0.5")
-
-    old.append("optimizer.weight_decay=0.0")
-    assert main(*STAGE, "search.num_trials=2", *old) == 0
+    assert main(*STAGE, "search.num_trials=2") == 2
+    old = "+model.depth=2 optimizer.weight_decay=0.0"
+    assert capsys.readouterr().err == (
+        "error: stage 01_coarse of study s was begun with another config:\n"
+        "  model.depth: 2 then, absent now\n"
+        "  optimizer.weight_decay: 0.0 then, 0.5 now\n"
+        f"to go on with the old, as conf/ says otherwise now, write {old}; or write "
+        "search.study=ANOTHER_NAME to begin anew\n"
+    )
+    assert main(*STAGE, "search.num_trials=2", *old.split()) == 0
     assert project.decays == [0.0, 0.0]
     printed = capsys.readouterr().out
     # What is printed says it too: the same numbers come out, and the next stage is not refused.
     (again,) = (line for line in printed.splitlines() if line.startswith("the best again:"))
     assert again.count("optimizer.weight_decay=0.0") == 1
-    assert "confirm search.study=s +model.depth=2 optimizer.weight_decay=0.0" in printed
-    project.edit("weight_decay: 0.5", "weight_decay: 0.0")
-    project.edit("width: 64", "width: 64\ndepth: 2", "model/mlp.yaml")
-    project.edit("lr: 0.02", "lr: 0.01")
-    assert main(*STAGE, "search.num_trials=2") == 0  # conf/ is as it was
-    assert len(project.decays) == 2
+    assert f"caviar confirm search.study=s {old}" in printed
+    assert main("-m", "search.action=worker", "search.study=s", "search.idle=0.5", *FAST) == 0
 
-    # Between the stages of a study, and on another machine.
+
+def test_what_a_study_goes_on_with(project: Project, main: Main, runs: Path) -> None:
+    """The same stage, the next one, a confirmation, a worker elsewhere: all by the same conf/."""
+    assert main(*STAGE, "search.num_trials=1") == 0
+    coarse = asked().begun_sweep("01_coarse")
+
+    def same_stage(*overrides: str) -> None:
+        study = asked(*overrides)
+        sweep = replace(coarse, overrides=tuple(study.overrides))
+        study.compare("01_coarse", stage_spec(study, sweep))
+
+    same_stage("optimizer.weight_decay=0.0", "logger=csv")  # however it is said
+    told = refused(lambda: same_stage("threads=2", "optimizer.weight_decay=0.1"))
+    assert "  optimizer.weight_decay: 0.0 then, 0.1 now\n  threads: 1 then, 2 now\n" in told
+    assert "leave out threads=2, leave out optimizer.weight_decay=0.1; or" in told
+
     project.edit("weight_decay: 0.0", "weight_decay: 0.5")
     project.edit("lr: 0.01", "lr: 0.02")
-    confirm = ["-m", "search.action=confirm", "search.study=s", "search.dry_run=true"]
-    assert main(*confirm) == 2
-    printed = capsys.readouterr().err
-    assert "conf/ says otherwise now than when 01_coarse of study s began" in printed
-    assert "write optimizer.lr=0.01 optimizer.weight_decay=0.0; to change it from" in printed
-    assert main(*confirm, "optimizer.lr=0.01", "optimizer.weight_decay=0.0") == 0
-    assert "optimizer.weight_decay=0.0" in capsys.readouterr().out.splitlines()[0]
-    assert main(*confirm, "optimizer.lr=0.02", "optimizer.weight_decay=0.5") == 0  # is meant
+    told = refused(lambda: same_stage("threads=2"))
+    assert "leave out threads=2, as conf/ says otherwise now, write optimizer.weight_d" in told
 
-    study = study_of(["search.study=s"])
-    more = replace(study.begun_sweep("01_coarse"), num_trials=3)
+    old, new = "optimizer.weight_decay=0.0", "optimizer.weight_decay=0.5"
+    fine = replace(coarse, stage="02_fine")
+    told = refused(lambda: check_follows(asked(), fine))
+    assert told.startswith("conf/ says otherwise now than when 01_coarse of study s began")
+    assert f"to go on with the old, write {old}; to change it from" in told
+    for decided in (old, new):  # by the stage's own file, or by the command
+        check_follows(asked(), replace(fine, overrides=(*fine.overrides, decided)))
+
+    told = refused(lambda: confirm_spec(asked()))
+    assert f"write optimizer.lr=0.01 {old}; to change it from here on" in told  # the default's rate
+    assert told.count("now\n") == 2
+    confirmed = confirm_spec(asked("optimizer.lr=0.02", old))["config"]
+    assert (confirmed["optimizer"]["lr"], confirmed["optimizer"]["weight_decay"]) == (0.02, 0.0)
+
+    study, more = asked("search.idle=0.5"), replace(coarse, num_trials=2)
     study.ledger.extend("01_coarse", plan(more, study.settings), more.space)
-    worker = ["-m", "search.action=worker", "search.study=s", "search.idle=0.5"]
-    capsys.readouterr()
-    assert main(*worker, "hydra/launcher=basic") == 2
-    assert "optimizer.weight_decay: 0.0 then, 0.5 now" in capsys.readouterr().err
-    assert main(*worker, "hydra/launcher=basic", "optimizer.weight_decay=0.0") == 0
-    assert project.decays == [0.0] * 3
+    assert "optimizer.weight_decay: 0.0 then, 0.5 now" in refused(lambda: work(study))
 
 
+def test_stages_compare_by_what_they_trained() -> None:
+    """However it was said: by conf/, or by an override that stands for it."""
+    config = {"optimizer": {"weight_decay": 0.0}, "trainer": {"max_epochs": 5}}
+    longer = {**config, "trainer": {"max_epochs": 9}}
+    one = {"overrides": ["a=1"], "config": config}
+    assert trained_alike(one, {"overrides": [], "config": config})
+    assert not trained_alike(one, {"overrides": ["a=1"], "config": longer})
+    assert trained_alike(one, {"overrides": ["a=1"]})  # of an earlier version
+    assert not trained_alike({"overrides": []}, one)
+
+
+@pytest.mark.slow
 def test_edits_while_a_stage_runs(
     project: Project,
     main: Main,
@@ -179,59 +211,47 @@ def test_edits_while_a_stage_runs(
     assert all("optimizer.weight_decay=0.0 optimizer.lr=" in r["command"] for r in section.rows)
 
 
-def test_stages_pool_by_what_they_trained(
-    project: Project, main: Main, caviar: Main, runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """However it was said: by conf/, or by an override that stands for it."""
-    assert main(*STAGE, "search.num_trials=5") == 0
-    project.edit("weight_decay: 0.0", "weight_decay: 0.5")
-    old = "optimizer.weight_decay=0.0"
-    assert caviar("refine", "search.study=s", "search.num_trials=1", old) == 0
-    capsys.readouterr()
-    fine = ["-m", "search.study=s", "search.stage=02_fine", "hydra/launcher=basic"]
-    assert main(*fine) == 0
-    assert caviar("refine", "search.study=s", "search.stage=03_finest", old) == 0
-    assert "6 trials of all stages" in (runs / "s/03_finest.yaml").read_text()
-
-
 def test_what_a_config_keeps(monkeypatch: pytest.MonkeyPatch, hydra_state: None) -> None:
     monkeypatch.setenv("CAVIAR_ROOT", str(ROOT))
-    compose = project_composer()
-
-    def changed(before: list[str], now: list[str]) -> list[str]:
-        kept = [kept_config(compose(overrides)) for overrides in (before, now)]
-        return [c.restoring for c in changes(*kept)]
-
-    for harmless in (
-        ["logger=csv", "paths.runs=/elsewhere", "seed=3", "name=other", "search.seed=1"],
-        ["+data.num_workers=4", "+data.pin_memory=true", "trainer.log_every_n_steps=1"],
-        ["+trainer.enable_progress_bar=false", "space=tier_1", "panda.day=2 epochs"],
-    ):
-        assert changed([], harmless) == []
-    assert changed([], ["trainer.max_epochs=99"]) == ["trainer.max_epochs=15"]
-    assert changed(["trainer.max_epochs=1"], ["trainer.max_epochs=1.0"]) == ["trainer.max_epochs=1"]
-    assert changed([], ["data.num_classes=3"]) == ["data.num_classes=10"]  # and not the model's
     monkeypatch.setenv("WHERE", "/one/machine")
     monkeypatch.setenv("DECAY", "0.1")
-    asked = ["+data.folder=${oc.env:WHERE}", "optimizer.weight_decay=${oc.env:DECAY}"]
-    before = kept_config(compose(asked))
+    compose = project_composer()
+    given = ["+data.folder=${oc.env:WHERE}", "optimizer.weight_decay=${oc.env:DECAY}"]
+    before = kept_config(compose(given))
+    aside = ["logger=csv", "paths.runs=/elsewhere", "seed=3", "name=other", "search.seed=1"]
+    aside += ["space=tier_1", "panda.day=2 epochs"]
+    harmless = ["+data.num_workers=4", "+data.pin_memory=true", "trainer.log_every_n_steps=1"]
     monkeypatch.setenv("WHERE", "/another/machine")
-    assert not changes(before, kept_config(compose(asked)))
+    assert changes(before, kept_config(compose([*given, *aside, *harmless]))) == []
     monkeypatch.setenv("DECAY", "0.2")
-    (change,) = changes(before, kept_config(compose(asked)))
-    assert str(change) == "optimizer.weight_decay: '0.1' then, '0.2' now"
+    other = compose([*given, "data.num_classes=3", "trainer.max_epochs=15.0", "~trainer.devices"])
+    assert [str(change) for change in changes(before, kept_config(other))] == [
+        "data.num_classes: 10 then, 3 now",  # and not the model's, which follows it
+        "optimizer.weight_decay: '0.1' then, '0.2' now",
+        "trainer.devices: 1 then, absent now",
+        "trainer.max_epochs: 15 then, 15.0 now",
+    ]
+    restore(other, changes(before, kept_config(other)))
+    assert changes(before, kept_config(other)) == []
 
-    # Every change is undone by its own override.
+
+def test_every_change_is_undone_by_its_own_override(
+    monkeypatch: pytest.MonkeyPatch, hydra_state: None
+) -> None:
+    monkeypatch.setenv("CAVIAR_ROOT", str(ROOT))
+    compose = project_composer()
+    default = kept_config(compose([]))
     for now in (
         ["model=conv_net", "~trainer.max_epochs", "+model.extra={a: [1, 'x y'], b: {c: null}}"],
         ["data.fractions=[0.5,0.5]", "optimizer=adam", "++callbacks.best=null"],
     ):
-        back = changed([], now)
+        changed = kept_config(compose(now))
         groups = [o for o in now if o.partition("=")[0] in ("model", "optimizer")]
-        rest = [o for o in now if o not in groups]
-        assert back
-        assert changed([], [*groups, *changed([], groups)]) == []
-        assert changed(rest, changed(rest, [])) == []
+        there = [c.restoring for c in changes(changed, kept_config(compose(groups)))]
+        assert there
+        assert changes(changed, kept_config(compose([*groups, *there]))) == []
+        back = [c.restoring for c in changes(default, kept_config(compose(groups)))]
+        assert changes(default, kept_config(compose([*groups, *back]))) == []
 
 
 def test_the_code_of_a_project(project: Project) -> None:
@@ -254,6 +274,7 @@ def test_the_code_of_a_project(project: Project) -> None:
     assert ranges([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
 
 
+@pytest.mark.slow
 def test_a_study_finds_its_config_files_again(
     main: Main,
     caviar: Main,
@@ -270,36 +291,28 @@ def test_a_study_finds_its_config_files_again(
     monkeypatch.setenv("CAVIAR_RUNS", str(tmp_path / "my runs"))
     named = ["--config-dir", str(folder.parent), *FAST, "experiment=two", "-m"]
     assert main(*named, "search.num_trials=2", "search.dry_run=true") == 0
-    planned = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    python, script, *words = shlex.split(capsys.readouterr().out.splitlines()[1])
+    assert (python, script) == ("python", "train.py")
+    assert main(*words) == 0
+    config = tmp_path / "my runs/train/0/.hydra/config.yaml"
+    assert yaml.safe_load(config.read_text())["model"]["width"] == 8
     assert main(*named, "search.num_trials=5") == 0
     printed = capsys.readouterr().out
-    for number, (python, script, *words) in enumerate(planned):
-        assert (python, script) == ("python", "train.py")
-        assert main(*words) == 0
-        config = tmp_path / f"my runs/train/{number}/.hydra/config.yaml"
-        assert yaml.safe_load(config.read_text())["model"]["width"] == 8
     (refine,) = (line for line in printed.splitlines() if line.startswith("next: "))
     assert caviar(*shlex.split(refine)[2:], "search.num_trials=1") == 0
     printed = capsys.readouterr().out
     (stage,) = (line for line in printed.splitlines() if line.startswith("next: "))
     assert main(*shlex.split(stage)[3:], "hydra/launcher=basic") == 0
-    confirm = ["-m", "search.action=confirm", "search.dry_run=true"]
-    capsys.readouterr()
-    assert main(*confirm, "search.study=two") == 0
-    first = shlex.split(capsys.readouterr().out.splitlines()[0])
-    assert main(*first[2:]) == 0
     winner = winner_command(study_of(["search.study=two"]))
     assert winner == f"python train.py '--config-dir={folder.parent}' experiment=two_winner"
+    confirm = ["confirm", "search.study=two", "search.dry_run=true"]
+    assert caviar(*confirm) == 0
 
-    # Hydra's own setting does the same, and another machine has the folder elsewhere.
-    search_path = f"hydra.searchpath=['file://{folder.parent}']"
-    more = ["-m", *FAST, search_path, "experiment=two", "search.study=t", "search.num_trials=1"]
-    assert main(*more) == 0
+    # Another machine has the folder elsewhere.
     moved = tmp_path / "moved"
     folder.parent.rename(moved)
     capsys.readouterr()
-    assert main(*confirm, "search.study=t") == 2
+    assert caviar(*confirm) == 2
     assert "there is no such folder here; write --config-dir" in capsys.readouterr().err
-    there = ["--config-dir", str(moved), "search.study=t", "search.dry_run=true"]
-    assert caviar("confirm", *there) == 0
+    assert caviar(*confirm, "--config-dir", str(moved)) == 0
     assert f"--config-dir={moved}" in capsys.readouterr().out

@@ -143,7 +143,7 @@ def test_without_a_record_the_space_of_the_command_decides(
 ) -> None:
     point = agent_run(monkeypatch, tmp_path, **{"optimizer.lr": 0.1, "model.dropout": 0.2})
     own = ["~space.data", "+space.model.dropout=${linear:0,0.5}"]
-    assert f"hydra.run.dir='{runs}/wandb/abc/1x2y'" in complete_overrides([*own, *point])
+    assert f"hydra.run.dir={runs}/wandb/abc/1x2y" in complete_overrides([*own, *point])
     with pytest.raises(UserError, match=r"sets model\.dropout, which the space of its command"):
         complete_overrides(point)
     with pytest.raises(UserError, match="its command has -m"):

@@ -47,6 +47,8 @@ class Fault:
     pid: int
     interrupted: bool = False
     """It was this pool that ended it, because the user did."""
+    in_order: bool = False
+    """It left with exit code 0, as a job does that became a single run."""
 
 
 @dataclass
@@ -146,7 +148,7 @@ class Running:
             return Fault(KILLED, f"killed by {signal.Signals(code - 128).name}", pid)
         if code == LOST:
             return Fault(KILLED, "the server that the process was forked from was killed", pid)
-        return Fault(EXCEPTION, f"the process left with exit code {code}", pid)
+        return Fault(EXCEPTION, f"the process left with exit code {code}", pid, in_order=code == 0)
 
 
 def start_server(preload: Sequence[str]) -> None:

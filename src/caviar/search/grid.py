@@ -19,7 +19,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from caviar.base.errors import SearchFailed, UserError, failure
+from caviar.base.errors import ProcessDied, SearchFailed, UserError, failure
 from caviar.base.result import COMPLETE, DIVERGED, Result
 from caviar.config.commands import set_to
 from caviar.config.messages import SLIPS, message
@@ -76,6 +76,8 @@ def run_grid(config: DictConfig, arguments: Sequence[str], launch: Launch, loade
     failed = {job.folder.name: job.error for job in jobs if job.error is not None}
     if failed:
         lines = "\n".join(f"  job {name}: {_words(error)}" for name, error in failed.items())
+        if any(isinstance(error, ProcessDied) for error in failed.values()):
+            lines += f"\nwhat they said is in {shown_path(base / JOBS)}/…/output.txt"
         slips = all(isinstance(error, SLIPS) for error in failed.values())
         kind = UserError if slips else SearchFailed
         raise kind(f"{len(failed)} of {plural(len(jobs), 'job')} failed:\n{lines}")
@@ -109,6 +111,9 @@ def print_grid(config: DictConfig, jobs: Sequence[Job], returned: Sequence[JobRe
     for job, answer in zip(jobs, returned, strict=False):
         if answer.status == JobStatus.FAILED:
             job.error = answer._return_value
+        elif job.result is None:
+            job.error = ProcessDied("it left without a result")
+        if job.error is not None:
             job.result = failure(job.error, job.setting.get("seed"))
     metric, study = config.metric.name, config.search.study
     head, settings = setting_columns([job.setting for job in jobs])

@@ -119,7 +119,7 @@ def record_fault(config: DictConfig, fault: Fault, retries: int) -> str | None:
         None if it waits for another try; else its error, empty if it had finished before.
     """
     if "trial" not in config or config.trial.number is None:
-        return fault.error
+        return "" if fault.in_order else fault.error
     ledger = open_ledger(config)
     stage, number = config.trial.stage, config.trial.number
     if fault.interrupted:
