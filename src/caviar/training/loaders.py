@@ -30,9 +30,7 @@ from caviar.training.streams import (
     own_generators,
     own_numbers,
     put_back,
-    random_states,
     restore,
-    same,
     state_of,
     stream,
 )
@@ -149,11 +147,10 @@ class Reading:
         return advance()
 
     def _fetch(self, advance: Callable[[], Any]) -> Any:
-        with stream([self.seed, self._place[0]], (FETCH, self._fetched)):
+        with stream([self.seed, self._place[0]], (FETCH, self._fetched)) as drawn:
             self._fetched += 1
-            before = random_states()
             batch = advance()
-            self._draws |= not same(before, random_states())
+            self._draws |= drawn()
         return batch
 
     def _watch(self) -> None:

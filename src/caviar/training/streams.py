@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,21 +31,41 @@ def seed_generators(entropy: Sequence[int], place: Sequence[int] = ()) -> None:
         entropy: whole numbers from 0 on, such as (seed, epoch, rank).
         place: tells uses of the same entropy apart.
     """
-    words = np.random.SeedSequence(entropy, spawn_key=tuple(place)).generate_state(3)
-    torch.manual_seed(int(words[0]))
-    np.random.seed(int(words[1]))
-    random.seed(int(words[2]))
+    torch.manual_seed(_seed_cpu(entropy, place))  # which GPUs follow
+
+
+def _seed_cpu(entropy: Sequence[int], place: Sequence[int]) -> int:
+    words = np.random.SeedSequence(entropy, spawn_key=tuple(place)).generate_state(3).tolist()
+    torch.default_generator.manual_seed(words[0])
+    np.random.seed(words[1])
+    random.seed(words[2])
+    return int(words[0])
 
 
 @contextmanager
-def stream(entropy: Sequence[int], place: Sequence[int] = ()) -> Iterator[None]:
-    """Seeded so inside, and behind it all states are as they were in front of it."""
-    before = random_states()
-    seed_generators(entropy, place)
+def stream(entropy: Sequence[int], place: Sequence[int] = ()) -> Iterator[Callable[[], bool]]:
+    """Seeded so inside, and behind it all states are as they were in front of it; on the CPU.
+
+    Gives a function that tells whether a random number has been drawn inside.
+    """
+    before = _cpu_states()
+    _seed_cpu(entropy, place)
+    begun = _cpu_states()
     try:
-        yield
+        yield lambda: not _same(begun, _cpu_states())
     finally:
-        restore(before)
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])
+        random.setstate(before[2])
+
+
+def _cpu_states() -> tuple[Tensor, Any, Any]:
+    return torch.get_rng_state(), np.random.get_state(), random.getstate()
+
+
+def _same(first: tuple[Tensor, Any, Any], second: tuple[Tensor, Any, Any]) -> bool:
+    words = np.array_equal(first[1][1], second[1][1]) and first[1][2:] == second[1][2:]
+    return words and first[2] == second[2] and torch.equal(first[0], second[0])
 
 
 def random_states() -> dict[str, Any]:
@@ -68,12 +88,6 @@ def restore(states: Mapping[str, Any]) -> None:
     np.random.set_state(_legacy_words(states["numpy"]))
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words), gauss))
-
-
-def same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    """Whether nothing was drawn on the CPU between two calls of `random_states`."""
-    unmoved = all(first[name] == second[name] for name in ("numpy", "python"))
-    return unmoved and torch.equal(first["torch"], second["torch"])
 
 
 def inside(roots: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
