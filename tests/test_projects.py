@@ -112,12 +112,12 @@ SHAPES = (
         PYTORCH_LIGHTNING,
         "val/distance",
         mode="min",
-        reached=0.5,
-        steps=64,
-        interrupted=40,
+        reached=0.3,
+        steps=128,
+        interrupted=80,
         rate="lr_generator",
         nudge="model.lr_generator=*0.5",
-        nudged={"lr": [0.001, 0.001]},  # the critic's was 0.001 before
+        nudged={"lr": [0.0005, 0.004]},  # the critic's is another key's
         looked_after=["trainer.max_epochs=999"],
     ),
     Shape(

@@ -37,8 +37,8 @@ class GAN(pl.LightningModule):
         self,
         latent: int = 4,
         width: int = 32,
-        lr_generator: float = 2e-3,
-        lr_critic: float = 1e-3,
+        lr_generator: float = 1e-3,
+        lr_critic: float = 4e-3,
         beta1: float = 0.5,
     ) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class GAN(pl.LightningModule):
 class Ring(pl.LightningDataModule):
     """Points around a circle."""
 
-    def __init__(self, batch_size: int = 64, width: float = 0.1) -> None:
+    def __init__(self, batch_size: int = 32, width: float = 0.1) -> None:
         super().__init__()
         self.batch_size, self.width = batch_size, width
 

@@ -19,7 +19,7 @@ class StripesDataModule(LightningDataModule):
     def __init__(
         self,
         data_dir: str,
-        noise: float = 1.0,
+        noise: float = 0.5,
         lengths: Sequence[int] = (240, 80, 80),
         batch_size: int = 32,
         num_workers: int = 0,
