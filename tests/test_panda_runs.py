@@ -55,7 +55,7 @@ def test_a_run_is_nudged_goes_wrong_is_sent_back_and_ends(
     assert "runs already" in panda("start", code=2)
 
     panda("set", "optimizer.lr=1e30", "--force", "--why", "on purpose")
-    assert "it diverged; go back: caviar panda back --to day" in done(run)
+    assert "it diverged; go back: caviar panda back search.study=p --to day" in done(run)
     assert events(runs)[-1].kind == DIVERGED
 
     panda("back", "--to", "day2", "optimizer.lr=0.02")
