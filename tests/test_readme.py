@@ -290,7 +290,11 @@ def test_every_target_is_listed() -> None:
 
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)]+)\)", README))
 def test_links_lead_somewhere(target: str) -> None:
-    assert (ROOT / target).exists()
+    path, _, place = target.partition("#")
+    assert (ROOT / path).exists()
+    if place:
+        headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+        assert place in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
 
 
 def test_the_documented_version_of_wandb_is_the_pinned_one() -> None:

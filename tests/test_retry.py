@@ -218,7 +218,7 @@ def test_a_driver_that_runs_takes_what_is_put_back(study: Study) -> None:
         assert study.ledger.retry("01_coarse", first)
         return [JobReturn(_return_value=RuntimeError("no"), status=JobStatus.FAILED)]
 
-    assert run_claimable(study.changed(launch=launch), "01_coarse")
+    assert run_claimable(study.changed(launch=launch), "01_coarse", [])
     assert study.ledger.trial("01_coarse", 7).waiting
 
 

@@ -242,7 +242,7 @@ def how_to_mend(study: Study, stage: str) -> str:
     if stage == TEST:
         return f"{where}mend that, and the same command tests again: its result was not seen"
     return (
-        f"{where}mend the model or the config, then put them back with "
-        f"{caviar_command('retry', study.name)}, and repeat the command; if the command itself was "
-        "wrong, write search.study=ANOTHER_NAME"
+        f"{where}mend the code or the data, then put them back with "
+        f"{caviar_command('retry', study.name)}, and repeat the command; if the config has to be "
+        "another one, write search.study=ANOTHER_NAME"
     )
