@@ -70,7 +70,7 @@ def test_a_stages_own_overrides_are_held_against_what_its_file_trains(
 ) -> None:
     space = Space((Axis("optimizer.lr", Log(1e-3, 1e-1)),))
     fixed = ("experiment=digits_conv", "logger=none")  # no other model has channels
-    SweepFile("s", "01_coarse", space, 1, "val/loss", "min", fixed).write(tmp_path / "a.yaml")
+    SweepFile("s", "01_coarse", space, 5, "val/loss", "min", fixed).write(tmp_path / "a.yaml")
     own = ["search.stages.coarse.overrides=['model.channels=8']", "search.dry_run=true"]
     for action in ("stage", "search"):
         asked = [f"search.sweep={tmp_path}/a.yaml", f"search.action={action}", *own]
