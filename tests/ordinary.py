@@ -5,6 +5,7 @@
 `data.name` is the kind of the training loader, a function below.
 """
 
+import multiprocessing
 import os
 import random
 import signal
@@ -127,7 +128,7 @@ def counting_stream() -> Any:
 
 
 def shuffled_workers() -> Any:
-    return DataLoader(table(), 4, shuffle=True, num_workers=2)
+    return DataLoader(table(60), 4, shuffle=True, num_workers=2, prefetch_factor=1)
 
 
 def augmented_workers() -> Any:
@@ -213,7 +214,8 @@ class Model(Module):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         if self.global_step == self.stopped - 1:
             self.stopped = -1
-            os.kill(os.getpid(), signal.SIGINT)
+            for process in (*multiprocessing.active_children(), multiprocessing.current_process()):
+                os.kill(process.pid, signal.SIGINT)  # as a terminal does
         if self.global_step == self.killed - 1:
             raise RuntimeError("killed")
         loss = self.loss(batch)

@@ -76,7 +76,7 @@ KINDS = [
     pytest.param("several", EPOCH, BY_STEPS, marks=SLOW),
     pytest.param("stream", EPOCH, {"trainer.limit_train_batches": 6}, marks=SLOW),
     pytest.param("tape", STEP, {**BY_STEPS, **OFTEN}, marks=SLOW),
-    pytest.param("shuffled_workers", STEP, {"trainer.accumulate_grad_batches": 2}, marks=SLOW),
+    pytest.param("shuffled_workers", STEP, {"trainer.accumulate_grad_batches": 4}, marks=SLOW),
     pytest.param("augmented_workers", EPOCH, {}, marks=SLOW),
     pytest.param("stream_workers", STEP, BY_STEPS, marks=SLOW),
     pytest.param("iris", STEP, {**OURS, **BY_STEPS, "model.schedule": "cycle"}, marks=SLOW),
@@ -94,9 +94,10 @@ def test_a_run_on_an_ordinary_loader_goes_on_to_the_same_bits(
     with pytest.raises(RuntimeError, match="killed"):
         trained("killed", {**run, "model.killed": epoch + 3})
     assert 0 < steps(runs / "killed") < epoch + 3
+    step = epoch + 3 if exact == STEP else 2 * epoch + 3  # behind an epoch's end, if that counts
     with pytest.raises(KeyboardInterrupt):
-        trained("stopped", {**run, "model.stopped": 2 * epoch + 3}, go_on_from="killed")
-    assert (steps(runs / "stopped") == 2 * epoch + 3) == (exact == STEP)
+        trained("stopped", {**run, "model.stopped": step}, go_on_from="killed")
+    assert (steps(runs / "stopped") == step) == (exact == STEP)
     assert trained("resumed", run, go_on_from="stopped").resume == exact
     assert_same_run(runs / "whole", runs / "resumed")
 
@@ -134,6 +135,13 @@ def test_what_a_module_collects_by_itself_is_not_cut_in_two(trained: Trained, ru
     assert going_on(kept) == "exactly from the end of epoch 0"
     trained("resumed", run, go_on_from="stopped")
     assert_same_run(runs / "whole", runs / "resumed")
+
+
+def test_what_falls_over_behind_a_signal_is_the_signal(trained: Trained, runs: Path) -> None:
+    """Such as the loading of data, whose worker processes a Ctrl-C has ended."""
+    with pytest.raises(KeyboardInterrupt):
+        trained("stopped", {"data.name": "shuffled", "model.stopped": 10, "model.killed": 10})
+    assert going_on(read_checkpoint(last(runs / "stopped"))) == "exactly from the end of epoch 0"
 
 
 def test_it_is_said_from_where_a_run_goes_on(trained: Trained, runs: Path) -> None:

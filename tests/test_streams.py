@@ -99,5 +99,6 @@ def test_plain_values_are_seen_but_not_those_of_what_is_told_its_epoch() -> None
         def set_epoch(self, epoch: int) -> None:
             self.epoch = epoch
 
-    thing = Holder(epoch=3, seen=[1, 2], told=Told(epoch=4), rows=np.zeros(9))
+    told, generator = Told(epoch=4), random.Random(1)
+    thing = Holder(epoch=3, seen=[1, 2], told=told, generator=generator, rows=np.zeros(9))
     assert own_numbers({"dataset": thing}) == {"dataset.epoch": 3, "dataset.seen": 2}

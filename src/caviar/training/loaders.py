@@ -26,6 +26,7 @@ from lightning_fabric.utilities.data import _set_sampler_epoch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 from torch.utils.data import sampler as samplers
 
+from caviar.base.signals import uninterrupted
 from caviar.training.streams import (
     own_generators,
     own_numbers,
@@ -81,9 +82,7 @@ class Reading:
         self.trainer: Any = trainer  # which has more than it declares
         self.seed = seed
         self.trains = False  # whether the epoch's first step has begun
-        self.resumed: dict[str, Any] | None = (
-            None  # random states to go on with, inside of an epoch
-        )
+        self.resumed: dict[str, Any] | None = None  # random states to go on with, if inside of one
         self.to_put_back: dict[str, Any] = {}  # states of generators, from the checkpoint
         self.loaders: list[Any] = []
         self.lengths: dict[str, int] = {}  # of the module's own lists, at the epoch's first step
@@ -129,10 +128,12 @@ class Reading:
             put_back(generators[name], self.to_put_back[name])
         self._at_begin = {name: state_of(g) for name, g in generators.items()}
         self._watch()
-        with stream([self.seed, epoch], (ITERATOR,)):
-            # Lightning does it later, when workers have begun to read the order.
-            for loader in self.loaders:
-                _set_sampler_epoch(loader, epoch)
+        # Lightning does it later, when workers have begun to read the order.
+        for loader in self.loaders:
+            _set_sampler_epoch(loader, epoch)
+        # Workers are born with the signal handlers of the moment: these let them work on at a
+        # Ctrl-C, until this process has come to the end of its step.
+        with stream([self.seed, epoch], (ITERATOR,)), uninterrupted():
             make()
         for _ in range(left_out):
             self._fetch(advance)
@@ -242,13 +243,14 @@ class Reading:
             validation: loaders of it, whose random numbers reach the metric.
         """
         others = [*validation]
+        ours = own_generators(_parts_of(self.loaders)).values()
         for loader in (*self.loaders, *others):
             if why := _why_not(loader):
                 return why
         if self._changed:
             name = min(self._changed).partition(".")[2]
             return f"the loader's {name} changes from epoch to epoch, and no checkpoint keeps it"
-        if own_generators(_parts_of(others)):
+        if any(g not in ours for g in own_generators(_parts_of(others)).values()):
             return "a validation loader has a generator of its own, which no checkpoint keeps"
         trainer, alone = self.trainer, self.trainer.world_size == 1
         if self._at_begin and (trainer.reload_dataloaders_every_n_epochs or not alone):

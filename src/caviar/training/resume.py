@@ -169,6 +169,13 @@ class StopBetweenSteps(pl.Callback):
         assert kind is not None
         raise kind
 
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        # A signal that a terminal sends reaches worker processes too, and their end raises here.
+        if self._asked is not None and not isinstance(exception, KeyboardInterrupt):
+            self._stop()
+
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)

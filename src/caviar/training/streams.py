@@ -12,6 +12,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor
 
 Generator = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
 KINDS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
-PLAIN = (int, float, str, bytes, type, Tensor, np.ndarray)  # nothing in there keeps a state
+PLAIN = (int, float, str, bytes, type, ModuleType, Tensor, np.ndarray)  # which keep no state
 DEPTH, WIDTH, MANY = 6, 64, 10_000  # how deep, how far along a list, and into how many objects
 
 
@@ -127,11 +128,11 @@ def own_numbers(roots: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for path, thing in inside(roots):
-        if hasattr(thing, "set_epoch"):
+        if isinstance(thing, KINDS) or hasattr(type(thing), "set_epoch"):
             continue
         if isinstance(thing, list | dict | set | deque):
             found[path] = len(thing)
-        for name, value in getattr(thing, "__dict__", {}).items():
+        for name, value in _attributes(thing).items():
             if isinstance(value, int | float | str | None):
                 found[f"{path}.{name}"] = value
     return found
@@ -139,11 +140,19 @@ def own_numbers(roots: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parts(thing: Any) -> list[tuple[Any, Any]]:
     """What an object holds, by name or place."""
-    if isinstance(thing, list | tuple):
+    if type(thing) in (list, tuple):  # others may compute what they are asked for
         return list(enumerate(thing[:WIDTH]))
-    if isinstance(thing, dict):
+    if type(thing) is dict:
         return list(thing.items()) if len(thing) <= WIDTH else []
-    return list(getattr(thing, "__dict__", {}).items())  # not by getattr, which may compute
+    return list(_attributes(thing).items())
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    """What an object has in itself, without asking it."""
+    try:
+        return dict(object.__getattribute__(thing, "__dict__"))
+    except AttributeError:
+        return {}
 
 
 def state_of(generator: Generator) -> Any:
