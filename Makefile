@@ -57,16 +57,18 @@ bench: $(READY)  ## measure start-up, training and search on this machine
 	@$(BIN)/python benchmarks/speed.py $(ARGS)
 
 # Workers that have nothing left take tests of the others, so they end together.
-PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
+PYTEST = $(BIN)/python -m pytest --dist worksteal
+# Half of the time of a slow test passes with waiting for processes that it has started.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min(16, 2 * os.cpu_count()))')
 
 test: $(READY)  ## run the tests, in some minutes
-	@$(PYTEST) -m "not nightly" $(ARGS)
+	@$(PYTEST) -n $(WORKERS) -m "not nightly" $(ARGS)
 
 test-fast: $(READY)  ## run those that start no process, in about a minute
-	@$(PYTEST) -m "not slow and not nightly" $(ARGS)
+	@$(PYTEST) -n auto -m "not slow and not nightly" $(ARGS)
 
 test-all: $(READY)  ## run all, also what is only worth a night
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) -n $(WORKERS) $(ARGS)
 
 lint: $(READY)  ## check format, lint, types, and which room imports which
 	@$(BIN)/ruff format --check .
