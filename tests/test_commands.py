@@ -71,4 +71,11 @@ def test_what_finds_config_files_is_found_in_a_config(
     for experiment in ("of_a", "of_c"):
         assert sources_of(compose([f"experiment={experiment}"])) == words
     assert compose.is_group("experiment")
+    root = (ROOT / "conf/train.yaml").read_text() + "another: 1\n"
+    (tmp_path / "c/mine.yaml").write_text(root)
+    mine = ("--config-name=mine", f"--config-path={tmp_path}/c", f"--config-dir={ROOT}/conf")
+    compose = project_composer()
+    assert compose.reach(mine) == mine
+    config = compose(["experiment=of_c"])
+    assert (config.another, sources_of(config)) == (1, mine)
     assert not compose.is_group("experiment_of")

@@ -137,7 +137,8 @@ def test_the_same_command_goes_on_as_it_is(panda: Verb, runs: Path) -> None:
 def test_days_inside_of_epochs_know_a_loss_that_is_no_number(panda: Verb, runs: Path) -> None:
     """No such day is a good one."""
     printed = panda("start", *DIVERGES, 'panda.day="5 steps"', "trainer.max_epochs=3")
-    assert "go back: caviar panda back search.study=p --to day10" in printed  # it goes wrong behind step 50
+    # It goes wrong behind step 50.
+    assert "go back: caviar panda back search.study=p --to day10" in printed
     assert (days(runs), events(runs)[-1].kind) == (10, DIVERGED)
 
 

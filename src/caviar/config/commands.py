@@ -25,9 +25,11 @@ from caviar.config.overrides import override_value
 if TYPE_CHECKING:  # a run that W&B's agent starts imports this before it has looked around
     from omegaconf import DictConfig
 
-# Words of a command line that say where Hydra looks for config files: one of its options, and one
-# of its settings. They are kept and handed on with the folder's absolute path.
+# Words of a command line that say where Hydra looks for config files: some of its options, and one
+# of its settings. They are kept and handed on with absolute paths.
 OPTION, SETTING = "--config-dir", "hydra.searchpath"
+NAME, MAIN = "--config-name", "--config-path"  # of a root config beside conf/train.yaml
+ROOT_CONFIG = "train"
 _LIVE = re.compile(r'["$`\\!]')  # what a shell reads inside of double quotes
 
 
@@ -84,12 +86,15 @@ def stage_command(study: str, sweep: Path) -> str:
 
 def sources_of(config: DictConfig) -> tuple[str, ...]:
     """The words of its command line with which a config was found, beside conf/."""
-    found: list[str] = []
+    name, root = config.hydra.job.config_name, _root()
+    found: list[str] = [] if name in (None, ROOT_CONFIG) else [f"{NAME}={name}"]
     folders: list[str] = []
     for source in config.hydra.runtime.config_sources:
         path = os.path.abspath(source.path) if source.schema == "file" else source.path
         if source.provider == "command-line":
             found.append(f"{OPTION}={path}")
+        elif source.provider == "main" and root is not None and path != str(root / "conf"):
+            found.append(f"{MAIN}={path}")
         elif source.provider == f"{SETTING} in command-line":
             folders.append(f"{source.schema}://{path}")
     if folders:
@@ -101,18 +106,20 @@ def split_sources(words: Iterable[str]) -> tuple[list[str], list[str]]:
     """The words that say where config files are, and the others.
 
     Raises:
-        UserError: the option has no folder behind it.
+        UserError: an option has nothing behind it.
     """
     sources: list[str] = []
     others: list[str] = []
-    given = iter(words)
+    given, options = iter(words), {"-cd": OPTION, "-cn": NAME, "-cp": MAIN}
     for word in given:
-        if word in (OPTION, "-cd"):
-            folder = next(given, None)
-            if folder is None:
-                raise UserError(f"{word} needs a folder behind it")
-            word = f"{OPTION}={folder}"
-        (sources if word.startswith((f"{OPTION}=", f"{SETTING}=")) else others).append(word)
+        option = options.get(word, word)
+        if option in options.values():
+            value = next(given, None)
+            if value is None:
+                raise UserError(f"{word} needs a folder or a name behind it")
+            word = f"{option}={value}"
+        begins = tuple(f"{name}=" for name in (*options.values(), SETTING))
+        (sources if word.startswith(begins) else others).append(word)
     return sources, others
 
 

@@ -27,7 +27,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from caviar.base import project
 from caviar.base.errors import UserError, check_rules
 from caviar.config import resolvers
-from caviar.config.commands import OPTION, SETTING
+from caviar.config.commands import MAIN, NAME, OPTION, ROOT_CONFIG, SETTING
 from caviar.config.overrides import rewrite_one_minus
 
 Source = tuple[str, DictConfig]  # a file, or the command line, and what it says, from the root on
@@ -40,10 +40,11 @@ class Composer:
 
     Arguments:
         loader: Hydra's config loader.
+        name: of the root config.
     """
 
-    def __init__(self, loader: Any) -> None:
-        self.loader = loader
+    def __init__(self, loader: Any, name: str = ROOT_CONFIG) -> None:
+        self.loader, self.name = loader, name
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
         """The config that a run with these overrides has, the `hydra` node included.
@@ -53,7 +54,7 @@ class Composer:
         """
         typed = rewrite_one_minus(overrides)
         # As a job of a sweep: its folder's name is composed, not claimed as a single run's is.
-        config: DictConfig = self.loader.load_configuration("train", typed, RunMode.MULTIRUN)
+        config: DictConfig = self.loader.load_configuration(self.name, typed, RunMode.MULTIRUN)
         return config
 
     def reach(self, words: Sequence[str], elsewhere: bool = False) -> tuple[str, ...]:
@@ -76,17 +77,24 @@ class Composer:
         followed = []
         for word in words:
             option, _, value = word.partition("=")
-            named = option == OPTION
+            if option == NAME:
+                self.name = value
+                followed.append(word)
+                continue
+            named = option in (OPTION, MAIN)
             provider = "command-line" if named else f"{SETTING} in command-line"
             places = [f"file://{value}"] if named else _parsed(word).value()
             gone = [p for p in places if p.startswith("file://") and not Path(p[7:]).is_dir()]
             if gone and not elsewhere:
                 raise UserError(
-                    f"{word}: there is no such folder here; write {OPTION} and the folder that has "
+                    f"{word}: there is no such folder here; write {option} and the folder that has "
                     "its config files on this machine"
                 )
             for place in places:
-                if place not in known and place not in gone:
+                if option == MAIN and not gone:
+                    (main,) = (e for e in path.get_path() if e.provider == "main")
+                    main.path = place
+                elif place not in known and place not in gone:
                     path.prepend(provider, place, SearchPathQuery(provider="schema"))
             followed += [] if gone else [word]
         self.loader.repository.initialize_sources(path)
@@ -101,7 +109,9 @@ class Composer:
         typed = rewrite_one_minus(overrides)
         root = project.root()
         sources: list[Source] = []
-        for default in self.loader.compute_defaults_list("train", typed, RunMode.MULTIRUN).defaults:
+        for default in self.loader.compute_defaults_list(
+            self.name, typed, RunMode.MULTIRUN
+        ).defaults:
             # Hydra's own groups, and nodes that plugins have stored, are in no file of the user's.
             if default.config_path is None or str(default.config_path).startswith("hydra/"):
                 continue

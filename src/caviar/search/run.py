@@ -49,12 +49,13 @@ def run(
     Raises:
         UserError: before anything ran.
     """
-    compose, action = Composer(loader), config.search.action
+    compose, action = Composer(loader, config.hydra.job.config_name), config.search.action
     # The command line first: these slips would end in a worse message further on.
     no_grid(config, arguments, compose)
     checks.no_seed(arguments)
     begun = action in ("worker", "confirm")
     study = reaching(open_study(config, arguments, compose, launch, begun=begun), compose)
+    config.hydra.job.config_name = compose.name  # the launcher's jobs are composed with it
     if not (study.settings.dry_run or study.complete):
         warn_of_other_code(study)
     if action == "worker":

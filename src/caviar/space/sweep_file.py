@@ -38,7 +38,7 @@ GOALS = {"min": "minimize", "max": "maximize"}
 LAUNCH = ("${env}", "${interpreter}", "${program}")  # before the fixed overrides
 POINT = "${args_no_hyphens}"  # after them
 DECLARES = re.compile(r"[+~]*space([.=@/]|$)")  # an override of the `space` node
-SOURCES = re.compile(r"--config-dir=|hydra\.searchpath=")  # says where config files are
+SOURCES = re.compile(r"--config-(dir|name|path)=|hydra\.searchpath=")  # says where config files are
 # Comments, as `SweepFile.text` writes them and `_comments` finds them again:
 HEADS = ("# Stage ", "# Here: ", "# W&B: ")  # the first lines, which say how to run the file
 AXIS = re.compile(r"  ([^\s#].*?):(\s.*)?")  # two spaces deep, with whatever stands behind
