@@ -43,6 +43,7 @@ def test_a_grid_has_a_folder_for_each_job_and_a_table(
     assert sum("±" in row and row[-1] == "2" for row in lines(printed)) == 4
 
 
+@pytest.mark.slow
 def test_a_second_grid_numbers_on_and_a_failure_is_one_line(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_second_grid_numbers_on_and_a_failure_is_one_line(
     assert "test/loss" in json.loads((runs / "grid/jobs/4/result.json").read_text())["metrics"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "why", "searched"),
     [

@@ -71,6 +71,7 @@ def test_what_nobody_reads_is_refused(
     assert main(*FAST, "+trainer.limit_train_batches=1", "optimizer.lr=0.3") == 0
 
 
+@pytest.mark.slow
 def test_a_key_is_read_where_it_is_interpolated(hydra_state: None) -> None:
     compose = project_composer()
     own = ["+model.optimizer=${optimizer}", "+width=3", "+depth=2", "model.width=${width}"]
@@ -121,6 +122,7 @@ def test_checkpoints_can_be_read_back(
     assert main("~model", KEEPS, *EPOCHS, f"ckpt_path='{last}'", "test=true") == 0
 
 
+@pytest.mark.slow
 def test_what_would_not_load_is_said_at_the_first_checkpoint(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

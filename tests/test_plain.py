@@ -49,7 +49,7 @@ def test_what_a_function_may_do(
     assert told in "".join(capsys.readouterr())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # by day one of tests/projects is
 def test_a_function_is_searched_and_confirmed(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

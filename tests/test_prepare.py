@@ -31,6 +31,7 @@ def calls(locks: Path) -> list[str]:
     return prepared_data.calls
 
 
+@pytest.mark.slow
 def test_it_is_called_once_for_all_trials_of_a_command(main: Main, calls: list[str]) -> None:
     """Though each has another batch size, width and seed."""
     model = "model._target_=prepared_data.PreparingModel"
@@ -40,6 +41,7 @@ def test_it_is_called_once_for_all_trials_of_a_command(main: Main, calls: list[s
     assert calls == ["data split 0", "model"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["Prepares", "Renames"])
 def test_it_is_called_again_for_what_it_reads(
     main: Main, calls: list[str], runs: Path, kind: str

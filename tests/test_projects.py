@@ -229,15 +229,18 @@ def make_named(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         monkeypatch.setenv("CAVIAR_ROOT", str(folder))
         monkeypatch.delenv("CAVIAR_RUNS")
         monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tests'}")
+        forget_modules(folder)  # another test may have left some of the same names
         return project
 
-    before = set(sys.modules)
     yield call
-    # The next project may have modules of the same names.
+    forget_modules(folder)
+
+
+def forget_modules(folder: Path) -> None:
+    """Let the modules of a project be imported anew."""
     own = {path.stem for path in folder.iterdir()} if folder.exists() else set()
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] in own:
-            del sys.modules[name]
+    for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+        del sys.modules[name]
 
 
 def trained_by_lightning_alone(project: Project, shape: Shape) -> Any:

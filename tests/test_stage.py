@@ -240,6 +240,7 @@ def test_a_study_may_be_named_by_a_number(main: Main, runs: Path, name: str) -> 
     assert (runs / "2024/01_coarse/0/result.json").exists()
 
 
+@pytest.mark.slow
 def test_overrides_in_another_order_are_the_same(main: Main) -> None:
     assert main(*STAGE, "search.num_trials=1", HERE) == 0
     assert main("-m", *reversed(FAST), "search.study=s", "search.num_trials=1", HERE) == 0

@@ -90,6 +90,7 @@ def _told_in_steps(trial: Trial) -> None:
     assert f"(pruned after {trial.result.steps} steps)" in describe(trial, "val/loss")
 
 
+@pytest.mark.slow
 def test_a_run_of_steps_goes_on_from_the_end_of_an_epoch(main: Main, runs: Path) -> None:
     """And trains on, where Lightning would end the same epoch once more."""
     for number, steps in enumerate((102, 68)):

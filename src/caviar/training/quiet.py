@@ -11,6 +11,7 @@ HARMLESS = (
     ".*The number of training batches .* is smaller than the logging interval.*",
     ".*Checkpoint directory .* exists and is not empty.*",  # that is what resuming means
     ".*is an instance of `nn.Module` and is already saved during checkpointing.*",  # see safe.py
+    ".*removed from hparams because it cannot be pickled.*",
     ".*isinstance\\(treespec, LeafSpec\\).*",  # inside torch
     ".*Be aware that when using `ckpt_path`, callbacks used to create.*",  # a test needs none
     ".*The dirpath has changed from.*",  # of `last`, whose score nobody asks for
