@@ -162,6 +162,9 @@ class Check:
     def _devices(self) -> str:
         place = self.output / "check" / "devices"
         limits = [f"++trainer.limit_{split}_batches=2" for split in ("train", "val")]
+        # Else a run that counts steps would end before its first validation.
+        limits += ["++trainer.max_steps=-1", "++trainer.val_check_interval=1.0"]
+        limits += ["++trainer.check_val_every_n_epoch=1"]
         alone = ["check=false", "trainer=ddp_cpu", "trainer.max_epochs=1", "logger=none"]
         here = f"hydra.run.dir='{place}'"
         entry = str(project.root() / "train.py")
