@@ -460,3 +460,19 @@ def test_a_plain_loop_is_searched(
     assert main(*pruned, "search.num_trials=5", "hydra.launcher.num_workers=1") == 0
     found = trials(project.runs, study="pruned")
     assert {t.status for t in found} == {"complete", "pruned"}
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore:Encountered `nan` values")  # torchmetrics', where it diverges
+@EACH
+def test_a_check_finds_that_all_works(
+    make: Make, main: Main, shape: Shape, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = make(shape)
+    assert main(project.experiment, "check=true") == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    found = {" ".join(row[: row.index("yes")]) for row in rows if "yes" in row}
+    refused = [" ".join(row) for row in rows if "no" in row]
+    assert {"follow the metric", "nudge it live", "resume exactly", "open the test set"} <= found
+    # Each of a GAN's losses leaves the other network without a gradient.
+    assert not refused or (shape.name == "gan" and "train on several devices" in refused[0])
