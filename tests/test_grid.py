@@ -11,6 +11,8 @@ import pytest
 
 from conftest import FAST, Main
 
+pytestmark = pytest.mark.slow  # each trains a model, or several
+
 TINY = [*FAST, "trainer.max_epochs=1"]
 GRID = ["-m", "hydra/sweeper=basic", "search.study=grid", *TINY]
 HERE = "hydra/launcher=basic"  # inside this process
@@ -20,7 +22,6 @@ def lines(printed: str) -> list[list[str]]:
     return [line.split() for line in printed.splitlines()]
 
 
-@pytest.mark.slow
 def test_a_grid_has_a_folder_for_each_job_and_a_table(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -43,7 +44,6 @@ def test_a_grid_has_a_folder_for_each_job_and_a_table(
     assert sum("±" in row and row[-1] == "2" for row in lines(printed)) == 4
 
 
-@pytest.mark.slow
 def test_a_second_grid_numbers_on_and_a_failure_is_one_line(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,7 +70,6 @@ def test_a_second_grid_numbers_on_and_a_failure_is_one_line(
     assert "test/loss" in json.loads((runs / "grid/jobs/4/result.json").read_text())["metrics"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "why", "searched"),
     [

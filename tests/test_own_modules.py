@@ -14,6 +14,8 @@ from caviar.config.compose import project_composer
 from caviar.config.reading import unread
 from conftest import FAST, Main
 
+pytestmark = pytest.mark.slow  # each trains a model, or several
+
 EPOCHS = ["trainer.max_epochs=3", "+trainer.limit_train_batches=8"]
 
 
@@ -71,7 +73,6 @@ def test_what_nobody_reads_is_refused(
     assert main(*FAST, "+trainer.limit_train_batches=1", "optimizer.lr=0.3") == 0
 
 
-@pytest.mark.slow
 def test_a_key_is_read_where_it_is_interpolated(hydra_state: None) -> None:
     compose = project_composer()
     own = ["+model.optimizer=${optimizer}", "+width=3", "+depth=2", "model.width=${width}"]
@@ -122,7 +123,6 @@ def test_checkpoints_can_be_read_back(
     assert main("~model", KEEPS, *EPOCHS, f"ckpt_path='{last}'", "test=true") == 0
 
 
-@pytest.mark.slow
 def test_what_would_not_load_is_said_at_the_first_checkpoint(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,8 @@ import pytest
 from caviar.plain import report
 from conftest import Main, trials
 
+pytestmark = pytest.mark.slow  # each trains a model, or several
+
 PLAIN = ["train._target_=plain_functions.bowl"]
 SEARCH = ["-m", "search.study=p", "hydra/launcher=basic", "space=tier_1"]
 

@@ -11,6 +11,8 @@ import prepared_data
 from caviar.base import files
 from conftest import FAST, Main, trials
 
+pytestmark = pytest.mark.slow  # each trains a model, or several
+
 DATA = ["data._target_=prepared_data.Prepares", "~data.name"]
 SHORT = [*FAST, "+trainer.limit_train_batches=1", "trainer.max_epochs=1"]
 STAGE = ["-m", *SHORT, "search.study=s", "search.num_trials=4", "hydra/launcher=basic"]
@@ -31,7 +33,6 @@ def calls(locks: Path) -> list[str]:
     return prepared_data.calls
 
 
-@pytest.mark.slow
 def test_it_is_called_once_for_all_trials_of_a_command(main: Main, calls: list[str]) -> None:
     """Though each has another batch size, width and seed."""
     model = "model._target_=prepared_data.PreparingModel"
@@ -41,7 +42,6 @@ def test_it_is_called_once_for_all_trials_of_a_command(main: Main, calls: list[s
     assert calls == ["data split 0", "model"] * 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["Prepares", "Renames"])
 def test_it_is_called_again_for_what_it_reads(
     main: Main, calls: list[str], runs: Path, kind: str

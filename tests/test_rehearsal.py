@@ -9,6 +9,8 @@ import pytest
 from caviar.base.result import Rehearsal
 from conftest import Main
 
+pytestmark = pytest.mark.slow  # each trains a model, or several
+
 SEARCH = ["-m", "search.action=search", "search.study=s", "hydra/launcher=basic"]
 OWN = ["~model", "+model={_target_:own_models.Linear,lr:0.1}"]
 SPACE = ["space=tier_1", "~space.optimizer", "+space.model.lr='${log:1e-3,1}'"]
@@ -56,7 +58,6 @@ def test_a_rehearsal_leaves_what_it_learned_and_no_result(main: Main, runs: Path
     assert not (folder / "result.json").exists()
 
 
-@pytest.mark.slow
 def test_a_check_says_what_a_search_can_do(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,8 @@ from caviar.base.errors import UserError
 from caviar.training.checkpoints import read_checkpoint, rows_before
 from conftest import Main
 
+pytestmark = pytest.mark.slow  # each trains a model, or several
+
 
 def result(runs: Path, number: int) -> dict[str, Any]:
     return json.loads((runs / "train" / str(number) / "result.json").read_text())
@@ -62,7 +64,6 @@ def test_the_last_checkpoint_is_of_the_last_epoch_and_resumes_keep_the_best(
     assert "leaves nothing to train; write trainer.max_epochs=12" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_what_a_resume_cannot_change_is_said(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

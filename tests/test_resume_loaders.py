@@ -19,6 +19,8 @@ from caviar.training.resume import going_on
 from conftest import ROOT
 from test_resume import assert_same_run
 
+pytestmark = pytest.mark.slow  # each trains a model, or several
+
 EPOCH, STEP = "exact from the end of an epoch", "exact to the step"
 
 Trained = Callable[..., Result]

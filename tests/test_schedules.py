@@ -19,6 +19,8 @@ from caviar.training.quiet import quiet
 from caviar.training.resume import ResumedSchedule
 from conftest import FAST, ROOT, Main
 
+pytestmark = pytest.mark.slow  # each trains a model, or several
+
 Build = Callable[[torch.optim.Optimizer], Any]
 TORCH = "torch.optim.lr_scheduler"
 

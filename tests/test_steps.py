@@ -12,6 +12,8 @@ from caviar.base.result import Length, Result
 from caviar.ledger import Ledger, Trial
 from conftest import Main
 
+pytestmark = pytest.mark.slow  # each trains a model, or several
+
 # 34 batches of 32 an epoch.
 QUICK = ["callbacks=none", "logger=none"]
 
@@ -67,7 +69,6 @@ def test_a_run_that_never_validates_is_refused(
     assert not (runs / "train/0/result.json").exists()
 
 
-@pytest.mark.slow
 def test_a_pruner_judges_validations_inside_of_an_epoch(main: Main, runs: Path) -> None:
     study = ["search.study=steps", "search.num_trials=12", "search.pruner=asha", "callbacks=none"]
     trainer = ["trainer.max_epochs=1", "+trainer.val_check_interval=0.1"]
@@ -90,7 +91,6 @@ def _told_in_steps(trial: Trial) -> None:
     assert f"(pruned after {trial.result.steps} steps)" in describe(trial, "val/loss")
 
 
-@pytest.mark.slow
 def test_a_run_of_steps_goes_on_from_the_end_of_an_epoch(main: Main, runs: Path) -> None:
     """And trains on, where Lightning would end the same epoch once more."""
     for number, steps in enumerate((102, 68)):

@@ -17,6 +17,8 @@ from caviar.training.models import MLP, MLPRegressor
 from conftest import FAST, Main
 from test_training import result
 
+pytestmark = pytest.mark.slow  # each trains a model, or several
+
 INPUTS = np.arange(40.0).reshape(20, 2) ** 2
 HALVES = np.arange(20) / 4
 

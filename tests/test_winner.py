@@ -14,11 +14,12 @@ import caviar as package
 from caviar.base.errors import UserError
 from conftest import ROOT, Main, trials
 
+pytestmark = pytest.mark.slow  # each trains a model, or several
+
 STAGE = ["-m", "search.study=s", "search.num_trials=5", "hydra/launcher=basic", "logger=none"]
 QUICK = ["trainer.max_epochs=1", "+trainer.limit_train_batches=4"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("keep", "left"), [("'best 2'", 2), ("none", 0), ("all", 5)])
 def test_checkpoints_of_bad_trials_do_not_fill_the_disk(
     main: Main, runs: Path, keep: str, left: int
