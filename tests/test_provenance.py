@@ -20,11 +20,12 @@ from caviar.config.kept import changes, kept_config, restore
 from caviar.ledger import Ledger
 from caviar.report.snapshot import Snapshot
 from caviar.report.trials import trials_section
-from caviar.search.confirm import confirm_spec, winner_command
+from caviar.search.confirm import confirm_spec
 from caviar.search.driver import work
 from caviar.search.provenance import mixed_code, ranges, trained_alike
 from caviar.search.stages import check_follows, plan, stage_spec
 from caviar.search.study import Study
+from caviar.search.winner import winner_command
 from conftest import ROOT, Main, trials
 
 FAST = ["trainer.max_epochs=1", "logger=none", "space=tier_1", "hydra/launcher=basic"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from caviar.search.confirm import winner_text
 from caviar.search.verdict import Setting, Verdict, read_verdict, standard_error, write_verdict
+from caviar.search.winner import winner_text
 
 
 def verdict(default: list[float], winner: list[float], noise: float, mode: str = "min") -> Verdict:

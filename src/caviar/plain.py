@@ -22,7 +22,6 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,11 +30,8 @@ from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from caviar.base.errors import UserError, failure
-from caviar.base.result import COMPLETE, DIVERGED, PRUNED, STEP, Length, Result
+from caviar.base.result import COMPLETE, DIVERGED, PRUNED, STEP, Ended, Length, Report, Result
 from caviar.config.compose import check_root
-
-Report = Callable[[int, float, Length], bool]
-Ended = Callable[[Result, Mapping[int, float]], None]
 
 
 class Stop(BaseException):

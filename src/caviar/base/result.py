@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,10 @@ class Length:
         if not self.total or not self.points:
             return point  # of a plain function, which counts itself
         return round((point + 1) * self.total / self.points)
+
+
+# (number of the point, value of the metric, length of the training); True: stop as hopeless
+Report = Callable[[int, float, Length], bool]
 
 
 @dataclass
@@ -121,6 +126,9 @@ class Result:
         """Write `result.json`, whole or not at all."""
         with replaced(folder / "result.json") as partial:
             partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+Ended = Callable[[Result, Mapping[int, float]], None]  # the result; the metric by point
 
 
 @dataclass(frozen=True)

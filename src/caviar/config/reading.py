@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from caviar.base.errors import UserError
+from caviar.space.lint import flatten
 
 DECLARED = ("optimizer", "scheduler")  # nodes for models whose optimizer the config declares
 # What is read in any case, by train.py or by Hydra.
@@ -58,7 +59,7 @@ def refuse_unread(config: DictConfig, keys: Iterable[str], reads_declared: bool)
             raise UserError(f"{key}: nothing reads it, since {kind} sets it; write {instead}")
         target, name = config.model.get("_target_"), key.rpartition(".")[2]
         model: Any = OmegaConf.to_container(config.model, resolve=False)
-        last = {path: path.rpartition(".")[2] for path in _paths(model, "model")}
+        last = {path: path.rpartition(".")[2] for path in dict(flatten(model, "model."))}
         own = [path for path in last if last[path] == name]
         own = own or [path for path in last if name in last[path].split("_")]  # lr_generator
         if key.partition(".")[0] in DECLARED:
@@ -101,11 +102,3 @@ def _interpolated(tree: Any, skip: str = "") -> Iterator[str]:
             yield from _interpolated(node)
     elif isinstance(tree, str) and "${" in tree:
         yield from (token.strip(".") for token in re.findall(r"[\w.]+", tree))
-
-
-def _paths(tree: Any, prefix: str) -> Iterator[str]:
-    if isinstance(tree, dict):
-        for name, node in tree.items():
-            yield from _paths(node, f"{prefix}.{name}")
-    else:
-        yield prefix

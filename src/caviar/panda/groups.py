@@ -22,6 +22,7 @@ from typing import Any
 
 from caviar.base.errors import UserError
 from caviar.panda.journal import MOVES, SOME, Event, shown
+from caviar.space.lint import flatten
 
 OPTIMIZERS = "optimizers"  # in an event's facts: all groups, and whose they are
 RATE = "lr"
@@ -236,15 +237,8 @@ def hyperparameter(key: str) -> str | None:
 def hyperparameters(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """The numbers of a plain config that an optimizer may have: key and value."""
     for node in ("optimizer", "model"):
-        yield from _numbers(config.get(node), node)
-
-
-def _numbers(tree: Any, key: str) -> Iterator[tuple[str, float]]:
-    if isinstance(tree, Mapping):
-        for name, node in tree.items():
-            yield from _numbers(node, f"{key}.{name}")
-    elif is_number(tree):
-        yield key, tree
+        values = flatten(config.get(node) or {}, f"{node}.")
+        yield from ((key, value) for key, value in values if is_number(value))
 
 
 def is_number(value: Any) -> bool:

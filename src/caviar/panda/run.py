@@ -28,6 +28,7 @@ from caviar.base.environment import is_first_rank, without_ranks
 from caviar.base.errors import UserError
 from caviar.base.files import replaced
 from caviar.base.result import DIVERGED as DIVERGED_RESULT
+from caviar.base.result import Ended
 from caviar.config.commands import caviar_command, set_to, sources_of
 from caviar.config.messages import SLIPS
 from caviar.config.overrides import override_key, restore_one_minus
@@ -57,7 +58,6 @@ from caviar.screen.view import console, print_result, shown_path
 from caviar.training import train
 from caviar.training.callbacks import BestMetric
 from caviar.training.checkpoints import missing_row, read_checkpoint
-from caviar.training.run import Ended
 
 # What other terminals look up; the rest of the config is nobody's but the training's.
 NODES = ("name", "metric", "optimizer", "scheduler", "model", "data", "trainer", "space", "panda")

@@ -106,18 +106,15 @@ def has_test_step(config: DictConfig) -> None:
         return
     from hydra.utils import get_object
 
-    from caviar.training.package import is_inherited
+    from caviar.training.package import refuse_untestable
 
     model = config.model.get("_target_")
     try:
         target = get_object(model)
     except Exception:  # it may be anything, in the user's module; the first trial says what
         return
-    if isinstance(target, type) and is_inherited(target, "test_step"):
-        raise UserError(
-            f"{model} has no test_step, and confirm must test it; write one beside its "
-            "validation_step, and log the same metric as test/… there"
-        )
+    if isinstance(target, type):
+        refuse_untestable(target, model)
 
 
 def enough_to_refine(study: Study, coarse: SweepFile, shared: Sequence[str]) -> None:

@@ -3,28 +3,19 @@
 The best of n trials flatters itself: even equal settings differ by luck, and the maximum picks
 the luck. So the default setting is run with several seeds for the noise floor σ, the best three
 with fresh seeds, and what is reported is their mean ± s.e., never the search's own best value.
-
-The winner is then left as files: its best checkpoint, and an experiment that trains it again.
 """
 
 from __future__ import annotations
 
 import math
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from caviar.base import project
 from caviar.base.errors import SearchFailed, UserError
-from caviar.base.files import replaced
 from caviar.base.result import COMPLETE, test_metric
-from caviar.config.commands import set_to, train_command
 from caviar.config.kept import kept_config
 from caviar.ledger import Planned, Trial
 from caviar.refine import candidates
@@ -34,12 +25,8 @@ from caviar.search.settings import CONFIRM, TEST
 from caviar.search.stages import LOWER, pooled_trials, shared_overrides
 from caviar.search.study import Study
 from caviar.search.verdict import DEFAULT, Setting, Verdict, deviation
-from caviar.space import OneMinusLog, Space
+from caviar.space import Space
 from caviar.space.sampling import trial_seed
-from caviar.space.scales import one_minus
-
-Left = tuple[Path, str]  # a file, and what it is
-Confirmed = Callable[[Study], list[Left]]  # what is done when a study has been confirmed
 
 
 def confirm(study: Study) -> Verdict:
@@ -204,111 +191,3 @@ def _open_test_set(study: Study, spec: Mapping[str, Any], settings: Sequence[Set
         assert trial.result is not None
         for name, value in sorted(trial.result.metrics.items()):  # nothing else was measured
             setting.test.setdefault(name, []).append(math.nan if value is None else value)
-
-
-def write_winner(study: Study, verdict: Verdict) -> list[Left]:
-    """Write `best.ckpt` and `conf/experiment/<study>_winner.yaml` into the study's folder."""
-    left = []
-    confirmed = study.ledger.trials(CONFIRM)
-    results = [confirmed[n].result for n in verdict.winner.trials]
-    with_checkpoint = [r for r in results if r and r.checkpoint and r.best is not None]
-    if with_checkpoint:
-        best = min(with_checkpoint, key=lambda r: r.loss(study.mode))
-        assert best.checkpoint is not None
-        target = study.folder / "best.ckpt"
-        whose = "default setting" if verdict.winner.note == DEFAULT else "winner"
-        what = f"the {whose}'s best checkpoint, seed {best.seed}"
-        if Path(best.checkpoint).exists():
-            with replaced(target) as partial:
-                shutil.copyfile(best.checkpoint, partial)
-        else:  # confirmed by a worker with a disk of its own
-            where = confirmed[verdict.winner.trials[results.index(best)]].host
-            target, what = Path(best.checkpoint), f"{what}, on {where}"
-        left.append((target, what))
-    overrides = study.ledger.spec(CONFIRM)["overrides"]
-    path = study.folder / "conf" / "experiment" / f"{study.name}_winner.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    choices = study.compose(overrides).hydra.runtime.choices
-    command = winner_command(study, project.root())
-    text = winner_text(study.name, choices, verdict, overrides, command)
-    with replaced(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-    left.append((path, winner_command(study)))
-    return left
-
-
-def winner_command(study: Study, at: Path | None = None) -> str:
-    """What trains the winner again.
-
-    Arguments:
-        study: that has one.
-        at: the folder that the command is run in; by default the present one.
-    """
-    return train_command([set_to("experiment", f"{study.name}_winner")], study.sources, at)
-
-
-def winner_text(
-    study: str,
-    choices: Mapping[str, Any],
-    verdict: Verdict,
-    overrides: Sequence[str],
-    command: str,
-) -> str:
-    """An experiment file: the experiment that the search was about, the overrides of the search,
-    and the winning values on top.
-
-    Arguments:
-        study: its name.
-        choices: what its config chose of every config group.
-        verdict: with the winner.
-        overrides: of the search.
-        command: what trains the winner.
-    """
-    groups, values, lost = _split(overrides, choices)
-    groups.pop("experiment", None)
-    base = choices.get("experiment")  # be it by default or by an override
-    defaults: list[Any] = [str(base)] if base is not None else []
-    defaults += [{f"override /{group}": choice} for group, choice in groups.items()]
-    defaults.append("_self_")
-    for name, value in verdict.winner.point.items():
-        if name.startswith(OneMinusLog.prefix):
-            name, value = name.removeprefix(OneMinusLog.prefix), one_minus(value)
-        _put(values, name, value)
-    lines = [
-        "# @package _global_",
-        f"# Winner of study {study}: {command}",
-        f"# {verdict.sentence()}",
-        *(f"# The search also had {override}; write it on the command line." for override in lost),
-    ]
-    # A name of its own: a search around the winner is another study.
-    values["name"] = f"{study}_winner"
-    body = yaml.safe_dump({"defaults": defaults, **values}, sort_keys=False)
-    return "\n".join(lines) + "\n" + body
-
-
-def _split(
-    overrides: Sequence[str], choices: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Config groups, values, and what a file cannot say (deletions, Hydra's own)."""
-    groups: dict[str, Any] = {}
-    values: dict[str, Any] = {}
-    lost: list[str] = []
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        key = override.key_or_group
-        if override.is_delete() or key.startswith("hydra"):
-            lost.append(str(override.input_line))
-        elif key in choices:
-            groups[key] = override.value()
-        elif key.startswith(OneMinusLog.prefix):
-            natural = one_minus(float(str(override.value())))
-            _put(values, key.removeprefix(OneMinusLog.prefix), natural)
-        else:
-            _put(values, key, override.value())
-    return groups, values, lost
-
-
-def _put(tree: dict[str, Any], key: str, value: Any) -> None:
-    *path, last = key.split(".")
-    for part in path:
-        tree = tree.setdefault(part, {})
-    tree[last] = value

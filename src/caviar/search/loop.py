@@ -23,19 +23,13 @@ from caviar.screen.view import (
     setting_columns,
     shown_path,
 )
-from caviar.search.confirm import (
-    Confirmed,
-    confirm,
-    confirm_spec,
-    print_plan,
-    winner_command,
-    write_winner,
-)
+from caviar.search.confirm import confirm, confirm_spec, print_plan
 from caviar.search.driver import how_to_mend
 from caviar.search.settings import CONFIRM, TEST, VERDICT, StageSettings
 from caviar.search.stages import run_stage, shared_overrides, stage_spec, stage_sweep
 from caviar.search.study import Study
 from caviar.search.verdict import DEFAULT, Verdict, mean_text, read_verdict, write_verdict
+from caviar.search.winner import Confirmed, winner_command, write_winner
 from caviar.space.sweep_file import SweepFile
 
 

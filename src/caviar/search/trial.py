@@ -30,7 +30,7 @@ from caviar.base.errors import (
     rank_error,
 )
 from caviar.base.files import replaced
-from caviar.base.result import EXCEPTION, KILLED, Length, Result
+from caviar.base.result import EXCEPTION, KILLED, Ended, Length, Report, Result
 from caviar.base.signals import uninterrupted
 from caviar.ledger import Ledger, Trial
 from caviar.plain import is_function, run_function
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
     from caviar.pool.process import Fault
-    from caviar.training.callbacks import Report
-    from caviar.training.run import Ended
 
 GIVE_UP = 5  # a trial whose workers died so often, without anybody seeing why, is a fault
 FIRST = 8  # a pruner judges a trial first after this fraction (1/8) of its validations

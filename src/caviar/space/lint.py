@@ -35,7 +35,7 @@ def lint(space: Space, config: Mapping[str, Any], refined: bool = False) -> list
 
     A `refined` space may well leave the config's defaults outside.
     """
-    defaults = dict(_flatten(config))
+    defaults = dict(flatten(config))
     problems = [problem for axis in space for problem in _problems(axis, defaults, refined)]
     return sorted(problems, key=lambda problem: not problem.fatal)
 
@@ -95,10 +95,10 @@ def _problems(axis: Axis, defaults: Mapping[str, Any], refined: bool) -> Iterato
         yield Problem(axis.key, f"the config's default is the text {default!r}, not a number")
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Leaves of a nested mapping by dotted key."""
     for name, node in tree.items():
         if isinstance(node, Mapping):
-            yield from _flatten(node, f"{prefix}{name}.")
+            yield from flatten(node, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", node

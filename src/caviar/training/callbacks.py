@@ -9,20 +9,16 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
 from caviar.base.errors import UserError
-from caviar.base.result import EPOCH, Length
+from caviar.base.result import EPOCH, Length, Report
 from caviar.training.length import length_of, refuse_without_validation, steps_taken
 
 LOGGED = "logged"  # in a checkpoint at the end of an epoch: what was logged of that epoch
-
-# (number of the point, value of the metric, length of the training); True: stop as hopeless
-Report = Callable[[int, float, Length], bool]
 
 
 def is_loss(name: str) -> bool:

@@ -24,7 +24,7 @@ def package_of(thing: Any) -> str | None:
     kind = thing if isinstance(thing, type) else type(thing)
     for base in kind.__mro__:
         for package in PACKAGES:
-            if f"{base.__module__}.".startswith(f"{package}."):
+            if _belongs(base.__module__, package):
                 return package
     return None
 
@@ -39,7 +39,24 @@ def is_a(thing: Any, name: str) -> bool:
 def is_inherited(thing: Any, method: str) -> bool:
     """Whether a method of a module or a data module is Lightning's own, which does nothing."""
     where = getattr(getattr(thing, method, None), "__module__", "")
-    return any(f"{where}.".startswith(f"{package}.") for package in PACKAGES)
+    return any(_belongs(where, package) for package in PACKAGES)
+
+
+def refuse_untestable(thing: Any, name: str) -> None:
+    """Refuse a model, or the class of one, that confirm could not test.
+
+    Arguments:
+        thing: the model.
+        name: that the config has for it.
+
+    Raises:
+        UserError: it has no test_step.
+    """
+    if is_inherited(thing, "test_step"):
+        raise UserError(
+            f"{name} has no test_step, and confirm must test it; write one beside its "
+            "validation_step, and log the same metric as test/… there"
+        )
 
 
 def of_package(config: Any, package: str) -> Any:
@@ -108,4 +125,8 @@ def refuse_mixture(package: str, things: Iterable[tuple[str, Any]]) -> None:
 
 def is_of(thing: Any, package: str) -> bool:
     """Whether it is one of a package's own, be it beside the other's."""
-    return any(f"{base.__module__}.".startswith(f"{package}.") for base in type(thing).__mro__)
+    return any(_belongs(base.__module__, package) for base in type(thing).__mro__)
+
+
+def _belongs(module: str, package: str) -> bool:
+    return f"{module}.".startswith(f"{package}.")

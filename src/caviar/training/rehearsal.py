@@ -16,11 +16,10 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, open_dict
 from torch.utils._pytree import tree_flatten
 
-from caviar.base.errors import UserError
 from caviar.base.result import Rehearsal
 from caviar.training.callbacks import BestMetric
 from caviar.training.length import refuse_late_validation
-from caviar.training.package import is_inherited
+from caviar.training.package import is_inherited, refuse_untestable
 from caviar.training.reading import reads_declared
 from caviar.training.run import train
 from caviar.training.schedule import refuse_endless
@@ -44,11 +43,7 @@ def rehearse(config: DictConfig, output: Path) -> Rehearsal:
 
     def built(trainer: pl.Trainer, model: pl.LightningModule, data: Any) -> None:
         seen.append(model)
-        if is_inherited(model, "test_step"):
-            raise UserError(
-                f"{config.model._target_} has no test_step, and confirm must test it; write one "
-                "beside its validation_step, and log the same metric as test/… there"
-            )
+        refuse_untestable(model, config.model._target_)
         for owner in (data, model):
             if owner is not None and not is_inherited(owner, "val_dataloader"):
                 setattr(owner, "test_dataloader", owner.val_dataloader)  # noqa: B010  a method

@@ -14,7 +14,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from caviar.base.environment import is_first_rank
 from caviar.base.errors import UserError, failure
-from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Result, test_metric
+from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Ended, Report, Result, test_metric
 from caviar.config.compose import build, check_root
 from caviar.training.building import declared, model_package, own, plugins
-from caviar.training.callbacks import BestMetric, Report
+from caviar.training.callbacks import BestMetric
 from caviar.training.checkpoints import (
     BestCheckpoint,
     best_checkpoint,
@@ -45,7 +45,6 @@ from caviar.training.quiet import quiet
 from caviar.training.reading import RefuseUnread
 from caviar.training.resume import EpochSeed, ResumedSchedule, StopBetweenSteps, resume_kind
 
-Ended = Callable[[Result, Mapping[int, float]], None]  # the result; the metric by epoch
 Extend = Callable[[BestMetric], tuple[list[pl.Callback], list[Any]]]  # callbacks and loggers
 Built = Callable[[pl.Trainer, pl.LightningModule, Any], None]  # and the data module
 
