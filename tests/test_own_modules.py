@@ -47,7 +47,9 @@ def test_a_module_may_log_the_best_itself(main: Main, runs: Path, metric: str) -
     assert result(runs)["best"] == result(runs)["metrics"]["val/acc_best"]
 
 
-def test_optimizers_may_be_partials(main: Main, runs: Path) -> None:
+def test_optimizers_may_be_partials(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     partials = (
         "~model",
         "+model={_target_:own_models.Partials,"
@@ -58,6 +60,9 @@ def test_optimizers_may_be_partials(main: Main, runs: Path) -> None:
     best = runs / "train/0/checkpoints/best.ckpt"
     assert main(*partials, *EPOCHS, "fit=false", "test=true", f"ckpt_path='{best}'") == 0
     assert result(runs, 1)["metrics"]["test/loss"] < 2
+    printed = capsys.readouterr().out
+    assert "at epoch None" not in printed
+    assert "\ntest/loss " in printed
 
 
 def test_what_nobody_reads_is_refused(

@@ -152,7 +152,8 @@ def counts(trials: Sequence[Trial]) -> str:
 def print_result(result: Result, metric: str, folder: Path) -> None:
     """The last lines of `python train.py`."""
     best = f"{metric}: no finite value"
-    if result.best is not None:
+    # A run that only tests has its value in the lines below, and no epoch.
+    if result.best is not None and (result.best_epoch is not None or result.unit != EPOCH):
         last = "" if result.last is None else f", last {result.last:.4g}"
         best = f"{metric} {result.best:.4g} at {result.unit} {_best_at(result)}{last}"
     parameters = f"{result.num_params:,} parameters · " if result.num_params else ""
