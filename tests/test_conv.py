@@ -45,6 +45,7 @@ def losses(runs: Path, number: int) -> list[float]:
         return [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]]
 
 
+@pytest.mark.slow
 def test_digits_conv_learns_the_same_from_the_same_seed(main: Main, runs: Path) -> None:
     run = ["experiment=digits_conv", "callbacks=none", "trainer.max_epochs=3", "model.dropout=0.1"]
     for _ in range(2):

@@ -268,7 +268,10 @@ def trained_by_lightning_alone(project: Project, shape: Shape) -> Any:
 
 
 # Lightning's own, of a module that saves its network among its hyperparameters, as many do.
-pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'net' is an instance of `nn.Module`")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Attribute 'net' is an instance of `nn.Module`"),
+]
 
 
 @EACH

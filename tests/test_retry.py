@@ -186,6 +186,7 @@ def test_a_confirmation_that_is_put_back_is_tested_anew(study: Study) -> None:
     assert [t.status for t in ledger.trials("confirm")] == [EXCEPTION, "waiting"]
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_does(
     study: Study, caviar: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

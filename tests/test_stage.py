@@ -211,6 +211,7 @@ def test_a_bad_search_is_refused_before_anything_runs(
     assert not list(runs.rglob("result.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refine", ["surrogate", "top_k"])
 def test_a_stage_too_small_to_be_refined_is_refused_with_what_to_write(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str], refine: str

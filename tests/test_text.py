@@ -184,6 +184,7 @@ def test_dropout_can_be_changed_while_it_trains() -> None:
     assert not torch.equal(model(x), model(x))
 
 
+@pytest.mark.slow
 def test_a_text_model_learns_the_same_from_the_same_seed(main: Main, runs: Path) -> None:
     for _ in range(2):
         assert main(*SMALL, "model.dropout=0.1", "test=true") == 0

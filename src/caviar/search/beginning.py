@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
-from caviar.base.errors import SearchFailed, UserError, one_line
+from caviar.base.errors import ProcessDied, SearchFailed, UserError, one_line
 from caviar.base.files import last_line
 from caviar.base.result import Rehearsal
 from caviar.config.overrides import override_value, rewrite_one_minus
 from caviar.config.reading import refuse_unread
 from caviar.plain import is_function
+from caviar.pool.worker import OUTPUT
 from caviar.screen.view import console, shown_path
 from caviar.search import checks
 from caviar.search.study import Study
@@ -55,7 +56,9 @@ def begin_well(
         raise error
     found = Rehearsal.read(folder)
     if found is None:
-        told = one_line(error) if isinstance(error, Exception) else last_line(folder / "error.txt")
+        # One on several devices runs as a process of its own, and its last words are in a file.
+        alone = not isinstance(error, Exception) or isinstance(error, ProcessDied)
+        told = last_line(folder / OUTPUT) if alone else one_line(error)
         raise SearchFailed(
             f"the rehearsal failed, before anything was trained:\n  {told}\n"
             f"what it printed is in {shown_path(folder)}; mend it, and run the same command again"

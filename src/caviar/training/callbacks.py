@@ -81,6 +81,8 @@ class BestMetric(pl.Callback):
         if self.best is not None and name not in logged:
             for logger in trainer.loggers:
                 logger.log_metrics({name: self.best, "epoch": epoch}, step=_logged_step(trainer))
+                # Before a checkpoint is written, which takes for granted that this is in the file.
+                logger.save()
         prune = False
         if self.report is not None and trainer.is_global_zero:
             prune = self.report(point, value, self.length)
@@ -109,8 +111,6 @@ class BestMetric(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint["metrics"] = self.known(trainer)
-        if LOGGED in checkpoint and self.best is not None:  # by `EpochSeed`, which comes before
-            checkpoint[LOGGED].setdefault(f"{self.metric}_best", self.best)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -194,7 +194,7 @@ def missing_row(rows: Rows, checkpoint: Mapping[str, Any]) -> dict[str, Any] | N
         checkpoint: one inside of an epoch lacks nothing, since nothing was logged of it yet.
     """
     step = checkpoint["global_step"]
-    # The epoch has two rows, both of its last step: one of its validation, one of its training.
+    # The rows of an epoch are all of its last step: its validation, the best so far, its training.
     of_epoch = [row for row in rows if int(row["step"]) == step - 1]
     written = {name for row in of_epoch for name, value in row.items() if value != ""}
     logged = checkpoint.get(LOGGED) or {}
