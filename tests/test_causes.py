@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from caviar.base.causes import first_cause
 from caviar.base.errors import fault_of, one_line
+from caviar.base.signals import handlers_kept
 from caviar.training.quiet import quiet
 
 
@@ -168,7 +169,7 @@ def test_what_lightning_meets_when_it_tears_down_is_not() -> None:
     quiet()
     silent = {"enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(max_epochs=1, logger=False, enable_checkpointing=False, **silent)
-    with pytest.raises(RuntimeError, match="Please call") as raised:
+    with handlers_kept(), pytest.raises(RuntimeError, match="Please call") as raised:
         trainer.fit(BoringModel(), NeverBegins(range(2)))
     assert one_line(raised.value) == "AttributeError: Can't pickle local object"
 

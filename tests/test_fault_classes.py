@@ -32,6 +32,7 @@ def test_memory_that_runs_out_is_tried_once_more_and_told(
     assert "it is tried again" in printed
 
 
+@pytest.mark.nightly
 def test_a_distributed_trial_that_hangs_is_ended(main: Main, runs: Path) -> None:
     hangs = ["trainer=ddp_cpu", "model._target_=slow_models.Hangs", "hydra.launcher.timeout=15"]
     assert main(*STAGE, "search.num_trials=1", *hangs) == 1

@@ -1,6 +1,6 @@
-"""The rows of benchmarks/faults.py, on small stages: one now, all of them each night.
+"""The rows of benchmarks/faults.py, on small stages, each night.
 
-The others' faults are each found by a test of its own as well; a full disk needs the table's stage.
+By day each fault is found by a test of its own.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from fault_scenes import SCENES
 
 sys.path.remove(str(ROOT / "benchmarks"))
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
-NOW = "full-disk"
 MOUNTS = {"full-disk", "read-only"}
 CAP_SYS_ADMIN = 21  # the bit of the right to mount
 
@@ -47,9 +46,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield Table(tmp_path_factory.mktemp("faults"), QUICK)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n == NOW else [pytest.mark.nightly]) for n in NAMES]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_fault_is_survived(table: Any, name: str) -> None:
     survived, row = table.row(name)
     assert survived, row

@@ -212,6 +212,7 @@ def test_the_server_of_the_workers_may_die(
     assert metrics(runs) == undisturbed
 
 
+@pytest.mark.nightly
 def test_a_killed_rank_does_not_change_the_result(
     main: Main, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

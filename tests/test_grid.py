@@ -44,6 +44,7 @@ def test_a_grid_has_a_folder_for_each_job_and_a_table(
     assert sum("±" in row and row[-1] == "2" for row in lines(printed)) == 4
 
 
+@pytest.mark.nightly
 def test_a_second_grid_numbers_on_and_a_failure_is_one_line(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,19 +71,41 @@ def test_a_second_grid_numbers_on_and_a_failure_is_one_line(
     assert "test/loss" in json.loads((runs / "grid/jobs/4/result.json").read_text())["metrics"]
 
 
+AT_NIGHT = pytest.mark.nightly
+
+
 @pytest.mark.parametrize(
     ("typed", "why", "searched"),
     [
         (["seed=1,2"], "every trial has a training seed of its own", False),
         (["optimizer=sgd,adam"], "optimizer is a group of files", False),
-        (["scheduler=glob(exp*)"], "scheduler is a group of files", False),
+        pytest.param(
+            ["scheduler=glob(exp*)"], "scheduler is a group of files", False, marks=AT_NIGHT
+        ),
         (["optimizer.lr=0.01,0.1"], "it makes no grid", True),
-        (["optimizer.weight_decay=0.1,0.2", "model.depth=range(1,3)"], "makes no grid", True),
-        (["one_minus.optimizer.momentum=0.1,0.02", "seed=1,2"], "makes no grid", False),
-        (["one_minus.optimizer.momentum=0.1,0.02"], "makes no grid", True),
+        pytest.param(
+            ["optimizer.weight_decay=0.1,0.2", "model.depth=range(1,3)"],
+            "makes no grid",
+            True,
+            marks=AT_NIGHT,
+        ),
+        pytest.param(
+            ["one_minus.optimizer.momentum=0.1,0.02", "seed=1,2"],
+            "makes no grid",
+            False,
+            marks=AT_NIGHT,
+        ),
+        pytest.param(
+            ["one_minus.optimizer.momentum=0.1,0.02"], "makes no grid", True, marks=AT_NIGHT
+        ),
         (["name='a b',\"it's\",c", "search.study=s"], "it makes no grid", True),
-        (["+label=a,b"], "it makes no grid", False),
-        (["data.fractions=[0.5,0.2,0.3],[0.6,0.2,0.2]"], "it makes no grid", False),
+        pytest.param(["+label=a,b"], "it makes no grid", False, marks=AT_NIGHT),
+        pytest.param(
+            ["data.fractions=[0.5,0.2,0.3],[0.6,0.2,0.2]"],
+            "it makes no grid",
+            False,
+            marks=AT_NIGHT,
+        ),
     ],
 )
 def test_the_commands_that_a_search_suggests_run(

@@ -171,6 +171,7 @@ def test_a_fork_runs_beside_it(panda: Verb, runs: Path) -> None:
     assert (again.branch, again.day, again.step) == (1, 3, ended[0].step)
 
 
+@pytest.mark.nightly
 def test_a_keeper_that_came_later_saves_a_run_and_stays(
     start: Start, panda: Verb, runs: Path
 ) -> None:

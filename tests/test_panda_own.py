@@ -166,6 +166,7 @@ def test_a_run_of_steps_with_loaders_of_its_own(panda: Verb, runs: Path) -> None
     assert events(runs)[-1].kind == FINISH
 
 
+@pytest.mark.nightly
 def test_a_run_that_goes_back_is_there_all_the_time(start: Start, panda: Verb, runs: Path) -> None:
     """Whatever is asked meanwhile waits for the process that takes its place; none of it is lost.
 

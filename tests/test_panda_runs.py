@@ -79,7 +79,9 @@ def test_a_run_is_nudged_goes_wrong_is_sent_back_and_ends(
     ("day", "signals"),
     [
         ("1 epoch", [(50, signal.SIGINT), (85, signal.SIGKILL), (150, signal.SIGTERM)]),
-        ("25 steps", [(60, signal.SIGKILL), (60, signal.SIGINT)]),
+        pytest.param(
+            "25 steps", [(60, signal.SIGKILL), (60, signal.SIGINT)], marks=pytest.mark.nightly
+        ),
     ],
 )
 def test_stopped_killed_and_continued_is_the_same_to_the_last_bit(
@@ -116,6 +118,7 @@ def test_stopped_killed_and_continued_is_the_same_to_the_last_bit(
     assert [step for _, step, _ in ended] == list(range(length, 171, length))
 
 
+@pytest.mark.nightly
 def test_whatever_can_be_changed_is(start: Start, panda: Verb, runs: Path) -> None:
     """And it is in force in what the optimizer and the schedule do, and after a restart."""
     run = begun(start, SLOW, "optimizer=adamw", "scheduler=step", "trainer.max_epochs=99")
@@ -147,6 +150,7 @@ def test_whatever_can_be_changed_is(start: Start, panda: Verb, runs: Path) -> No
     assert config["optimizer"]["lr"] == 0.002
 
 
+@pytest.mark.nightly
 def test_every_rank_takes_a_nudge_at_the_same_step(start: Start, panda: Verb, runs: Path) -> None:
     distributed = ["trainer=ddp_cpu", "model._target_=slow_models.RanksAgree"]
     run = begun(start, *distributed, "trainer.max_epochs=40")
@@ -162,6 +166,7 @@ def test_every_rank_takes_a_nudge_at_the_same_step(start: Start, panda: Verb, ru
     assert per_day == {9}  # 1,078 images, two processes, 64 each
 
 
+@pytest.mark.nightly
 def test_one_wandb_run_however_often_it_is_stopped(
     start: Start, panda: Verb, runs: Path, service: Service
 ) -> None:
@@ -175,6 +180,7 @@ def test_one_wandb_run_however_often_it_is_stopped(
     assert steps != sorted(steps)  # it went back, in the same record
 
 
+@pytest.mark.nightly
 def test_the_screen_in_a_terminal(start: Start, runs: Path) -> None:
     """A real pseudo-terminal: the curve is drawn, a key nudges, q leaves."""
     begun(start, SLOW, "trainer.max_epochs=200")

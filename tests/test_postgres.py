@@ -145,6 +145,7 @@ def test_a_driver_and_a_worker_share_a_study(
     assert "no trial of study s is left" in capsys.readouterr().out
 
 
+@pytest.mark.nightly
 def test_the_trials_of_a_dead_machine_are_taken_over(
     start: Start, caviar: Main, storage: str
 ) -> None:
@@ -163,6 +164,7 @@ def test_the_trials_of_a_dead_machine_are_taken_over(
     assert all("its worker died" in found[t.number].faults for t in lost)
 
 
+@pytest.mark.nightly
 def test_a_restart_of_the_database_loses_nothing(main: Main, server: Server, storage: str) -> None:
     def restart() -> dict[int, Result | None]:
         awaited(lambda: any(t.running and t.curve for t in trials(storage)))

@@ -169,9 +169,13 @@ EACH = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 def each_but(*at_night: str) -> pytest.MarkDecorator:
     """Each shape, those only at night where the others show nearly the same."""
+    assert set(at_night) <= {str(shape) for shape in SHAPES}
     marks = {name: [pytest.mark.nightly] for name in at_night}
     shapes = [pytest.param(shape, marks=marks.get(str(shape), [])) for shape in SHAPES]
     return pytest.mark.parametrize("shape", shapes, ids=str)
+
+
+BUT_TEMPLATE = [str(shape) for shape in SHAPES if str(shape) != "template-lightning"]
 
 
 class Project:
@@ -323,7 +327,7 @@ def test_a_mixture_of_packages_is_named(
 
 
 @pytest.mark.slow
-@each_but("template-pytorch_lightning", "bert-lightning", "regression-pytorch_lightning")
+@each_but(*BUT_TEMPLATE)
 def test_a_search_that_is_interrupted(
     make: Make,
     main: Main,
@@ -394,7 +398,7 @@ def trials_and_single_runs(
 
 
 @pytest.mark.slow
-@each_but("template-pytorch_lightning", "regression-pytorch_lightning")
+@each_but(*BUT_TEMPLATE)
 def test_hopeless_trials_are_pruned(make: Make, main: Main, shape: Shape) -> None:
     project = make(shape)
     stage = ["-m", project.experiment, "search.study=s", "search.pruner=asha"]
@@ -406,7 +410,7 @@ def test_hopeless_trials_are_pruned(make: Make, main: Main, shape: Shape) -> Non
 
 
 @pytest.mark.slow
-@EACH
+@each_but("template-pytorch_lightning", "regression-pytorch_lightning", "stream-lightning")
 def test_a_nudge_changes_what_the_optimizers_have(make: Make, panda: Verb, shape: Shape) -> None:
     project = make(shape)
     folder = project.runs / "p"

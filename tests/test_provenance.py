@@ -176,6 +176,7 @@ def test_stages_compare_by_what_they_trained() -> None:
     assert not trained_alike({"overrides": []}, one)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_edits_while_a_stage_runs(
     project: Project,
@@ -276,6 +277,7 @@ def test_the_code_of_a_project(project: Project) -> None:
     assert ranges([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_study_finds_its_config_files_again(
     main: Main,

@@ -38,8 +38,8 @@ FILES = {
 }
 # What a search costs, not what it does.
 SMALLER = (
-    "trainer.max_epochs=2 logger=none search.stages.coarse.num_trials=6 "
-    "search.stages.fine.num_trials=2 '~search.stages.finest' search.confirm.default_seeds=2 "
+    "trainer.max_epochs=1 logger=none search.stages.coarse.num_trials=5 "
+    "search.stages.fine.num_trials=1 '~search.stages.finest' search.confirm.default_seeds=2 "
     "search.confirm.top=1"
 )
 # The fewest runs that a sweep can be refined from.
@@ -137,7 +137,8 @@ def smaller(command: str) -> str:
         return f"{command} ARGS={shlex.quote(FEW_RUNS)}"
     if command.startswith("make confirm"):
         return f"{command} ARGS='search.confirm.default_seeds=2 search.confirm.top=1'"
-    if command.endswith("experiment=text"):
+    trains = command.startswith("python train.py") and "--cfg" not in command
+    if trains and "check=" not in command and "max_epochs" not in command:
         return f"{command} trainer.max_epochs=1"
     if command.startswith("caviar search"):
         return f"{command} {SMALLER}"

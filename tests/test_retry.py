@@ -272,6 +272,7 @@ def test_mended_trials_run_again_to_the_results_of_an_undisturbed_stage(
     assert (folder / f"{raised}/epochs.txt").read_text() == "0 1 0 1 2 "
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_what_fails_in_the_end_does_not_cost_the_study(
     main: Main,

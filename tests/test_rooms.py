@@ -69,6 +69,9 @@ def test_without_its_satellites_the_core_trains_searches_refines_and_confirms(co
     assert (core / "runs/s/verdict.json").exists()
     assert "7 trials" not in typed(core, "status")
 
+
+@pytest.mark.nightly
+def test_without_its_satellites_a_whole_search_runs(core: Path) -> None:
     stages = ["search.stages.coarse.num_trials=5", "search.stages.fine.num_trials=1"]
     whole = ["search", *SMALL, "search.study=t", *stages, "~search.stages.finest", *FEW_SEEDS]
     assert "t: default against winner" in typed(core, *whole)

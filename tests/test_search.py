@@ -95,6 +95,7 @@ def test_a_search_from_end_to_end(
     assert "test set open" in capsys.readouterr().err
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_stages_own_overrides_are_not_the_target(main: Main, runs: Path) -> None:
     """Search cheaply, confirm at target size; and larger still if the command line says so."""
@@ -150,6 +151,7 @@ def test_a_setting_is_confirmed_once_however_often_it_was_drawn(main: Main, runs
     assert sorted(confirmed.values()) == sorted(set(confirmed.values()))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_same_seed_finds_the_same_winner_with_top_k(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]

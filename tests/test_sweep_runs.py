@@ -146,6 +146,7 @@ def test_files_edited_by_hand_are_used_or_refused(
     assert file.read_text() == text
 
 
+@pytest.mark.nightly
 def test_a_whole_search_takes_the_edited_file_that_it_finds(main: Main, runs: Path) -> None:
     few = ["logger=none", "trainer.max_epochs=1", "space=tier_1", "search.study=s"]
     assert main("-m", *few, "search.num_trials=5") == 0
@@ -160,6 +161,7 @@ def test_a_whole_search_takes_the_edited_file_that_it_finds(main: Main, runs: Pa
     assert all(0.011 <= t.point["optimizer.lr"] <= 0.012 for t in found)
 
 
+@pytest.mark.nightly
 def test_a_search_that_begins_with_a_file_trains_all_its_stages_by_it(
     main: Main, runs: Path, tmp_path: Path
 ) -> None:

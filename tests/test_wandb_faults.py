@@ -27,6 +27,7 @@ def awaited_run(service: Service, path: str, index: int) -> None:
     awaited(lambda: len(runs) > index and bool(runs[index].history))
 
 
+@pytest.mark.nightly
 def test_whatever_becomes_of_a_run_is_counted_and_shown(
     start: Start, service: Service, runs: Path
 ) -> None:
@@ -76,6 +77,7 @@ def test_whatever_becomes_of_a_run_is_counted_and_shown(
     assert "caviar refine search.study=s" in refused
 
 
+@pytest.mark.nightly
 def test_an_agent_that_is_killed_and_a_service_that_does_not_answer(
     start: Start, service: Service, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +135,7 @@ def test_ctrl_c_ends_agents_and_runs(start: Start, service: Service, runs: Path)
         assert (runs / "s/01_coarse" / run.name / "checkpoints/last.ckpt").exists()
 
 
+@pytest.mark.nightly
 def test_a_sweep_that_is_cancelled(start: Start, service: Service, runs: Path) -> None:
     path = registered(*SLOW, "trainer.max_epochs=500")
     process = agents(start, "-n", "1")

@@ -18,6 +18,7 @@ from wandb_study import SHORT, SWEEP, agents, called, registered, told, trained,
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.nightly
 def test_coarse_refine_fine_confirm_by_two_agents(
     start: Start, service: Service, runs: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_distributed_trial_under_an_agent(start: Start, service: Service, runs
     assert not (runs / "train").exists()
 
 
+@pytest.mark.nightly
 def test_offline_runs_are_uploaded_later(
     main: Main, service: Service, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,14 @@ STAGE = ["-m", "search.study=s", "search.num_trials=5", "hydra/launcher=basic", 
 QUICK = ["trainer.max_epochs=1", "+trainer.limit_train_batches=4"]
 
 
-@pytest.mark.parametrize(("keep", "left"), [("'best 2'", 2), ("none", 0), ("all", 5)])
+@pytest.mark.parametrize(
+    ("keep", "left"),
+    [
+        ("'best 2'", 2),
+        pytest.param("none", 0, marks=pytest.mark.nightly),
+        pytest.param("all", 5, marks=pytest.mark.nightly),
+    ],
+)
 def test_checkpoints_of_bad_trials_do_not_fill_the_disk(
     main: Main, runs: Path, keep: str, left: int
 ) -> None:

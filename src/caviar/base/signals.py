@@ -31,6 +31,25 @@ def tidy_sigterm() -> Iterator[None]:
 
 
 @contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Leave SIGINT and SIGTERM with the handlers that they had.
+
+    Lightning takes its own away only where a training ends in order, and ignores Ctrl-C for ever
+    once it has seen one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: somebody's who is not Python
+                signal.signal(number, handler)
+
+
+@contextmanager
 def uninterrupted() -> Iterator[None]:
     """Hold a signal back until the block is done: for some milliseconds, not for training.
 

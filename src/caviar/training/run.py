@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from caviar.base.environment import is_first_rank
 from caviar.base.errors import UserError, failure
 from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Ended, Report, Result, test_metric
+from caviar.base.signals import handlers_kept
 from caviar.config.compose import build, check_root
 from caviar.training.building import declared, model_package, own, plugins
 from caviar.training.callbacks import BestMetric
@@ -250,15 +250,13 @@ def _call(
     checkpoint: str | None,
 ) -> None:
     """`trainer.fit` or `.test`; checkpoints load as plain containers, unless they are trusted."""
-    handler = signal.getsignal(signal.SIGINT)
     how = {} if action.__name__ == "fit" else {"verbose": False}
     how["weights_only"] = not config.trust_checkpoints
     try:
-        action(model, datamodule=data, ckpt_path=checkpoint, **how)
+        with handlers_kept():
+            action(model, datamodule=data, ckpt_path=checkpoint, **how)
     except SystemExit:
-        if isinstance(best.exception, KeyboardInterrupt):
-            # Lightning left the signal ignored, and hides why it exits.
-            signal.signal(signal.SIGINT, handler)
+        if isinstance(best.exception, KeyboardInterrupt):  # Lightning hides why it exits
             raise best.exception from None
         raise
     except Exception as error:
