@@ -56,7 +56,7 @@ class Pool:
         timeout: float | None,
         retries: int,
         max_failures: int,
-        died: Callable[[Sequence[str], Fault], str | None],
+        died: Callable[[Any, Fault], str | None],
     ) -> None:
         self.slots, self.timeout, self.retries = slots, timeout, retries
         self.max_failures, self.died = max_failures, died
@@ -70,7 +70,7 @@ class Pool:
         self._errors: list[str] = []  # of the first jobs, for as long as each failed
         self._preload = preload
 
-    def run(self, jobs: Sequence[Sequence[str]], first: int) -> list[Any]:
+    def run(self, jobs: Sequence[Any], first: int) -> list[Any]:
         """Run all jobs; a JobReturn each, in their order.
 
         Arguments:

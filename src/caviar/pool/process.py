@@ -56,7 +56,8 @@ class Job:
     """One job and its tries."""
 
     index: int
-    overrides: Sequence[str]
+    overrides: Any
+    """What its `Launched.prepare` takes: Hydra's overrides of one config, or of many."""
     tries: int = 0
 
 

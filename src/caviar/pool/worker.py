@@ -53,10 +53,39 @@ class Launched:
         loader = self.hydra_context.config_loader
         return loader.load_sweep_config(self.config, list(overrides))
 
+    def enter(self, overrides: Sequence[str]) -> None:
+        """Let this process be one of the driver's script, with its environment and its Hydra."""
+        from hydra.core.singleton import Singleton
+        from hydra.core.utils import setup_globals
+
+        os.environ.clear()
+        os.environ.update({**self.environment, **SET_BY_IMPORTS})
+        self.script.become(overrides)
+        setup_globals()
+        Singleton.set_state(self.singletons)
+
+    def prepare(self, overrides: Any, index: int) -> Callable[[Mapping[str, str]], Any]:
+        """What a job needs before it has its slot; the function that runs it in one.
+
+        Hydra takes a tenth of a second for a config, which nobody waits for here.
+
+        Arguments:
+            overrides: of the job.
+            index: of the job.
+        """
+        from omegaconf import open_dict
+
+        self.enter(overrides)
+        config = self.compose(overrides)
+        with open_dict(config):
+            config.hydra.job.id = f"{config.hydra.job.name}_{index}"
+            config.hydra.job.num = index
+        return partial(_run, self, config)
+
 
 def work(
     launched: bytes,
-    overrides: Sequence[str],
+    overrides: Any,
     index: int,
     timeout: float | None,
     channel: Connection,
@@ -78,7 +107,7 @@ def work(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     slip: Exception | None = None
     try:
-        run = _prepare(cloudpickle.loads(launched), overrides, index)
+        run = cloudpickle.loads(launched).prepare(overrides, index)
     except Exception as error:  # its config is wrong: said once it has a slot, as any other error
         slip = error
     try:
@@ -118,29 +147,6 @@ def work(
 def _expire() -> None:
     kill_session(os.getpid())
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _prepare(
-    launched: Launched, overrides: Sequence[str], index: int
-) -> Callable[[Mapping[str, str]], Any]:
-    """What a job needs before it has its slot; the function that runs it in one.
-
-    Hydra takes a tenth of a second for a config, which nobody waits for here.
-    """
-    from hydra.core.singleton import Singleton
-    from hydra.core.utils import setup_globals
-    from omegaconf import open_dict
-
-    os.environ.clear()
-    os.environ.update({**launched.environment, **SET_BY_IMPORTS})
-    launched.script.become(overrides)
-    setup_globals()
-    Singleton.set_state(launched.singletons)
-    config = launched.compose(overrides)
-    with open_dict(config):
-        config.hydra.job.id = f"{config.hydra.job.name}_{index}"
-        config.hydra.job.num = index
-    return partial(_run, launched, config)
 
 
 def _run(launched: Launched, config: Any, environment: Mapping[str, str]) -> Any:

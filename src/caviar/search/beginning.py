@@ -56,9 +56,11 @@ def begin_well(
         raise error
     found = Rehearsal.read(folder)
     if found is None:
-        # One on several devices runs as a process of its own, and its last words are in a file.
-        alone = not isinstance(error, Exception) or isinstance(error, ProcessDied)
-        told = last_line(folder / OUTPUT) if alone else one_line(error)
+        # One on several devices is a process of its own, and its last words are in a file.
+        if isinstance(error, Exception) and not isinstance(error, ProcessDied):
+            told = one_line(error)
+        else:
+            told = last_line(folder / OUTPUT)
         raise SearchFailed(
             f"the rehearsal failed, before anything was trained:\n  {told}\n"
             f"what it printed is in {shown_path(folder)}; mend it, and run the same command again"

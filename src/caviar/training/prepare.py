@@ -56,6 +56,18 @@ def prepare_once(trainer: Any, config: DictConfig) -> None:
     connector.prepare_data = prepare_data
 
 
+def prepare_now(owner: Any, node: str, config: DictConfig) -> None:
+    """Call a module's or a data module's `prepare_data` here and now, that carefully.
+
+    Arguments:
+        owner: whose it is.
+        node: of the config that it was built from, `data` or `model`.
+        config: of the run.
+    """
+    if not is_inherited(owner, HOOK):
+        _prepare(owner, getattr(owner, HOOK), node, config)
+
+
 @contextmanager
 def _careful(owner: Any, node: str, config: DictConfig) -> Iterator[None]:
     """Put the careful call in the place of a module's own; for that time alone, since modules are

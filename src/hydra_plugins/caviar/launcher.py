@@ -1,6 +1,8 @@
-"""`hydra/launcher=pool`: the jobs of a sweep side by side on this machine.
+"""`hydra/launcher=pool`: the jobs of a sweep side by side on this machine; and `stacked`, those
+whose models are of one shape as one.
 
     python train.py -m hydra.launcher.num_workers=8
+    python train.py -m hydra/launcher=stacked
 
 The work is in caviar.pool, which is imported when a sweep begins: Hydra reads this file at every
 start, `--help` and tab completion among them.
@@ -16,7 +18,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -91,39 +93,123 @@ class PoolLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from caviar.base.environment import one_command
-        from caviar.pool.alone import Script
-        from caviar.pool.machine import slots_for
-        from caviar.pool.pool import Pool
         from caviar.pool.process import Fault
         from caviar.pool.worker import Launched
         from caviar.search.trial import record_fault
 
+        launched = self._launched(Launched)
+
+        def died(overrides: Sequence[str], fault: Fault) -> str | None:
+            return record_fault(launched.compose(overrides), fault, self.settings.retries)
+
+        return self._run(launched, job_overrides, initial_job_idx, died)
+
+    def _launched(self, kind: Any, **more: Any) -> Any:
+        from caviar.base.environment import one_command
+        from caviar.pool.alone import Script
+
         with one_command():
             environment = dict(os.environ)
-        launched = Launched(
+        return kind(
             hydra_context=self.hydra_context,
             config=self.config,
             task_function=self.task_function,
             singletons=Singleton.get_state(),
             environment=environment,
             script=Script.of_driver(),
+            **more,
         )
 
-        def died(overrides: Sequence[str], fault: Fault) -> str | None:
-            return record_fault(launched.compose(overrides), fault, self.settings.retries)
+    def _run(self, launched: Any, jobs: Sequence[Any], first: int, died: Any) -> list[Any]:
+        from caviar.pool.machine import slots_for
+        from caviar.pool.pool import Pool
 
+        settings = self.settings
         with ExitStack() as stack:
-            slots = slots_for(self.config, self.settings.num_workers, self.settings.gpus_per_trial)
+            slots = slots_for(self.config, settings.num_workers, settings.gpus_per_trial)
             for slot in slots:
                 stack.callback(slot.close)
             pool = Pool(
-                slots[: len(job_overrides)],
+                slots[: len(jobs)],
                 launched,
-                self.settings.preload,
-                self.settings.timeout,
-                self.settings.retries,
-                self.settings.max_failures,
+                settings.preload,
+                settings.timeout,
+                settings.retries,
+                settings.max_failures,
                 died,
             )
-            return pool.run(job_overrides, initial_job_idx)
+            return pool.run(jobs, first)
+
+
+@dataclass
+class StackedSettings(PoolSettings):
+    """What a user can say of stacks, such as `hydra.launcher.max_stack=256`."""
+
+    _target_: str = "hydra_plugins.caviar.launcher.StackedLauncher"
+    max_stack: int = 64
+    """Models that are trained as one, at most."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rule = ("max_stack", self.max_stack, self.max_stack >= 2, "2 or more")
+        check_rules("hydra.launcher.", (rule,))
+
+
+ConfigStore.instance().store(
+    name="stacked", node=StackedSettings, group="hydra/launcher", provider="caviar"
+)
+
+
+class StackedLauncher(PoolLauncher):
+    """Trains jobs whose models are of one shape as one, and the others in the pool."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings: StackedSettings = StackedSettings(**settings)
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        from caviar.pool.machine import slots_for
+        from caviar.pool.process import Fault
+        from caviar.screen.view import console
+        from caviar.search.stacking import Alone, Stacks, parts_of, record_faults
+        from caviar.stacked.plan import why_not
+
+        launched = self._launched(Stacks, max_stack=self.settings.max_stack)
+        config = launched.compose(job_overrides[0])
+        why = why_not(config) if config.trial.number is not None else "they are no trials"
+        if why is not None:
+            console.print(f"trained one by one: {why}", style="dim")
+            return super().launch(job_overrides, initial_job_idx)
+        slots = slots_for(self.config, self.settings.num_workers, self.settings.gpus_per_trial)
+        for slot in slots:
+            slot.close()
+        parts = parts_of(config, job_overrides, min(len(slots), len(job_overrides)))
+
+        def died(jobs: Sequence[Sequence[str]], fault: Fault) -> str | None:
+            return record_faults(launched.compose, jobs, fault, self.settings.retries)
+
+        jobs = [[job_overrides[n] for n in part] for part in parts]
+        returned: dict[int, Any] = {}
+        for part, answer in zip(
+            parts, self._run(launched, jobs, initial_job_idx, died), strict=True
+        ):
+            values = answer._return_value
+            if not isinstance(values, list):  # the whole process has failed
+                values = [values] * len(part)
+            for number, value in zip(part, values, strict=True):
+                failed = isinstance(value, Exception)
+                status = JobStatus.FAILED if failed else JobStatus.COMPLETED
+                words = job_overrides[number]
+                returned[number] = JobReturn(overrides=words, status=status, _return_value=value)
+        alone = [n for n, job in returned.items() if isinstance(job._return_value, Alone)]
+        if alone:
+            reasons = {returned[n]._return_value.why: None for n in sorted(alone)}
+            console.print(
+                f"{len(alone)} of {len(job_overrides)} trials are trained one by one: "
+                f"{'; '.join(reasons)}",
+                style="dim",
+            )
+            rest = super().launch([job_overrides[n] for n in sorted(alone)], initial_job_idx)
+            returned.update(zip(sorted(alone), rest, strict=True))
+        return [returned[n] for n in range(len(job_overrides))]

@@ -1,0 +1,195 @@
+"""Which runs may share a stack, by their configs alone; and how a thousand configs are composed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+# Settings of Lightning's Trainer that mean the same for a stack as for each of its members.
+TRAINER = {
+    "_target_",
+    "accelerator",
+    "barebones",
+    "benchmark",
+    "default_root_dir",
+    "deterministic",
+    "devices",
+    "enable_checkpointing",
+    "enable_model_summary",
+    "enable_progress_bar",
+    "gradient_clip_algorithm",
+    "gradient_clip_val",
+    "inference_mode",
+    "limit_test_batches",
+    "limit_train_batches",
+    "limit_val_batches",
+    "log_every_n_steps",
+    "logger",
+    "max_epochs",
+    "num_sanity_val_steps",
+    "precision",
+    "use_distributed_sampler",
+}
+LOGGERS = ("pytorch_lightning.loggers.CSVLogger", "lightning.pytorch.loggers.CSVLogger")
+# Keys whose values only change numbers in a training, never the shape of its model. They are only
+# used to hand models of one shape to one worker; what can be stacked is found out there.
+NUMBERS = ("optimizer.", "scheduler.", "seed", "trial.", "one_minus.")
+
+
+def why_not(config: DictConfig) -> str | None:
+    """Why a run cannot share a stack, as the end of a sentence; None where the config allows it."""
+    if config.train._target_ is not None:
+        return "train._target_ is a plain function"
+    if not config.fit or config.test or config.ckpt_path is not None:
+        return "they test, or go on from a checkpoint"
+    for key in config.trainer:  # not its values: some follow the run's folder, not known yet
+        if key not in TRAINER and config.trainer[key] is not None:
+            return f"trainer.{key}={config.trainer[key]} is not stacked"
+    if config.trainer.get("devices", 1) not in (1, "1"):
+        return f"trainer.devices={config.trainer.devices}"
+    if config.trainer.get("max_epochs") in (None, -1):
+        return "trainer.max_epochs is open"
+    for name in config.logger or ():
+        if config.logger[name] is not None and config.logger[name]._target_ not in LOGGERS:
+            return f"logger.{name} has a run of its own for each model"
+    return None
+
+
+def shape(job: Sequence[str]) -> tuple[str, ...]:
+    """What of a job's overrides may change the shape of its model, or its batches."""
+    return tuple(sorted(word for word in job if not word.lstrip("+~").startswith(NUMBERS)))
+
+
+def crowds(jobs: Sequence[Sequence[str]], least: int) -> list[int]:
+    """Jobs that have at least so many of their shape, as far as overrides can tell."""
+    counted = Counter(shape(job) for job in jobs)
+    return [number for number, job in enumerate(jobs) if counted[shape(job)] >= least]
+
+
+def dealt(
+    jobs: Sequence[Sequence[str]], workers: int, begun: Sequence[Collection[int]] = ()
+) -> list[list[int]]:
+    """Which jobs each worker gets: models that are alike go to one, as far as keys can tell.
+
+    Arguments:
+        jobs: overrides of each.
+        workers: at least one.
+        begun: jobs that are in one stack already, which a kill has left.
+    """
+    found: list[list[int]] = [[] for _ in range(workers)]
+    for stack in begun:
+        min(found, key=len).extend(stack)
+    taken = {number for part in found for number in part}
+    order = sorted({*range(len(jobs))} - taken, key=lambda n: (shape(jobs[n]), n))
+    for place, part in enumerate(found):
+        room = -(-(len(jobs) - sum(map(len, found[:place]))) // (workers - place)) - len(part)
+        if place == workers - 1:
+            room = len(order)
+        part += order[: max(0, room)]
+        order = order[max(0, room) :]
+    return [sorted(part) for part in found if part]
+
+
+def stored(folder: Path, numbers: Sequence[int]) -> dict[Path, list[int]]:
+    """The stacks that a kill has left: the file of each, and the places of its members.
+
+    Arguments:
+        folder: of the files.
+        numbers: of the runs that there are, by place. A file with others in it is of no use.
+    """
+    places = {number: place for place, number in enumerate(numbers)}
+    found = {}
+    for names in sorted(folder.glob("*.json")):
+        inside = json.loads(names.read_text(encoding="utf-8"))
+        file = names.with_suffix(".ckpt")
+        if file.exists() and places.keys() >= {*inside}:
+            found[file] = [places[number] for number in inside]
+    return found
+
+
+class Configs:
+    """The configs of many jobs that differ in values alone, from one composition.
+
+    Hydra takes a tenth of a second for a config. What differs between two jobs is written into the
+    config of the first one, as Hydra itself does last of all.
+
+    Arguments:
+        compose: gives a job's whole config.
+        jobs: overrides of each.
+    """
+
+    def __init__(self, compose: Any, jobs: Sequence[Sequence[str]]) -> None:
+        self.compose, self.jobs = compose, [list(job) for job in jobs]
+        self.config: DictConfig = copy.deepcopy(compose(self.jobs[0]))
+        first = set(self.jobs[0])
+        self._same = first.intersection(*self.jobs[1:])
+        self._keys = [_key(word) for word in self.jobs[0]]
+        self._text: str | None = None
+
+    def of(self, number: int) -> DictConfig:
+        """A job's config; it is the same object every time, so nothing may keep it."""
+        job = self.jobs[number]
+        if [_key(word) for word in job] != self._keys or not all(map(_is_value, self._own(job))):
+            return self.compose(job)
+        parsed = OverridesParser.create().parse_overrides(self._own(job))
+        with open_dict(self.config):
+            ConfigLoaderImpl._apply_overrides_to_config(parsed, self.config)
+        return self.config
+
+    def _own(self, job: Sequence[str]) -> list[str]:
+        return [word for word in job if word not in self._same]
+
+    def text(self, number: int) -> str:
+        """A job's config as Hydra writes it into `.hydra/config.yaml`; of the job that `of` was
+        called with last."""
+        keys = [_key(word) for word in self._own(self.jobs[number])]
+        if self._text is None:
+            marked = _without_hydra(self.config)
+            for key in keys:
+                OmegaConf.update(marked, key, _mark(key), force_add=True)
+            self._text = OmegaConf.to_yaml(marked)
+        text = self._text
+        for key in keys:
+            raw = OmegaConf.to_container(_without_value(self.config, key), resolve=False)
+            text = text.replace(_mark(key), _yaml(raw))  # type: ignore[arg-type]
+        return text
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
+
+
+def _is_value(word: str) -> bool:
+    """Whether an override sets a value, and no group of files."""
+    key = _key(word)
+    return not word.startswith("~") and ("." in key or key == "seed")
+
+
+def _mark(key: str) -> str:
+    return f"CAVIAR[{key}]"
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    plain = copy.deepcopy(config)
+    with open_dict(plain):
+        plain.pop("hydra", None)
+    return plain
+
+
+def _without_value(config: DictConfig, key: str) -> Any:
+    parent, _, name = key.rpartition(".")
+    node: Any = OmegaConf.select(config, parent) if parent else config
+    return OmegaConf.create({"value": node._get_node(name)._value()})
+
+
+def _yaml(raw: dict[str, Any]) -> str:
+    return yaml.safe_dump(raw["value"], default_flow_style=True).removesuffix("...\n").strip()
