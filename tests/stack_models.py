@@ -14,6 +14,8 @@ from sklearn.datasets import load_iris
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
+from caviar.training.models import MLP
+
 WIDTH = 8
 
 
@@ -170,6 +172,14 @@ class Manual(Plain):
 
 
 class Deciding(Plain):
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        return loss if loss > 0.5 else 2 * loss
+
+
+class Undecided(MLP):
+    """The template's own, but for a step that decides in Python."""
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         loss = super().training_step(batch, batch_idx)
         return loss if loss > 0.5 else 2 * loss

@@ -1,0 +1,251 @@
+"""Trials a minute: a stack, the pool, Optuna's loop, Ray Tune, a plain loop, and the arithmetic.
+
+    python benchmarks/throughput.py                     # 64 trials of 10 epochs of digits: minutes
+    python benchmarks/throughput.py --trials 256 --epochs 15
+    python benchmarks/throughput.py --only stacked plain arithmetic
+
+Everyone trains the same trials: the digits network of conf/, its lr, momentum, weight decay and lr
+decay drawn from `space=tiers_1_2` without shapes, and the seeds of one study. Each is a process of
+its own, and what counts is its wall time, start and imports included; `arithmetic` alone is timed
+inside: the batched products of a stack, forward and backward, with nothing around them. One that is
+slow may train a part of the trials (`--share`), and is said to have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib.util
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from caviar.stacked.plan import Configs
+
+ROOT = Path(__file__).resolve().parents[1]
+AXES = ("optimizer.lr", "optimizer.momentum", "optimizer.weight_decay", "scheduler.rate")
+ONE = ["~space.model", "~space.data"]  # one shape
+
+
+def stage(launcher: str) -> Callable[[int, int, Path], int]:
+    """A stage by `python train.py -m`."""
+
+    def run(trials: int, epochs: int, runs: Path) -> int:
+        command = [sys.executable, "train.py", "-m", "search.study=s", f"hydra/launcher={launcher}"]
+        command += [*ONE, f"search.num_trials={trials}", f"trainer.max_epochs={epochs}"]
+        environment = {**os.environ, "CAVIAR_RUNS": str(runs)}
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+        return trials
+
+    return run
+
+
+def inside(name: str) -> Callable[[int, int, Path], int]:
+    """One of the functions below, in a process of its own."""
+
+    def run(trials: int, epochs: int, runs: Path) -> int:
+        command = [sys.executable, __file__, "--inside", name, "--trials", str(trials)]
+        command += ["--epochs", str(epochs)]
+        environment = {**os.environ, "CAVIAR_RUNS": str(runs), "CAVIAR_ROOT": str(ROOT)}
+        environment |= {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+        )
+        found = json.loads(done.stdout.splitlines()[-1])
+        run.seconds = found.get("seconds")  # type: ignore[attr-defined]
+        return int(found["trials"])
+
+    return run
+
+
+def configs(trials: int, epochs: int) -> Configs:
+    """The configs of the study's trials, as `python train.py -m` composes them."""
+    from hydra import compose, initialize_config_dir
+
+    from caviar.config import resolvers
+    from caviar.config.overrides import rewrite_one_minus
+
+    resolvers.register()
+    command = [sys.executable, "train.py", "-m", "search.study=s", *ONE, "search.dry_run=true"]
+    command += [f"search.num_trials={trials}", f"trainer.max_epochs={epochs}"]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    jobs = [rewrite_one_minus(shlex.split(line)[2:]) for line in done.stdout.splitlines()]
+
+    def composed(job: list[str]) -> Any:
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            return compose("train", overrides=[*job, "paths.output=?"])
+
+    return Configs(composed, jobs)
+
+
+def trained(config: Any, folder: Path) -> float:
+    """One run of Lightning's, as one's own script has it: the same module, data and length."""
+    import warnings
+
+    import pytorch_lightning as pl
+
+    from caviar.config.compose import build
+    from caviar.training.quiet import quiet
+
+    quiet()
+    warnings.simplefilter("ignore")
+    pl.seed_everything(config.seed, verbose=False)
+    data = build("data", config.data, _convert_="all")
+    model = build("model", config.model, _convert_="all")
+    model.optimizer_config, model.scheduler_config = config.optimizer, config.scheduler
+    trainer = pl.Trainer(
+        max_epochs=config.trainer.max_epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+    )
+    trainer.fit(model, datamodule=data)
+    return float(trainer.callback_metrics["val/loss"])
+
+
+def optuna(trials: int, epochs: int) -> dict[str, Any]:
+    """Optuna's loop around the same LightningModule."""
+    import optuna as library
+    import torch
+
+    torch.set_num_threads(1)
+    library.logging.set_verbosity(library.logging.ERROR)
+    queue = configs(trials, epochs)
+    study = library.create_study()
+    with tempfile.TemporaryDirectory() as folder:
+        study.optimize(lambda trial: trained(queue.of(trial.number), Path(folder)), n_trials=trials)
+    return {"trials": trials}
+
+
+def ray(trials: int, epochs: int) -> dict[str, Any]:
+    """Ray Tune with two workers."""
+    import ray as library
+    from ray import tune
+
+    composed = configs(trials, epochs)
+    queue = [copy.deepcopy(composed.of(number)) for number in range(trials)]
+
+    def one(point: dict[str, int]) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        with tempfile.TemporaryDirectory() as folder:
+            tune.report({"loss": trained(queue[point["number"]], Path(folder))})
+
+    library.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    tuner = tune.Tuner(one, param_space={"number": tune.grid_search([*range(trials)])})
+    tuner.fit()
+    return {"trials": trials}
+
+
+def plain(trials: int, epochs: int) -> dict[str, Any]:
+    """A raw PyTorch loop with one thread: no Lightning, nothing kept."""
+    import torch
+    import torch.nn.functional as F
+
+    from caviar.config.compose import build
+    from caviar.training.optim import build_optimizer, inverse_time
+
+    torch.set_num_threads(1)
+    queue = configs(trials, epochs)
+    for config in map(queue.of, range(trials)):
+        torch.manual_seed(config.seed)
+        data = build("data", config.data, _convert_="all")
+        data.setup()
+        rows, val = data.splits["train"], data.splits["val"]
+        model = build("model", config.model, _convert_="all")
+        optimizer = build_optimizer(config.optimizer, model.parameters())
+        schedule = inverse_time(optimizer, config.scheduler.rate)
+        for _ in range(epochs):
+            for index in torch.randperm(len(rows)).split(config.data.batch_size):
+                optimizer.zero_grad()
+                F.cross_entropy(model(rows.inputs[index]), rows.labels[index]).backward()
+                optimizer.step()
+            schedule.step()
+            with torch.no_grad():
+                F.cross_entropy(model(val.inputs), val.labels)
+    return {"trials": trials}
+
+
+def arithmetic(trials: int, epochs: int) -> dict[str, Any]:
+    """The batched products of the training alone: what no stack can be faster than."""
+    import torch
+
+    from caviar.config.compose import build
+
+    torch.set_num_threads(1)
+    config = configs(1, epochs).of(0)
+    data = build("data", config.data, _convert_="all")
+    data.setup()
+    model = build("model", config.model, _convert_="all")
+    members = min(64, trials)
+    weights = [
+        torch.randn(members, *p.shape[::-1]).mul_(0.1) for p in model.parameters() if p.dim() == 2
+    ]
+    size, rows = config.data.batch_size, data.splits["train"]
+    x = rows.inputs[:size].expand(members, -1, -1).contiguous()
+    steps = epochs * -(-len(rows) // size) * -(-trials // members)
+    begun = time.perf_counter()
+    for _ in range(steps):
+        inputs = [x]
+        for weight in weights:
+            inputs.append(torch.bmm(inputs[-1], weight))
+        gradient = inputs[-1]
+        for weight, before in zip(reversed(weights), reversed(inputs[:-1]), strict=True):
+            torch.bmm(before.transpose(1, 2), gradient)
+            if before is not x:
+                gradient = torch.bmm(gradient, weight.transpose(1, 2))
+    return {"trials": trials, "seconds": time.perf_counter() - begun}
+
+
+INSIDE = {f.__name__: f for f in (optuna, ray, plain, arithmetic)}
+PEERS: dict[str, Callable[[int, int, Path], int]] = {
+    "stacked": stage("stacked"),
+    "pool": stage("pool"),
+    **{name: inside(name) for name in INSIDE},
+}
+SLOW = ("pool", "optuna", "ray")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--trials", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--share", type=float, default=1.0, help="of the trials, for slow peers")
+    parser.add_argument("--only", nargs="+", choices=[*PEERS], default=[*PEERS])
+    parser.add_argument("--inside", choices=[*INSIDE], help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.inside:
+        print(json.dumps(INSIDE[given.inside](given.trials, given.epochs)))
+        return
+    print(f"{given.trials} trials of {given.epochs} epochs of digits, {os.cpu_count()} cores")
+    rates: dict[str, float] = {}
+    for name in given.only:
+        if name == "ray" and importlib.util.find_spec("ray") is None:
+            print(f"{name:>10}  not installed")
+            continue
+        trials = max(2, round(given.trials * (given.share if name in SLOW else 1)))
+        with tempfile.TemporaryDirectory() as runs:
+            begun = time.perf_counter()
+            count = PEERS[name](trials, given.epochs, Path(runs))
+            seconds = getattr(PEERS[name], "seconds", None) or time.perf_counter() - begun
+        rates[name] = 60 * count / seconds
+        ratio = rates.get("stacked", rates[name]) / rates[name]
+        part = "" if count == given.trials else f"; {count} of them"
+        each = f"{rates[name]:8.0f} trials a minute, {1e3 * seconds / count:7.1f} ms each"
+        print(f"{name:>10}  {each}; stacked has {ratio:.2f} times as many{part}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
