@@ -8,17 +8,20 @@ import multiprocessing
 import os
 import resource
 import signal
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import optuna
 import pytest
 
 from caviar.base.errors import UserError
 from caviar.base.result import DIVERGED, EXCEPTION, KILLED, PRUNED, TIMEOUT, Result
-from caviar.ledger import Ledger, Planned
+from caviar.ledger import WAITING, Ledger, Planned
 from caviar.ledger.ledger import UNSEEN
+from caviar.ledger.trials import distribution
 from caviar.space import Axis, Choice, Log, Space
 
 SPACE = Space((Axis("optimizer.lr", Log(1e-4, 1.0)), Axis("act", Choice(("relu", None, 3)))))
@@ -228,6 +231,108 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     assert path.read_bytes() == whole
     assert Ledger.open(str(path), "s").claim("01", 0)
     assert path.read_bytes().startswith(whole)
+
+
+def test_many_trials_are_claimed_reported_and_finished_together(storage: str) -> None:
+    ledger, other = begun(storage, trials=6), Ledger.open(storage, "s")
+    assert other.claim("01", 1)
+    assert ledger.claim_all("01", [0, 1, 2, 3, 3], slot=7) == [0, 2, 3]
+    assert ledger.claim_all("01", [0, 2]) == []
+    # Of another's trial, and of one that nobody has, nothing is written.
+    ledger.report_all("01", [(n, point, n + 0.5) for point in (0, 1) for n in (0, 1, 2, 5)])
+    results = [(n, Result(best=n + 0.5, best_epoch=0, last=1.0)) for n in (0, 1, 2)]
+    diverged = (3, Result(DIVERGED))
+    assert ledger.finish_all("01", [*results, diverged, (5, Result(best=1.0))]) == [0, 2, 3]
+    found = Ledger.open(storage, "s").trials("01")
+    assert [t.status for t in found] == [
+        "complete",
+        "running",
+        "complete",
+        DIVERGED,
+        *2 * [WAITING],
+    ]
+    assert [t.curve for t in found[:3]] == [{0: 0.5, 1: 0.5}, {}, {0: 2.5, 1: 2.5}]
+    assert [t.result.best for t in found if t.result] == [0.5, 2.5, None]
+    assert found[0].claim["slot"] == 7
+    assert ledger.claim_all("01", range(6)) == [4, 5]
+    assert ledger.claim_all("01", []) == ledger.finish_all("01", []) == []
+
+
+def test_those_put_back_are_claimed_together(storage: str) -> None:
+    ledger = begun(storage, trials=3)
+    ledger.claim_all("01", range(3))
+    ledger.finish_all("01", [(n, Result(EXCEPTION, error="no")) for n in range(3)])
+    assert ledger.retry("01", 1)
+    assert ledger.claim_all("01", range(3)) == [1]
+    ledger.finish_all("01", [(1, Result(best=1.0, best_epoch=0, last=1.0))])
+    assert [t.status for t in ledger.trials("01")] == [EXCEPTION, "complete", EXCEPTION]
+
+
+def test_a_process_may_have_more_trials_than_files(tmp_path: Path) -> None:
+    """A system allows 1024 open files at first, and many times more to who asks."""
+    ledger = begun(str(tmp_path / "study.journal"), trials=100)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_now = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 20, hard))
+    try:
+        assert ledger.claim_all("01", range(100)) == [*range(100)]
+    finally:
+        for number in range(100):
+            ledger.release("01", number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_full_disk_takes_all_of_many_or_none(tmp_path: Path) -> None:
+    """And what was refused can be written once there is room."""
+    path = tmp_path / "study.journal"
+    ledger = begun(str(path), trials=50)
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 1000, hard))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    with full():
+        ledger.claim_all("01", range(50))
+    assert ledger.claimable("01") == [*range(50)]
+    assert Ledger.open(str(path), "s").claim("01", 49)  # it was let go
+    assert ledger.claim_all("01", range(50)) == [*range(49)]
+    results = [(n, Result(best=1.0, best_epoch=0, last=1.0)) for n in range(49)]
+    with full():
+        ledger.finish_all("01", results)
+    assert all(t.running for t in ledger.trials("01"))
+    assert ledger.finish_all("01", results) == [*range(49)]
+
+
+def test_optuna_reads_what_was_written(tmp_path: Path) -> None:
+    """So its dashboard does."""
+    path = tmp_path / "study.journal"
+    ledger = begun(str(path), trials=4, mode="max")
+    ledger.claim_all("01", range(3))
+    ledger.report_all("01", [(0, 0, 0.25), (0, 1, 0.5), (2, 0, math.nan)])
+    pruned = Result(PRUNED, best=0.1, best_epoch=0, last=0.1)
+    best = Result(best=0.5, best_epoch=1, last=0.5)
+    ledger.finish_all("01", [(0, best), (1, pruned), (2, Result(DIVERGED))])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        backend = optuna.storages.journal.JournalFileBackend(str(path))
+        study = optuna.load_study(
+            study_name="s/01", storage=optuna.storages.JournalStorage(backend)
+        )
+    assert study.direction == optuna.study.StudyDirection.MAXIMIZE
+    assert study.best_value == 0.5
+    assert [t.state.name for t in study.trials] == ["COMPLETE", "PRUNED", "COMPLETE", "WAITING"]
+    assert [t.value for t in study.trials] == [0.5, 0.1, -math.inf, None]
+    assert all(t.params == POINT for t in study.trials)
+    assert study.trials[0].intermediate_values == {0: 0.25, 1: 0.5}
+    assert study.trials[0].duration is not None
+    shown = study.trials[0].distributions
+    assert shown == {axis.name: distribution(axis) for axis in SPACE}
 
 
 @pytest.mark.parametrize(

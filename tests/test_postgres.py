@@ -78,6 +78,18 @@ def test_a_silent_worker_loses_its_trial_to_another(storage: str) -> None:
     assert (trial.result.best, trial.curve, trial.faults) == (2.0, {}, ("its worker died",))
 
 
+def test_many_trials_are_claimed_and_finished_together(storage: str) -> None:
+    ledger, other = begun(storage, 5), Ledger.open(storage, "s", heartbeat=1)
+    assert other.claim("01", 1)
+    assert ledger.claim_all("01", range(4)) == [0, 2, 3]
+    time.sleep(7)  # longer than a silent worker has
+    assert other.claim_all("01", range(5)) == [4]
+    ledger.report_all("01", [(n, 0, n + 0.5) for n in range(5)])
+    results = [(n, Result(best=n + 0.5, best_epoch=0, last=1.0)) for n in range(5)]
+    assert ledger.finish_all("01", results) == [0, 2, 3]
+    assert [t.curve for t in other.trials("01")] == [{0: 0.5}, {}, {0: 2.5}, {0: 3.5}, {}]
+
+
 def test_values_that_are_not_finite_are_kept(storage: str) -> None:
     ledger = begun(storage, 2)
     for number, value in enumerate((math.nan, math.inf)):

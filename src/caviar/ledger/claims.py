@@ -8,9 +8,12 @@ shows by heartbeats, timed by the database's own clock, that it lives.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import resource
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -84,7 +87,7 @@ class FileClaims:
     def _lock(self, trial_id: int) -> int | None:
         path = self._path(trial_id)
         while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = _opened(path)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -97,14 +100,29 @@ class FileClaims:
             os.close(descriptor)
 
 
+def _opened(path: Path) -> int:
+    """A file descriptor; more of them than a system allows at first, for who claims hundreds."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if error.errno != errno.EMFILE or soft == hard:
+            raise
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+
 class Heartbeats:
-    """A sign of life in the database, every few seconds, from a thread of the worker."""
+    """A sign of life in the database, every few seconds, from a thread of the worker, for each of
+    its trials."""
 
     def __init__(self, storage: RDBStorage, study: str) -> None:
         self.storage = storage
         # Advisory locks have numbers: this one is the study's.
         self._number = zlib.crc32(f"caviar/{study}".encode())
-        self._stops: dict[int, threading.Event] = {}
+        self._held: set[int] = set()
+        self._lock = threading.Lock()  # of what is held, and whether the thread runs
+        self._beating = False
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -118,18 +136,28 @@ class Heartbeats:
         if running and trial_id not in self.abandoned(study_id, [trial_id]):
             return False
         self.storage.record_heartbeat(trial_id)
-        stop = self._stops[trial_id] = threading.Event()
-        threading.Thread(target=self._beat, args=(trial_id, stop), daemon=True).start()
+        with self._lock:
+            self._held.add(trial_id)
+            if not self._beating:
+                self._beating = True
+                threading.Thread(target=self._beat, daemon=True).start()
         return True
 
     def drop(self, trial_id: int) -> None:
-        if stop := self._stops.pop(trial_id, None):
-            stop.set()
+        with self._lock:
+            self._held.discard(trial_id)
 
     def abandoned(self, study_id: int, trial_ids: list[int]) -> set[int]:
         return {*self.storage._get_stale_trial_ids(study_id)} & {*trial_ids}
 
-    def _beat(self, trial_id: int, stop: threading.Event) -> None:
-        while not stop.wait(self.storage.heartbeat_interval):
-            with suppress(Exception):  # the database is away for a while: the next beat may pass
-                self.storage.record_heartbeat(trial_id)
+    def _beat(self) -> None:
+        while True:
+            time.sleep(self.storage.heartbeat_interval or 0)
+            with self._lock:
+                held = [*self._held]
+                if not held:
+                    self._beating = False
+                    return
+            for trial_id in held:
+                with suppress(Exception):  # the database is away for a while: the next may pass
+                    self.storage.record_heartbeat(trial_id)

@@ -6,6 +6,13 @@
     ledger.report("01_coarse", 0, point, value)
     ledger.finish("01_coarse", 0, result)
 
+Who trains many trials in one process claims, reports and finishes them together: one lock and one
+write for all.
+
+    ours = ledger.claim_all("01_coarse", range(500))
+    ledger.report_all("01_coarse", [(number, point, value), …])
+    ledger.finish_all("01_coarse", [(number, result), …])
+
 It is an Optuna storage, one Optuna study a stage, so Optuna's dashboard and databases work; all
 of Optuna stays behind these few functions. A worker writes its own result: a killed driver loses
 nothing.
@@ -16,7 +23,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,6 +35,15 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from caviar.base.result import DIVERGED, PRUNED, TRANSIENT, Length, Result
 from caviar.ledger.claims import Claims
+from caviar.ledger.operations import (
+    Operation,
+    new_trial,
+    set_attribute,
+    set_point,
+    set_state,
+    set_study_attribute,
+    write,
+)
 from caviar.ledger.storages import HEARTBEAT, KINDS, open_storage, patient
 from caviar.ledger.trials import Planned, Trial, distribution, from_optuna
 from caviar.ledger.tries import FORGIVEN, another, latest
@@ -150,18 +166,21 @@ class Ledger:
     def extend(self, stage: str, plan: Sequence[Planned], space: Space) -> None:
         """Append what of `plan` is not there yet, waiting: trial i of the stage is plan[i]."""
         with self._claims.exclusive():
-            there = len(self._latest(stage))
+            there, study = len(self._latest(stage)), self._id(stage)
+            known = {axis.name: distribution(axis) for axis in space}
+            operations = []
             # By position, so that a larger plan adds what is new and nothing is enqueued twice.
             for planned in plan[there:]:
                 point = planned.point
-                shown = {axis.name: distribution(axis) for axis in space if axis.name in point}
+                shown = {name: d for name, d in known.items() if name in point}
                 template = create_trial(
                     state=TrialState.WAITING,
                     params={name: point[name] for name in shown},
                     distributions=shown,
                     user_attrs=planned.attributes(),
                 )
-                self._storage.create_new_trial(self._id(stage), template)
+                operations.append(new_trial(study, template))
+            write(self._storage, operations)
 
     @patient
     def trials(self, stage: str) -> list[Trial]:
@@ -197,36 +216,60 @@ class Ledger:
             number: of the trial.
             worker: what a reader may want to know of the worker: its slot, the epochs to train.
         """
+        return bool(self.claim_all(stage, [number], **worker))
+
+    def claim_all(self, stage: str, numbers: Iterable[int], **worker: Any) -> list[int]:
+        """Claim many trials at once, under one lock and with one write.
+
+        Arguments:
+            stage: of the study.
+            numbers: of the trials.
+            worker: as of `claim`, of each.
+
+        Returns:
+            The numbers of those that are this process's own now.
+        """
         host, pid = socket.gethostname(), os.getpid()
         return self._claim(
-            stage, number, {"token": uuid.uuid4().hex, "host": host, "pid": pid, **worker}
+            stage,
+            [*dict.fromkeys(numbers)],
+            {"token": uuid.uuid4().hex, "host": host, "pid": pid, **worker},
         )
 
     @patient
-    def _claim(self, stage: str, number: int, claim: dict[str, Any]) -> bool:
+    def _claim(self, stage: str, numbers: Sequence[int], claim: dict[str, Any]) -> list[int]:
         # Reading the state and writing the claim are one step, under the study's lock: by Optuna's
         # own compare-and-set, four processes claimed 40 trials 41 to 44 times on SQLite.
-        trial_id = self._trial_id(stage, number)
+        ours, taken, operations = [], {}, []
         with self._claims.exclusive():
-            trial = self._storage.get_trial(trial_id)
-            running = trial.state == TrialState.RUNNING
-            if running and trial.user_attrs.get("claim") == claim:
-                return True  # the connection was lost behind an earlier call
-            taken = self._tokens.get(trial_id)
-            if trial.state.is_finished() or taken not in (None, claim["token"]):
-                return False
-            if taken is None and not self._claims.take(self._id(stage), trial_id, running):
-                return False
-            self._tokens[trial_id] = claim["token"]
-            self._claimed[stage, number] = trial_id
-            if running:  # its worker died, or the claim above would not have been granted
-                faults = [*trial.user_attrs.get("faults", []), UNSEEN]
-                self._storage.set_trial_user_attr(trial_id, "faults", faults)
-                self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
-            # The claim first: a trial that runs has always somebody who can be asked about.
-            self._storage.set_trial_user_attr(trial_id, "claim", claim)
-            self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-        return True
+            for number, trial in zip(numbers, self._tries(stage, numbers), strict=True):
+                trial_id = trial._trial_id
+                running = trial.state == TrialState.RUNNING
+                if running and trial.user_attrs.get("claim") == claim:
+                    ours.append(number)  # the connection was lost behind an earlier call
+                    continue
+                token = self._tokens.get(trial_id)
+                if trial.state.is_finished() or token not in (None, claim["token"]):
+                    continue
+                if token is None and not self._claims.take(self._id(stage), trial_id, running):
+                    continue
+                taken[number] = trial_id
+                self._tokens[trial_id] = claim["token"]
+                self._claimed[stage, number] = trial_id
+                if running:  # its worker died, or the claim above would not have been granted
+                    faults = [*trial.user_attrs.get("faults", []), UNSEEN]
+                    operations.append(set_attribute(trial_id, "faults", faults))
+                    operations.append(set_state(trial_id, TrialState.WAITING))
+                # The claim first: a trial that runs has always somebody who can be asked about.
+                operations.append(set_attribute(trial_id, "claim", claim))
+                operations.append(set_state(trial_id, TrialState.RUNNING))
+            try:
+                write(self._storage, operations)
+            except OSError:  # the disk is full, and nothing was written: somebody else may try
+                for number, trial_id in taken.items():
+                    self._let_go(stage, number, trial_id)
+                raise
+        return sorted([*ours, *taken])
 
     @patient
     def release(self, stage: str, number: int, pid: int | None = None) -> None:
@@ -235,7 +278,7 @@ class Ledger:
         trial_id = self._trial_id(stage, number)
         with self._claims.exclusive():
             if self._is_own(trial_id) or self._was_of(trial_id, pid):
-                self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+                write(self._storage, [set_state(trial_id, TrialState.WAITING)])
         self._let_go(stage, number, trial_id)
 
     @patient
@@ -243,14 +286,28 @@ class Ledger:
         """How long a running trial will train, where its claim could not say."""
         trial_id = self._trial_id(stage, number)
         if self._is_own(trial_id):
-            self._storage.set_trial_user_attr(trial_id, "length", asdict(length))
+            write(self._storage, [set_attribute(trial_id, "length", asdict(length))])
 
-    @patient
     def report(self, stage: str, number: int, point: int, value: float) -> None:
         """One point of the learning curve, while the trial runs."""
-        trial_id = self._trial_id(stage, number)
-        if self._is_own(trial_id):
-            self._storage.set_trial_intermediate_value(trial_id, point, value)
+        self.report_all(stage, [(number, point, value)])
+
+    @patient
+    def report_all(self, stage: str, points: Iterable[tuple[int, int, float]]) -> None:
+        """Points of the learning curves of own trials, with one write for all.
+
+        Arguments:
+            stage: of the study.
+            points: (number of the trial, point, value of the metric) of each.
+        """
+        points = [*points]
+        numbers = [*dict.fromkeys(number for number, _, _ in points)]
+        own = {
+            number: trial._trial_id
+            for number, trial in zip(numbers, self._tries(stage, numbers), strict=True)
+            if self._has(trial)
+        }
+        write(self._storage, [set_point(own[n], p, v) for n, p, v in points if n in own])
 
     @patient
     def should_prune(self, stage: str, number: int, pruner: optuna.pruners.BasePruner) -> bool:
@@ -260,22 +317,41 @@ class Ledger:
         )
         return pruner.prune(study, self._storage.get_trial(self._trial_id(stage, number)))
 
-    @patient
     def finish(self, stage: str, number: int, result: Result) -> bool:
         """Write the result of an own trial. A diverged one is complete, with the worst value.
 
         False, and nothing is written, if this process was taken for dead and another one has the
         trial now.
         """
-        trial_id = self._trial_id(stage, number)
+        return bool(self.finish_all(stage, [(number, result)]))
+
+    @patient
+    def finish_all(self, stage: str, results: Iterable[tuple[int, Result]]) -> list[int]:
+        """Write the results of own trials, under one lock and with one write.
+
+        Arguments:
+            stage: of the study.
+            results: (number of the trial, its result) of each; of no fault, which `fail` is for,
+                unless it is for good.
+
+        Returns:
+            The numbers of those that were this process's own, and are finished now.
+        """
+        given = dict(results)
+        done = []
         # Whether it is still ours is asked under the lock: a worker that was out of reach for a
         # minute may come back while another one finishes the same trial.
         with self._claims.exclusive():
-            own = self._is_own(trial_id)
-            if own:
-                self._close(stage, trial_id, result)
-        self._let_go(stage, number, trial_id)
-        return own
+            tries = dict(zip(given, self._tries(stage, [*given]), strict=True))
+            mode, operations = self._mode(stage), []
+            for number, trial in tries.items():
+                if self._has(trial):
+                    done.append(number)
+                    operations += _closing(trial._trial_id, given[number], mode)
+            write(self._storage, operations)
+        for number, trial in tries.items():
+            self._let_go(stage, number, trial._trial_id)
+        return done
 
     @patient
     def fail(
@@ -299,15 +375,16 @@ class Ledger:
             if self._is_own(trial_id) or self._was_of(trial_id, pid):
                 before = self._storage.get_trial(trial_id).user_attrs
                 faults = [*before.get("faults", []), result.error or result.status]
-                self._storage.set_trial_user_attr(trial_id, "faults", faults)
+                operations = [set_attribute(trial_id, "faults", faults)]
                 # What nobody saw, as when the machine lost its power, is not held against it.
                 own = faults[before.get(FORGIVEN, 0) :]
                 seen = len([fault for fault in own if fault != UNSEEN])
                 again = result.status in TRANSIENT and seen <= retries
                 if again:
-                    self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+                    operations.append(set_state(trial_id, TrialState.WAITING))
                 else:
-                    self._close(stage, trial_id, result)
+                    operations += _closing(trial_id, result, self._mode(stage))
+                write(self._storage, operations)
         self._let_go(stage, number, trial_id)
         return again
 
@@ -328,17 +405,20 @@ class Ledger:
             if result is None or not result.failed:
                 return False
             # First, as it only says where to look: a kill between the two has put nothing back.
-            self._storage.set_study_user_attr(self._id(stage), RETRIED, True)
-            template = another(failed, number, result, resume)
-            self._storage.create_new_trial(self._id(stage), template)
+            study = self._id(stage)
+            again = new_trial(study, another(failed, number, result, resume))
+            write(self._storage, [set_study_attribute(study, RETRIED, True), again])
         return True
 
     def _is_own(self, trial_id: int) -> bool:
         """Whether this process still has the trial: in a database it may have been taken for
         dead, while it was only out of reach."""
-        trial = self._storage.get_trial(trial_id)
+        return self._has(self._storage.get_trial(trial_id))
+
+    def _has(self, trial: FrozenTrial) -> bool:
+        """The same of a trial as it was read just now."""
         token = trial.user_attrs.get("claim", {}).get("token")
-        return trial.state == TrialState.RUNNING and token == self._tokens.get(trial_id, "")
+        return trial.state == TrialState.RUNNING and token == self._tokens.get(trial._trial_id, "")
 
     def _was_of(self, trial_id: int, pid: int | None) -> bool:
         """Whether the trial is that of a process of this machine."""
@@ -352,17 +432,10 @@ class Ledger:
         self._tokens.pop(trial_id, None)
         self._claims.drop(trial_id)
 
-    def _close(self, stage: str, trial_id: int, result: Result) -> None:
-        # The result before the state: after a kill between the two the trial is still running, and
-        # is run again; the other way round it would be finished without a result.
-        self._storage.set_trial_user_attr(trial_id, "result", result.to_dict())
-        if result.failed or (result.best is None and result.status != DIVERGED):
-            self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
-            return
+    def _mode(self, stage: str) -> str:
+        """Whether the stage's metric is the better the smaller: `min` or `max`."""
         minimise = self._storage.get_study_directions(self._id(stage)) == [StudyDirection.MINIMIZE]
-        loss = result.loss("min" if minimise else "max")
-        state = TrialState.PRUNED if result.status == PRUNED else TrialState.COMPLETE
-        self._storage.set_trial_state_values(trial_id, state, [loss if minimise else -loss])
+        return "min" if minimise else "max"
 
     # -- Optuna's names and numbers
 
@@ -385,3 +458,23 @@ class Ledger:
         if RETRIED in self._storage.get_study_user_attrs(study_id):
             return self._latest(stage)[number]._trial_id
         return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+    def _tries(self, stage: str, numbers: Sequence[int]) -> list[FrozenTrial]:
+        """What `_trial_id` is the number of, of each; many are read at once."""
+        if len(numbers) < 2:
+            return [self._storage.get_trial(self._trial_id(stage, n)) for n in numbers]
+        trials = self._storage.get_all_trials(self._id(stage), deepcopy=False)
+        own, by_number = {t._trial_id: t for t in trials}, latest(trials)
+        return [own.get(self._claimed.get((stage, n), -1)) or by_number[n] for n in numbers]
+
+
+def _closing(trial_id: int, result: Result, mode: str) -> list[Operation]:
+    """What ends a trial. A diverged one is complete, with the worst value."""
+    # The result before the state: after a kill between the two the trial is still running, and is
+    # run again; the other way round it would be finished without a result.
+    told = set_attribute(trial_id, "result", result.to_dict())
+    if result.failed or (result.best is None and result.status != DIVERGED):
+        return [told, set_state(trial_id, TrialState.FAIL)]
+    loss = result.loss(mode)
+    state = TrialState.PRUNED if result.status == PRUNED else TrialState.COMPLETE
+    return [told, set_state(trial_id, state, [loss if mode == "min" else -loss])]
