@@ -148,6 +148,11 @@ class Journal:
                 mode=stage.mode,
             )
 
+    def mark(self, study: int) -> Mark:
+        """Of now, for `changed`."""
+        with self._lock:
+            return self._now(), len(self._replay.touched)
+
     def changed(self, study: int, since: Mark | None) -> tuple[Mark, list[Try]]:
         """The latest tries of the trials that were written of since a mark; and the mark for the
         next time.
@@ -158,7 +163,7 @@ class Journal:
         """
         with self._lock:
             latest, columns = self.stage(study).latest, self._replay.columns
-            mark = self._replay, len(self._replay.touched)
+            mark = self.mark(study)
             if since is None or since[0] is not self._replay:
                 return mark, self._read(latest)
             touched = dict.fromkeys(self._replay.touched[since[1] :])

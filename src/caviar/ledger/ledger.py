@@ -215,6 +215,11 @@ class Ledger:
         return mark, [as_trial(stage, one) for one in tries]
 
     @patient
+    def mark(self, stage: str) -> Mark:
+        """Of now, for `changed`."""
+        return self._store.mark(self._id(stage))
+
+    @patient
     def overview(self, stage: str) -> Overview:
         """How far a stage is, in numbers; of a journal without reading its trials one by one."""
         return self._store.overview(self._id(stage))

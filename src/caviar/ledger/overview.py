@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -45,6 +45,18 @@ class Overview:
             seconds=np.array([r.seconds if r else 0.0 for r in results], float),
             faults={t.number: len(t.faults) for t in trials if t.faults},
             mode=mode,
+        )
+
+    def first(self, count: int | None) -> Overview:
+        """The same of the trials with a number below `count`; of all for None."""
+        if count is None or count >= self.total:
+            return self
+        return replace(
+            self,
+            codes=self.codes[:count],
+            values=self.values[:count],
+            seconds=self.seconds[:count],
+            faults={n: many for n, many in self.faults.items() if n < count},
         )
 
     @cached_property

@@ -79,7 +79,7 @@ def stage_sweep(
     if file is None and not anew and stage in study.stages():
         begun = study.begun_sweep(stage)
         # Never fewer than it was begun with, or those that wait would wait for ever.
-        count = max(trials or 0, begun.num_trials, len(study.ledger.trials(stage)))
+        count = max(trials or 0, begun.num_trials, study.ledger.overview(stage).total)
         return replace(begun, num_trials=count, overrides=tuple(overrides)), None
     path = file or study.sweep_path(stage)
     if not anew and (file is not None or path.exists()):
