@@ -145,6 +145,9 @@ class Journal:
                 values=column("best"),
                 seconds=column("seconds"),
                 faults=dict(zip(some.tolist(), faults[some].tolist(), strict=True)),
+                started=column("started"),
+                versions=replay.versions,
+                version_of=column("code"),
                 mode=stage.mode,
             )
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from caviar.base.result import COMPLETE, EXCEPTION, FAULTS
+from caviar.base.result import COMPLETE, DIVERGED, EXCEPTION, FAULTS
 from caviar.ledger.trials import RUNNING, WAITING, Trial
 
 UNFINISHED = (WAITING, RUNNING)
@@ -29,6 +29,12 @@ class Overview:
     """(trials,) that each finished one took; 0 where nobody knows."""
     faults: Mapping[int, int]
     """How many faults a trial has on record, of those that have some."""
+    started: np.ndarray
+    """(trials,) when each was begun, in seconds since 1970; NaN before."""
+    versions: Sequence[str]
+    """Hashes of the code that its workers have had."""
+    version_of: np.ndarray
+    """(trials,) each one's, by position in `versions`; -1 where nobody knows."""
     mode: str
     """`min` or `max`, of the values."""
 
@@ -38,12 +44,18 @@ class Overview:
         statuses = [*dict.fromkeys([*UNFINISHED, *(t.status for t in trials)])]
         results = [t.result for t in trials]
         best = [math.nan if r is None or r.best is None else r.best for r in results]
+        codes = [t.claim.get("code") for t in trials]
+        versions = [*dict.fromkeys(code for code in codes if code)]
+        begun = [t.started.timestamp() if t.started else math.nan for t in trials]
         return cls(
             statuses=statuses,
             codes=np.array([statuses.index(t.status) for t in trials], np.int8),
             values=np.array(best, float),
             seconds=np.array([r.seconds if r else 0.0 for r in results], float),
             faults={t.number: len(t.faults) for t in trials if t.faults},
+            started=np.array(begun, float),
+            versions=versions,
+            version_of=np.array([versions.index(c) if c else -1 for c in codes], int),
             mode=mode,
         )
 
@@ -56,6 +68,8 @@ class Overview:
             codes=self.codes[:count],
             values=self.values[:count],
             seconds=self.seconds[:count],
+            started=self.started[:count],
+            version_of=self.version_of[:count],
             faults={n: many for n, many in self.faults.items() if n < count},
         )
 
@@ -104,6 +118,16 @@ class Overview:
         """Of a finished trial; 0 before the first."""
         known = self.seconds[self.seconds > 0]
         return float(known.mean()) if len(known) else 0.0
+
+    @property
+    def losses(self) -> np.ndarray:
+        """(trials,) lower is better; infinite where training diverged, NaN where nothing is known
+        of the setting."""
+        losses = self.values * (1 if self.mode == "min" else -1)
+        losses[self.failed] = math.nan
+        losses[self.numbers(*UNFINISHED)] = math.nan
+        losses[self.numbers(DIVERGED)] = math.inf
+        return losses
 
     def numbers(self, *statuses: str) -> list[int]:
         """Which trials have one of these statuses."""

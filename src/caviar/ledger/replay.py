@@ -34,6 +34,7 @@ COLUMNS = {
     "seconds": "d",  # its result's
     "started": "d",  # since 1970; NaN before
     "faults": "i",  # of earlier tries, how many
+    "code": "i",  # its worker's, by position in `versions`
     "made_at": "q",  # where the line is that made it
     "told": "i",  # the last line about it, by position in the columns of lines
     "curve": "i",  # the last point of its curve, by position in the columns of points
@@ -66,6 +67,7 @@ class Replay:
         self.stages: dict[int, Stage] = {}
         self.made = 0  # stages, those that were deleted among them
         self.ends = [*ENDS]
+        self.versions: list[str] = []  # of the code, by their hashes
         self.columns: dict[str, array[Any]] = {n: array(code) for n, code in COLUMNS.items()}
         self.touched: array[int] = array("i")  # tries, once for each line, since this was opened
 
@@ -122,6 +124,7 @@ class Replay:
             "seconds": 0.0,
             "started": _seconds(operation["datetime_start"]),
             "faults": 0,
+            "code": NONE,
             "made_at": at,
             "told": NONE,
             "curve": NONE,
@@ -165,6 +168,10 @@ class Replay:
             self.columns["end"][trial] = self.ends.index(status)
             self.columns["best"][trial] = math.nan if best is None else best
             self.columns["seconds"][trial] = result.get("seconds") or 0.0
+        if code := attributes.get("claim", {}).get("code"):
+            if code not in self.versions:
+                self.versions.append(code)
+            self.columns["code"][trial] = self.versions.index(code)
         if "faults" in attributes:
             self.columns["faults"][trial] = len(attributes["faults"])
 

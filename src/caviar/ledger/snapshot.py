@@ -47,6 +47,7 @@ def save(replay: Replay, path: Path, journal: Path, upto: int) -> None:
         "before": _before(journal, upto),
         "made": replay.made,
         "ends": replay.ends,
+        "versions": replay.versions,
         "stages": stages,
     }
     columns = {n: np.frombuffer(c, c.typecode) for n, c in replay.columns.items() if len(c)}
@@ -73,8 +74,9 @@ def load(path: Path, journal: Path) -> tuple[Replay, int] | None:
             columns = {n: _column(n, file) for n in COLUMNS}
         replay = Replay()
         replay.made, replay.ends, replay.columns = head["made"], [*head["ends"]], columns
+        replay.versions = [*head["versions"]]
         replay.stages = {int(n): Stage(**stage) for n, stage in head["stages"].items()}
-        _check(columns, len(replay.ends), head["upto"])
+        _check(columns, len(replay.ends), len(replay.versions), head["upto"])
         _number(replay)
     except FileNotFoundError:
         return None
@@ -89,11 +91,11 @@ def _column(name: str, file: Any) -> array[Any]:
         values = file[name]
         if values.dtype != np.dtype(column.typecode) or values.ndim != 1:
             raise ValueError(name)
-        column.frombytes(values.tobytes())
+        column.frombytes(values.data.cast("B"))
     return column
 
 
-def _check(columns: dict[str, array[Any]], ends: int, upto: int) -> None:
+def _check(columns: dict[str, array[Any]], ends: int, versions: int, upto: int) -> None:
     """Let no place in a damaged snapshot lead out of its columns, or out of the journal.
 
     Raises:
@@ -104,7 +106,14 @@ def _check(columns: dict[str, array[Any]], ends: int, upto: int) -> None:
             raise ValueError(f"columns of unlike lengths: {group}")
     lines, points = len(columns["line_at"]), len(columns["point"])
     itself = {"line_before": lines, "point_before": points}
-    limits = {"told": lines, "curve": points, "end": ends, "made_at": upto, "line_at": upto}
+    limits = {
+        "code": versions,
+        "told": lines,
+        "curve": points,
+        "end": ends,
+        "made_at": upto,
+        "line_at": upto,
+    }
     for name, limit in (limits | itself).items():
         values = np.frombuffer(columns[name], columns[name].typecode) if columns[name] else None
         if values is None:
