@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 WRITER = "caviar"  # the format wants a name; Optuna raises errors over its own lines alone
 SNAPSHOT = ".npz"  # behind the journal's name
-# Bytes of a journal that are replayed rather than read from a snapshot: some 30 ms. A snapshot is
+# Bytes of a journal that are replayed rather than read from a snapshot: some 20 ms. A snapshot is
 # larger the longer the study is, so they grow with it, or a study would write little else.
-TAIL, SHARE = 1 << 19, 1 / 16
+TAIL, SHARE = 1 << 18, 1 / 64
 PAUSE = 5.0  # seconds between two snapshots of one process
 
 Mark = tuple[Replay, int]  # what was read, and how much of it
