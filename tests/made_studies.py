@@ -11,12 +11,13 @@ from unittest.mock import patch
 
 import numpy as np
 from omegaconf import DictConfig
-from optuna.trial import TrialState, create_trial
 
 from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Result
 from caviar.config.compose import project_composer
 from caviar.ledger import Planned
-from caviar.ledger.trials import distribution
+from caviar.ledger import operations as ops
+from caviar.ledger.operations import new_trial
+from caviar.ledger.trials import optuna_axis, optuna_value
 from caviar.search.settings import SearchSettings, StageSettings
 from caviar.search.stages import plan
 from caviar.search.study import Study
@@ -101,17 +102,18 @@ def _write(
     result.error = error if failed else None
     sign = 1 if study.mode == "min" else -1
     curve = {epoch: value + sign / (1 + epoch) for epoch in range(0 if waits else epochs)}
-    state = {COMPLETE: TrialState.COMPLETE, DIVERGED: TrialState.COMPLETE}.get(
-        status, TrialState.PRUNED if status == PRUNED else TrialState.FAIL
+    state = {COMPLETE: ops.COMPLETE, DIVERGED: ops.COMPLETE, PRUNED: ops.PRUNED}.get(
+        status, ops.FAIL
     )
     loss = result.loss(study.mode) * sign
-    template = create_trial(
-        state=TrialState.WAITING if waits else state,
-        value=None if waits or failed else loss,
-        params={name: planned.point[name] for name in space.names},
-        distributions={axis.name: distribution(axis) for axis in space},
-        intermediate_values=curve,
-        user_attrs=planned.attributes() | ({} if waits else {"result": result.to_dict()}),
-    )
     ledger = study.ledger
-    ledger._storage.create_new_trial(ledger._id(stage), template)
+    operation = new_trial(
+        ledger._id(stage),
+        attributes=planned.attributes() | ({} if waits else {"result": result.to_dict()}),
+        params={axis.name: optuna_value(axis, planned.point[axis.name]) for axis in space},
+        distributions={axis.name: optuna_axis(axis) for axis in space},
+        curve=curve,
+        state=ops.WAITING if waits else state,
+        value=None if waits or failed else loss,
+    )
+    ledger._store.write([operation])

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from caviar.base.result import COMPLETE, DIVERGED, Result
+from caviar.base.result import COMPLETE, DIVERGED, EXCEPTION, Result
+from caviar.report import snapshot
 from caviar.report.axes import axes_section
+from caviar.report.budget import budget_section
 from caviar.report.channels import metric_domain, range_ends
 from caviar.report.importance import importance_section
 from caviar.report.marks import LEGEND, ZOOM
 from caviar.report.png import _still
 from caviar.report.snapshot import Snapshot
+from caviar.report.trials import trials_section
 from caviar.report.verdict import verdict_section, worth_sentence
 from caviar.search.verdict import Setting, Verdict, mean_text
 from caviar.space import Axis, Choice, Space
@@ -195,3 +198,34 @@ def test_the_bar_of_a_stage_spans_its_edited_list(runs: Path) -> None:
     charts = {c.name: c for c in axes_section(Snapshot.of(study)).charts}
     strip = [part["data"]["values"] for part in charts["axis_model.width"].spec["layer"]]
     assert any("02_fine,32,64," in rows for rows in strip)
+
+
+def test_a_large_stage_is_drawn_from_a_sample_and_says_so(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its counts, its seconds and its best are those of all trials."""
+    monkeypatch.setattr(snapshot, "WHOLE", 50)
+    monkeypatch.setattr(snapshot, "SAMPLE", 30)
+    fates = {7: DIVERGED, 50: EXCEPTION, 51: EXCEPTION, 99: "waiting"}
+    counts = {"01_coarse": 100, "02_fine": 40}
+    study = made(runs / "s", SMALL, counts, fate=lambda number: fates.get(number, COMPLETE))
+    large = Snapshot.of(study)
+    monkeypatch.setattr(snapshot, "WHOLE", 5000)
+    whole = Snapshot.of(study)
+    first, second = large.stages
+    assert len(first.trials) == 30
+    assert (len(second.trials), second.whole) == (40, None)
+    assert large.best == whole.best
+    assert large.counts == {k: v for k, v in whole.counts.items() if v}
+    assert large.stages[0].seconds == pytest.approx({**first.seconds, **whole.stages[0].seconds})
+    numbers = [t.number for t in large.trials if t.stage == "01_coarse"]
+    assert len({*numbers}) == len(numbers) == 30 + len(first.beside)
+    told = "of the 100 trials of 01_coarse, 30 at even distances"
+    for section in (axes_section(large), trials_section(large)):
+        assert told in " ".join(section.words)
+        assert told not in " ".join(axes_section(whole).words)
+    assert axes_section(large).words[0] == axes_section(whole).words[0]
+    assert len(trials_section(large).rows) == len(large.everything)
+    (table,) = budget_section(large).tables
+    assert [row[1] for row in table.rows] == ["100", "40", "140"]
+    assert "A sample of" not in worth_sentence(whole)

@@ -57,6 +57,7 @@ def called(*arguments: str, code: int = 0) -> str:
     GlobalHydra.instance().clear()
     sys.argv = ["caviar", *arguments]
     printed, left = io.StringIO(), 0
+    wandb.teardown()  # of whoever used it in this process before
     try:
         with redirect_stdout(printed), redirect_stderr(printed), warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=DeprecationWarning, module="wandb")

@@ -18,11 +18,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
-
-from optuna.storages import RDBStorage
+from typing import TYPE_CHECKING, Protocol
 
 from caviar.base.files import locked
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
 
 MISSED_BEATS = 6  # and a worker is taken for dead
 

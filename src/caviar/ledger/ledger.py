@@ -22,38 +22,42 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import optuna
-from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from typing import TYPE_CHECKING, Any
 
 from caviar.base.result import DIVERGED, PRUNED, TRANSIENT, Length, Result
+from caviar.ledger import operations as ops
 from caviar.ledger.claims import Claims
 from caviar.ledger.operations import (
     Operation,
+    create_study,
+    delete_study,
     new_trial,
     set_attribute,
     set_point,
     set_state,
     set_study_attribute,
-    write,
 )
+from caviar.ledger.overview import Overview
 from caviar.ledger.storages import HEARTBEAT, KINDS, open_storage, patient
-from caviar.ledger.trials import Planned, Trial, distribution, from_optuna
-from caviar.ledger.tries import FORGIVEN, another, latest
+from caviar.ledger.trials import Planned, Trial, as_trial, optuna_axis, optuna_value
+from caviar.ledger.tries import FORGIVEN, RETRIED, Try, another
 from caviar.space import Space
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+
+    from caviar.ledger.database import Database
+    from caviar.ledger.journal import Journal
 
 SEPARATOR = "/"  # between study and stage in an Optuna study's name
 UNSEEN = "its worker died"  # a fault that nobody was there to see
-RETRIED = "retried"  # in an Optuna study: that some trials of the stage have several tries
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+Mark = Any  # of `Ledger.changed`
 
 
 class Ledger:
@@ -62,9 +66,12 @@ class Ledger:
     elsewhere = False
     """Whether another service gives out the trials of its search stages."""
 
-    def __init__(self, storage: BaseStorage, study: str, claims: Claims) -> None:
-        self._storage, self.study, self._claims = storage, study, claims
+    def __init__(self, store: Journal | Database, study: str, claims: Claims) -> None:
+        self._store, self.study, self._claims = store, study, claims
         self._ids: dict[str, int] = {}
+        # By a stage's number, what `trials` gave last: of many, few have changed since.
+        self._known: dict[int, tuple[Mark, list[Trial]]] = {}
+        self._reading = threading.Lock()
         # Of the trials that this process has claimed.
         self._tokens: dict[int, str] = {}
         self._claimed: dict[tuple[str, int], int] = {}
@@ -88,9 +95,11 @@ class Ledger:
     def stages(self) -> list[str]:
         """Names of all stages, in the order in which they were begun."""
         prefix = self.study + SEPARATOR
-        studies = [s for s in self._storage.get_all_studies() if s.study_name.startswith(prefix)]
-        studies.sort(key=lambda s: s._study_id)
-        self._ids = {s.study_name.removeprefix(prefix): s._study_id for s in studies}
+        self._ids = {
+            name.removeprefix(prefix): number
+            for name, number in self._store.stages().items()
+            if name.startswith(prefix)
+        }
         return [*self._ids]
 
     @patient
@@ -99,18 +108,18 @@ class Ledger:
         # Exclusively: two drivers that are started at once would make the stage twice.
         with self._claims.exclusive():
             if stage not in self.stages():
-                direction = StudyDirection.MINIMIZE if mode == "min" else StudyDirection.MAXIMIZE
-                self._storage.create_new_study([direction], self._name(stage))
-            attributes = self._storage.get_study_user_attrs(self._id(stage))
+                self._store.write([create_study(self._name(stage), mode)])
+            study = self._id(stage)
             # "facts" is the attribute's name on disk, which earlier versions wrote.
-            if "facts" not in attributes:  # new, or its maker died before it wrote them
-                self._storage.set_study_user_attr(self._id(stage), "facts", dict(spec))
+            if "facts" not in self._store.stage(study).attributes:
+                # New, or its maker died before it wrote them.
+                self._store.write([set_study_attribute(study, "facts", dict(spec))])
         return self.spec(stage)
 
     @patient
     def spec(self, stage: str) -> dict[str, Any]:
         """What was written down when the stage was made: its overrides, seed, metric."""
-        return self._storage.get_study_user_attrs(self._id(stage)).get("facts", {})
+        return self._store.stage(self._id(stage)).attributes.get("facts", {})
 
     @patient
     def withdraw(self, stage: str) -> bool:
@@ -121,7 +130,7 @@ class Ledger:
             if any(t.running or (t.finished and not t.failed) for t in trials):
                 return False
             if stage in self._ids:
-                self._storage.delete_study(self._ids.pop(stage))
+                self._store.write([delete_study(self._ids.pop(stage))])
         return True
 
     @patient
@@ -137,12 +146,12 @@ class Ledger:
             return
         with self._claims.exclusive():
             known = {**self.code(stage), name: dict(files)}
-            self._storage.set_study_user_attr(self._id(stage), "code", known)
+            self._store.write([set_study_attribute(self._id(stage), "code", known)])
 
     @patient
     def code(self, stage: str) -> dict[str, dict[str, str]]:
         """Every state of the code that the stage was trained with: name → path → hash."""
-        return self._storage.get_study_user_attrs(self._id(stage)).get("code", {})
+        return self._store.stage(self._id(stage)).attributes.get("code", {})
 
     def note(self, stage: str) -> str:
         """Where a stage runs, if that is not here."""
@@ -166,45 +175,77 @@ class Ledger:
     def extend(self, stage: str, plan: Sequence[Planned], space: Space) -> None:
         """Append what of `plan` is not there yet, waiting: trial i of the stage is plan[i]."""
         with self._claims.exclusive():
-            there, study = len(self._latest(stage)), self._id(stage)
-            known = {axis.name: distribution(axis) for axis in space}
+            study = self._id(stage)
+            shown = {axis.name: optuna_axis(axis) for axis in space}
             operations = []
             # By position, so that a larger plan adds what is new and nothing is enqueued twice.
-            for planned in plan[there:]:
+            for planned in plan[len(self._store.states(study)) :]:
                 point = planned.point
-                shown = {name: d for name, d in known.items() if name in point}
-                template = create_trial(
-                    state=TrialState.WAITING,
-                    params={name: point[name] for name in shown},
-                    distributions=shown,
-                    user_attrs=planned.attributes(),
-                )
-                operations.append(new_trial(study, template))
-            write(self._storage, operations)
+                axes = [axis for axis in space if axis.name in point]
+                params = {axis.name: optuna_value(axis, point[axis.name]) for axis in axes}
+                distributions = {name: shown[name] for name in params}
+                operations.append(new_trial(study, planned.attributes(), params, distributions))
+            self._store.write(operations)
 
-    @patient
     def trials(self, stage: str) -> list[Trial]:
         """All trials of a stage, by number."""
         if stage not in self.stages():
             return []
-        return [from_optuna(stage, n, t) for n, t in enumerate(self._latest(stage))]
+        study = self._id(stage)
+        with self._reading:
+            mark, trials = self._known.get(study, (None, []))
+            if mark is None:
+                trials = []
+            mark, changed = self.changed(stage, mark)
+            for trial in changed:  # in the order of their numbers, where they are new
+                trials[trial.number : trial.number + 1] = [trial]
+            self._known[study] = mark, trials
+            return [*trials]
+
+    @patient
+    def changed(self, stage: str, since: Mark = None) -> tuple[Mark, list[Trial]]:
+        """Trials of a stage that something was written of since a mark, and perhaps others; and a
+        mark of now, for the next time.
+
+        Arguments:
+            stage: of the study.
+            since: a mark; None for all trials, by number.
+        """
+        mark, tries = self._store.changed(self._id(stage), since)
+        return mark, [as_trial(stage, one) for one in tries]
+
+    @patient
+    def mark(self, stage: str) -> Mark:
+        """Of now, for `changed`."""
+        return self._store.mark(self._id(stage))
+
+    @patient
+    def overview(self, stage: str) -> Overview:
+        """How far a stage is, in numbers; of a journal without reading its trials one by one."""
+        return self._store.overview(self._id(stage))
+
+    @patient
+    def some(self, stage: str, numbers: Sequence[int]) -> list[Trial]:
+        """Some trials of a stage."""
+        tries = self._store.tries(self._id(stage), numbers, {})
+        return [as_trial(stage, one) for one in tries]
 
     @patient
     def trial(self, stage: str, number: int) -> Trial:
         """One trial."""
-        frozen = self._storage.get_trial(self._trial_id(stage, number))
-        return from_optuna(stage, number, frozen)
+        return as_trial(stage, self._try(stage, number))
 
     @patient
     def claimable(self, stage: str) -> list[int]:
         """Numbers of the trials that wait, or whose worker has died."""
-        trials = self._latest(stage)
-        running = [t._trial_id for t in trials if t.state == TrialState.RUNNING]
-        dead = self._claims.abandoned(self._id(stage), running) if running else set()
+        study = self._id(stage)
+        states = self._store.states(study)
+        running = [one for one, state in states if state == ops.RUNNING]
+        dead = self._claims.abandoned(study, running) if running else set()
         return [
             number
-            for number, t in enumerate(trials)
-            if t.state == TrialState.WAITING or t._trial_id in dead
+            for number, (one, state) in enumerate(states)
+            if state == ops.WAITING or one in dead
         ]
 
     def claim(self, stage: str, number: int, **worker: Any) -> bool:
@@ -242,14 +283,13 @@ class Ledger:
         # own compare-and-set, four processes claimed 40 trials 41 to 44 times on SQLite.
         ours, taken, operations = [], {}, []
         with self._claims.exclusive():
-            for number, trial in zip(numbers, self._tries(stage, numbers), strict=True):
-                trial_id = trial._trial_id
-                running = trial.state == TrialState.RUNNING
-                if running and trial.user_attrs.get("claim") == claim:
+            for trial in self._tries(stage, numbers):
+                number, trial_id, running = trial.number, trial.id, trial.running
+                if running and trial.claim == claim:
                     ours.append(number)  # the connection was lost behind an earlier call
                     continue
                 token = self._tokens.get(trial_id)
-                if trial.state.is_finished() or token not in (None, claim["token"]):
+                if trial.finished or token not in (None, claim["token"]):
                     continue
                 if token is None and not self._claims.take(self._id(stage), trial_id, running):
                     continue
@@ -257,14 +297,14 @@ class Ledger:
                 self._tokens[trial_id] = claim["token"]
                 self._claimed[stage, number] = trial_id
                 if running:  # its worker died, or the claim above would not have been granted
-                    faults = [*trial.user_attrs.get("faults", []), UNSEEN]
+                    faults = [*trial.attributes.get("faults", []), UNSEEN]
                     operations.append(set_attribute(trial_id, "faults", faults))
-                    operations.append(set_state(trial_id, TrialState.WAITING))
+                    operations.append(set_state(trial_id, ops.WAITING))
                 # The claim first: a trial that runs has always somebody who can be asked about.
                 operations.append(set_attribute(trial_id, "claim", claim))
-                operations.append(set_state(trial_id, TrialState.RUNNING))
+                operations.append(set_state(trial_id, ops.RUNNING))
             try:
-                write(self._storage, operations)
+                self._store.write(operations)
             except OSError:  # the disk is full, and nothing was written: somebody else may try
                 for number, trial_id in taken.items():
                     self._let_go(stage, number, trial_id)
@@ -275,18 +315,18 @@ class Ledger:
     def release(self, stage: str, number: int, pid: int | None = None) -> None:
         """Put a trial that was interrupted back among the waiting ones: this process's own, or
         that of its dead child `pid`."""
-        trial_id = self._trial_id(stage, number)
         with self._claims.exclusive():
-            if self._is_own(trial_id) or self._was_of(trial_id, pid):
-                write(self._storage, [set_state(trial_id, TrialState.WAITING)])
-        self._let_go(stage, number, trial_id)
+            trial = self._try(stage, number)
+            if self._has(trial) or _was_of(trial, pid):
+                self._store.write([set_state(trial.id, ops.WAITING)])
+        self._let_go(stage, number, trial.id)
 
     @patient
     def measure(self, stage: str, number: int, length: Length) -> None:
         """How long a running trial will train, where its claim could not say."""
-        trial_id = self._trial_id(stage, number)
-        if self._is_own(trial_id):
-            write(self._storage, [set_attribute(trial_id, "length", asdict(length))])
+        trial = self._try(stage, number)
+        if self._has(trial):
+            self._store.write([set_attribute(trial.id, "length", asdict(length))])
 
     def report(self, stage: str, number: int, point: int, value: float) -> None:
         """One point of the learning curve, while the trial runs."""
@@ -302,20 +342,17 @@ class Ledger:
         """
         points = [*points]
         numbers = [*dict.fromkeys(number for number, _, _ in points)]
-        own = {
-            number: trial._trial_id
-            for number, trial in zip(numbers, self._tries(stage, numbers), strict=True)
-            if self._has(trial)
-        }
-        write(self._storage, [set_point(own[n], p, v) for n, p, v in points if n in own])
+        own = {t.number: t.id for t in self._tries(stage, numbers) if self._has(t)}
+        self._store.write([set_point(own[n], p, v) for n, p, v in points if n in own])
 
     @patient
-    def should_prune(self, stage: str, number: int, pruner: optuna.pruners.BasePruner) -> bool:
+    def should_prune(self, stage: str, number: int, pruner: BasePruner) -> bool:
         """Whether a running trial should be given up, judged by the curves of all others."""
-        study = optuna.load_study(
-            study_name=self._name(stage), storage=self._storage, pruner=pruner
-        )
-        return pruner.prune(study, self._storage.get_trial(self._trial_id(stage, number)))
+        import optuna
+
+        storage = self._store.optuna
+        study = optuna.load_study(study_name=self._name(stage), storage=storage, pruner=pruner)
+        return pruner.prune(study, storage.get_trial(self._trial_id(stage, number)))
 
     def finish(self, stage: str, number: int, result: Result) -> bool:
         """Write the result of an own trial. A diverged one is complete, with the worst value.
@@ -342,15 +379,16 @@ class Ledger:
         # Whether it is still ours is asked under the lock: a worker that was out of reach for a
         # minute may come back while another one finishes the same trial.
         with self._claims.exclusive():
-            tries = dict(zip(given, self._tries(stage, [*given]), strict=True))
-            mode, operations = self._mode(stage), []
-            for number, trial in tries.items():
+            tries = self._tries(stage, [*given])
+            operations: list[Operation] = []
+            mode = self._store.stage(self._id(stage)).mode
+            for trial in tries:
                 if self._has(trial):
-                    done.append(number)
-                    operations += _closing(trial._trial_id, given[number], mode)
-            write(self._storage, operations)
-        for number, trial in tries.items():
-            self._let_go(stage, number, trial._trial_id)
+                    done.append(trial.number)
+                    operations += _closing(trial.id, given[trial.number], mode)
+            self._store.write(operations)
+        for trial in tries:
+            self._let_go(stage, trial.number, trial.id)
         return done
 
     @patient
@@ -369,23 +407,24 @@ class Ledger:
         Returns:
             True if the trial waits again, for another try.
         """
-        trial_id = self._trial_id(stage, number)
         again = False
         with self._claims.exclusive():
-            if self._is_own(trial_id) or self._was_of(trial_id, pid):
-                before = self._storage.get_trial(trial_id).user_attrs
+            trial = self._try(stage, number)
+            if self._has(trial) or _was_of(trial, pid):
+                before = trial.attributes
                 faults = [*before.get("faults", []), result.error or result.status]
-                operations = [set_attribute(trial_id, "faults", faults)]
+                operations = [set_attribute(trial.id, "faults", faults)]
                 # What nobody saw, as when the machine lost its power, is not held against it.
                 own = faults[before.get(FORGIVEN, 0) :]
                 seen = len([fault for fault in own if fault != UNSEEN])
                 again = result.status in TRANSIENT and seen <= retries
                 if again:
-                    operations.append(set_state(trial_id, TrialState.WAITING))
+                    operations.append(set_state(trial.id, ops.WAITING))
                 else:
-                    operations += _closing(trial_id, result, self._mode(stage))
-                write(self._storage, operations)
-        self._let_go(stage, number, trial_id)
+                    mode = self._store.stage(self._id(stage)).mode
+                    operations += _closing(trial.id, result, mode)
+                self._store.write(operations)
+        self._let_go(stage, number, trial.id)
         return again
 
     @patient
@@ -400,42 +439,25 @@ class Ledger:
         """
         # Looking and writing are one step, or two who ask at once would add a try each.
         with self._claims.exclusive():
-            failed = self._storage.get_trial(self._trial_id(stage, number))
-            result = from_optuna(stage, number, failed).result
+            failed = self._try(stage, number)
+            result = as_trial(stage, failed).result
             if result is None or not result.failed:
                 return False
             # First, as it only says where to look: a kill between the two has put nothing back.
             study = self._id(stage)
-            again = new_trial(study, another(failed, number, result, resume))
-            write(self._storage, [set_study_attribute(study, RETRIED, True), again])
+            again = another(study, failed, result, resume)
+            self._store.write([set_study_attribute(study, RETRIED, True), again])
         return True
 
-    def _is_own(self, trial_id: int) -> bool:
+    def _has(self, trial: Try) -> bool:
         """Whether this process still has the trial: in a database it may have been taken for
         dead, while it was only out of reach."""
-        return self._has(self._storage.get_trial(trial_id))
-
-    def _has(self, trial: FrozenTrial) -> bool:
-        """The same of a trial as it was read just now."""
-        token = trial.user_attrs.get("claim", {}).get("token")
-        return trial.state == TrialState.RUNNING and token == self._tokens.get(trial._trial_id, "")
-
-    def _was_of(self, trial_id: int, pid: int | None) -> bool:
-        """Whether the trial is that of a process of this machine."""
-        trial = self._storage.get_trial(trial_id)
-        claim = trial.user_attrs.get("claim", {})
-        of_child = (claim.get("host"), claim.get("pid")) == (socket.gethostname(), pid)
-        return trial.state == TrialState.RUNNING and of_child
+        return trial.running and trial.claim.get("token") == self._tokens.get(trial.id, "")
 
     def _let_go(self, stage: str, number: int, trial_id: int) -> None:
         self._claimed.pop((stage, number), None)
         self._tokens.pop(trial_id, None)
         self._claims.drop(trial_id)
-
-    def _mode(self, stage: str) -> str:
-        """Whether the stage's metric is the better the smaller: `min` or `max`."""
-        minimise = self._storage.get_study_directions(self._id(stage)) == [StudyDirection.MINIMIZE]
-        return "min" if minimise else "max"
 
     # -- Optuna's names and numbers
 
@@ -444,28 +466,26 @@ class Ledger:
 
     def _id(self, stage: str) -> int:
         if stage not in self._ids:
-            self._ids[stage] = self._storage.get_study_id_from_name(self._name(stage))
+            self._ids[stage] = self._store.stages()[self._name(stage)]
         return self._ids[stage]
 
-    def _latest(self, stage: str) -> list[FrozenTrial]:
-        return latest(self._storage.get_all_trials(self._id(stage), deepcopy=False))
-
     def _trial_id(self, stage: str, number: int) -> int:
-        """Of the trial's latest try, or of that which this process has."""
-        if (claimed := self._claimed.get((stage, number))) is not None:
-            return claimed
-        study_id = self._id(stage)
-        if RETRIED in self._storage.get_study_user_attrs(study_id):
-            return self._latest(stage)[number]._trial_id
-        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        return self._try(stage, number).id
 
-    def _tries(self, stage: str, numbers: Sequence[int]) -> list[FrozenTrial]:
-        """What `_trial_id` is the number of, of each; many are read at once."""
-        if len(numbers) < 2:
-            return [self._storage.get_trial(self._trial_id(stage, n)) for n in numbers]
-        trials = self._storage.get_all_trials(self._id(stage), deepcopy=False)
-        own, by_number = {t._trial_id: t for t in trials}, latest(trials)
-        return [own.get(self._claimed.get((stage, n), -1)) or by_number[n] for n in numbers]
+    def _try(self, stage: str, number: int) -> Try:
+        (only,) = self._tries(stage, [number])
+        return only
+
+    def _tries(self, stage: str, numbers: Sequence[int]) -> list[Try]:
+        """The trials' latest tries, or those which this process has."""
+        own = {n: self._claimed[stage, n] for n in numbers if (stage, n) in self._claimed}
+        return self._store.tries(self._id(stage), numbers, own)
+
+
+def _was_of(trial: Try, pid: int | None) -> bool:
+    """Whether the trial is that of a process of this machine."""
+    of_child = (trial.claim.get("host"), trial.claim.get("pid")) == (socket.gethostname(), pid)
+    return trial.running and of_child
 
 
 def _closing(trial_id: int, result: Result, mode: str) -> list[Operation]:
@@ -474,7 +494,7 @@ def _closing(trial_id: int, result: Result, mode: str) -> list[Operation]:
     # run again; the other way round it would be finished without a result.
     told = set_attribute(trial_id, "result", result.to_dict())
     if result.failed or (result.best is None and result.status != DIVERGED):
-        return [told, set_state(trial_id, TrialState.FAIL)]
+        return [told, set_state(trial_id, ops.FAIL)]
     loss = result.loss(mode)
-    state = TrialState.PRUNED if result.status == PRUNED else TrialState.COMPLETE
+    state = ops.PRUNED if result.status == PRUNED else ops.COMPLETE
     return [told, set_state(trial_id, state, [loss if mode == "min" else -loss])]

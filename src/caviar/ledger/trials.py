@@ -1,23 +1,19 @@
-"""A trial: as it is planned, and as the ledger knows it. Translated to and from Optuna."""
+"""A trial: as it is planned, and as the ledger knows it. Translated to and from Optuna's words."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.trial import FrozenTrial, TrialState
+from typing import TYPE_CHECKING, Any
 
 from caviar.base.result import EPOCH, EXCEPTION, Length, Result
-from caviar.ledger.tries import FORGIVEN
+from caviar.ledger.tries import FORGIVEN, Try
 from caviar.space import Axis, Choice, Integer, Log, LogInteger
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 WAITING, RUNNING = "waiting", "running"
 
@@ -122,22 +118,21 @@ class Trial:
         return self.claim.get("pid")
 
 
-def from_optuna(stage: str, number: int, frozen: FrozenTrial) -> Trial:
+def as_trial(stage: str, latest: Try) -> Trial:
     """Read what `Ledger` wrote.
 
     Arguments:
         stage: of the trial.
-        number: of the trial; Optuna's own is another one where it has several tries.
-        frozen: its latest try.
+        latest: its latest try.
     """
-    attributes = frozen.user_attrs
+    attributes = latest.attributes
     result = None
-    if frozen.state.is_finished():
+    if latest.finished:
         result = Result.from_dict(attributes.get("result") or {"status": EXCEPTION})
-    unfinished = RUNNING if frozen.state == TrialState.RUNNING else WAITING
+    unfinished = RUNNING if latest.running else WAITING
     return Trial(
         stage=stage,
-        number=number,
+        number=latest.number,
         status=result.status if result else unfinished,
         planned=Planned(
             point=attributes.get("point", {}),
@@ -146,20 +141,39 @@ def from_optuna(stage: str, number: int, frozen: FrozenTrial) -> Trial:
             checkpoint=attributes.get("checkpoint"),
         ),
         result=result,
-        curve=dict(sorted(frozen.intermediate_values.items())),
-        started=frozen.datetime_start,
+        curve=dict(sorted(latest.curve.items())),
+        started=latest.started,
         faults=tuple(attributes.get("faults", ())),
         forgiven=attributes.get(FORGIVEN, 0),
-        claim=attributes.get("claim", {}),
+        claim=latest.claim,
         measured=attributes.get("length", {}),
     )
 
 
-def distribution(axis: Axis) -> BaseDistribution:
-    """An axis for Optuna's own tools, such as its dashboard."""
+def optuna_axis(axis: Axis) -> str:
+    """An axis for Optuna's own tools, such as its dashboard: a distribution of its as JSON."""
     scale = axis.scale
+    attributes: dict[str, Any]
     if isinstance(scale, Choice):
-        return CategoricalDistribution(scale.values)
-    if isinstance(scale, Integer):
-        return IntDistribution(scale.low, scale.high, log=isinstance(scale, LogInteger))
-    return FloatDistribution(scale.low, scale.high, log=isinstance(scale, Log))
+        name, attributes = "CategoricalDistribution", {"choices": [*scale.values]}
+    elif isinstance(scale, Integer):
+        log = isinstance(scale, LogInteger)
+        name = "IntDistribution"
+        attributes = {"log": log, "step": 1, "low": scale.low, "high": scale.high}
+    else:
+        low, high = float(scale.low), float(scale.high)
+        name = "FloatDistribution"
+        attributes = {"step": None, "low": low, "high": high, "log": isinstance(scale, Log)}
+    return json.dumps({"name": name, "attributes": attributes})
+
+
+def optuna_value(axis: Axis, value: Any) -> float:
+    """A search coordinate as Optuna keeps it: of a choice, the position in the list."""
+    return axis.scale.values.index(value) if isinstance(axis.scale, Choice) else float(value)
+
+
+def distribution(axis: Axis) -> BaseDistribution:
+    """The same as Optuna's own object."""
+    from optuna.distributions import json_to_distribution
+
+    return json_to_distribution(optuna_axis(axis))

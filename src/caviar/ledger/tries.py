@@ -7,13 +7,16 @@ whose number it has. Numbers are therefore the ledger's own: counted over first 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from caviar.base.result import Result
+from caviar.ledger.operations import FINISHED, RUNNING, Operation, new_trial
 
 NUMBER = "try_of"  # in a later try: the trial's number
+RETRIED = "retried"  # in an Optuna study: that some trials of the stage have several tries
 FORGIVEN = "forgiven"  # in a later try: how many of its faults are of earlier ones
 OF_PLAN = ("point", "seed", "note", "checkpoint")  # attributes that every try has
 
@@ -21,42 +24,52 @@ OF_PLAN = ("point", "seed", "note", "checkpoint")  # attributes that every try h
 OF_CHECKPOINT = ("claim", "length")
 
 
-def latest(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """The latest try of every trial, by the trials' numbers.
+@dataclass(frozen=True)
+class Try:
+    """One Optuna trial, as a storage has it."""
 
-    Arguments:
-        trials: all of a stage, in the order in which they were made.
-    """
-    found: list[FrozenTrial] = []
-    for trial in trials:
-        number = trial.user_attrs.get(NUMBER)
-        if number is None:
-            found.append(trial)
-        else:
-            found[number] = trial
-    return found
+    id: int
+    """In the storage."""
+    number: int
+    """Of the trial, in its stage."""
+    state: int
+    """Optuna's number of it."""
+    attributes: Mapping[str, Any]
+    curve: Mapping[int, float]
+    started: datetime | None
+    params: Mapping[str, float]
+    """As `operations.new_trial` has them."""
+    distributions: Mapping[str, str]
+
+    @property
+    def running(self) -> bool:
+        return self.state == RUNNING
+
+    @property
+    def finished(self) -> bool:
+        return self.state in FINISHED
+
+    @property
+    def claim(self) -> Mapping[str, Any]:
+        """What the worker that has or had it wrote down; empty before."""
+        return self.attributes.get("claim", {})
 
 
-def another(failed: FrozenTrial, number: int, result: Result, resume: bool) -> FrozenTrial:
+def another(study: int, failed: Try, result: Result, resume: bool) -> Operation:
     """One more try of a trial that failed, with the faults of all tries before it.
 
     Arguments:
+        study: its stage.
         failed: its latest try.
-        number: of the trial.
         result: of that try.
         resume: whether it goes on from its last checkpoint; else nothing of that try is left to
             show that there is one, and its training begins anew.
     """
-    before = failed.user_attrs
+    before = failed.attributes
     faults = before.get("faults") or [result.error or result.status]
     attributes = {name: before[name] for name in OF_PLAN if name in before}
-    attributes |= {NUMBER: number, "faults": faults, FORGIVEN: len(faults)}
+    attributes |= {NUMBER: failed.number, "faults": faults, FORGIVEN: len(faults)}
     if resume:
         attributes |= {name: before[name] for name in OF_CHECKPOINT if name in before}
-    return create_trial(
-        state=TrialState.WAITING,
-        params=failed.params,
-        distributions=failed.distributions,
-        user_attrs=attributes,
-        intermediate_values=failed.intermediate_values if resume else None,
-    )
+    curve = failed.curve if resume else None
+    return new_trial(study, attributes, failed.params, failed.distributions, curve)

@@ -31,6 +31,7 @@ GRACE = 8.0  # seconds that interrupted jobs have for a checkpoint; so the comma
 # Seconds for the jobs that just began, before the next get ready beside them: to compose a config
 # takes 0.1 s of a core, which would be taken from theirs.
 SETTLE = 0.2
+WHOLE = 1000  # answers that are kept as they came
 DYING = 5.0  # seconds for a server that was killed to be gone, so that another takes its place
 
 
@@ -168,6 +169,8 @@ class Pool:
         if failed and len(self._errors) == len(self._returned):
             self._errors.append(str(value))
         self._returned[ended.job.index] = answer
+        if len(self._returned) > WHOLE:  # its config, which nobody asks for, is 0.1 MB
+            answer.cfg = answer.hydra_cfg = None
         return False
 
     def _check_failures(self, waiting: int) -> None:

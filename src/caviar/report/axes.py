@@ -35,7 +35,7 @@ TOP = 5  # pixels below the gap: where trials that diverged or failed are shown
 def axes_section(snapshot: Snapshot) -> Section:
     """The plane of the two axes that come first, every axis by itself, and a table of ranges."""
     stages = [
-        f"{s.name}: {plural(len(s.trials), 'trial')}"
+        f"{s.name}: {plural(s.total, 'trial')}"
         + ("" if s.begun else ", not begun; its ranges are those that refine has written")
         for s in snapshot.stages
     ]
@@ -52,6 +52,7 @@ def axes_section(snapshot: Snapshot) -> Section:
         alarms = ["No boundary alarm: the best trials leaned on no wall of the first stage."]
     words = [
         f"{'; '.join(stages)}.",
+        *([f"Drawn: {snapshot.sampled}."] if snapshot.sampled else []),
         *alarms,
         "Each hyperparameter on its own scale; that of a momentum β is logarithmic in 1-β and "
         "labelled in β. A bar is a stage's range. Drag to move a picture, wheel with shift to "
@@ -195,6 +196,7 @@ def _ranges(snapshot: Snapshot) -> Table:
         # Also of a stage that left the range alone: that nothing spoke against it is a result.
         for stage in snapshot.stages:
             why = "; ".join(stage.reasons.get(axis.name, ()))
-            drawn = sum(axis.name in t.point for t in stage.trials)
+            share = len(stage.trials) / max(1, stage.total)  # 1, unless they are a sample
+            drawn = round(sum(axis.name in t.point for t in stage.trials) / (share or 1))
             rows.append([axis.key, stage.name, str(stage.axis(axis).scale), why, str(drawn)])
     return Table(["axis", "stage", "range", "why", "trials"], rows)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +11,7 @@ from caviar.report.channels import metric_channel
 from caviar.report.marks import Chart, Spec, layers, stage_colour, table_of_rows, tooltip
 from caviar.report.page import Section, Table
 from caviar.report.snapshot import Snapshot
-from caviar.screen.view import counts, duration
+from caviar.screen.view import counted, duration
 
 ROW = 36  # pixels of a stage
 
@@ -36,13 +34,12 @@ def budget_section(snapshot: Snapshot) -> Section:
         )
     else:
         words.append(f"No trial has come to a value of {snapshot.metric} yet.")
-    now = time.time()
-    spent: defaultdict[tuple[str, str], float] = defaultdict(float)
-    for trial in snapshot.everything:
-        # Failed and pruned ones cost as well; of a running one, what it has taken so far.
-        running = trial.seconds_running(now) if trial.running else 0.0
-        seconds = trial.result.seconds if trial.result else running
-        spent[trial.stage, trial.status] += seconds
+    # Failed and pruned ones cost as well; of a running one, what it has taken so far.
+    spent = {
+        (stage.name, status): seconds
+        for stage in snapshot.all_stages
+        for status, seconds in stage.seconds.items()
+    }
     if any(spent.values()):
         charts.append(_seconds(spent))
     return Section("budget", "Budget", words, charts, [_table(snapshot, spent)], aside=True)
@@ -123,10 +120,12 @@ def _seconds(spent: Spent) -> Chart:
 def _table(snapshot: Snapshot, spent: Spent) -> Table:
     """Trials and seconds of each stage, confirmation and tests among them, and of all."""
     rows = []
-    for stage in dict.fromkeys(t.stage for t in snapshot.everything):
-        trials = [t for t in snapshot.everything if t.stage == stage]
-        seconds = sum(s for (name, _), s in spent.items() if name == stage)
-        rows.append([stage, str(len(trials)), counts(trials), duration(seconds)])
+    for stage in snapshot.all_stages:
+        if not stage.total:
+            continue
+        seconds = sum(s for (name, _), s in spent.items() if name == stage.name)
+        rows.append([stage.name, str(stage.total), counted(stage.counts), duration(seconds)])
     whole = duration(sum(spent.values()))
-    rows.append(["all", str(len(snapshot.everything)), counts(snapshot.everything), whole])
+    total = sum(snapshot.counts.values())
+    rows.append(["all", str(total), counted(snapshot.counts), whole])
     return Table(["stage", "trials", "became", "training"], rows)

@@ -14,7 +14,7 @@ from caviar.refine.importance import Importance, prepared
 from caviar.report.channels import Spec, axis_channel, place
 from caviar.report.marks import OF_TRIAL, Chart, layers, points, table_of_rows, tooltip, words_of
 from caviar.report.page import Section, Table
-from caviar.report.snapshot import Snapshot, best_value
+from caviar.report.snapshot import SAMPLE, Snapshot, best_value
 from caviar.screen.view import plural
 from caviar.search.importance import StudyImportance, study_importance
 from caviar.space import Axis, Choice
@@ -28,7 +28,7 @@ def importance_section(snapshot: Snapshot) -> Section:
     """Shares with intervals, sentences, and the map of the two strongest axes."""
     title = "Importance: what mattered"
     try:
-        measured = study_importance(snapshot.study, snapshot.tiers)
+        measured = study_importance(snapshot.study, snapshot.tiers, most=SAMPLE)
     except TooFewTrials as error:
         return Section("importance", title, [f"Nothing can be said yet: {error}."])
     words = [

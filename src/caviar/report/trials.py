@@ -185,9 +185,10 @@ def trials_section(snapshot: Snapshot) -> Section:
                 "setting": dict(zip(head, setting, strict=True)),
             }
         )
+    sample = f": {snapshot.sampled}" if snapshot.sampled else ""
     words = [
-        f"{plural(len(rows), 'trial')}. Click a column's head to sort by it; a row opens to the "
-        "command that trains it again and to its folder.",
+        f"{plural(len(rows), 'trial')}{sample}. Click a column's head to sort by it; a row opens "
+        "to the command that trains it again and to its folder.",
         *mixed_code(study),
     ]
     return Section("trials", "All trials", words, rows=rows)

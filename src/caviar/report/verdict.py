@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caviar.config.commands import caviar_command
+from caviar.ledger import RUNNING, WAITING
 from caviar.refine.expected import best_of_weights, expected_best
 from caviar.report.page import Section
 from caviar.report.snapshot import Snapshot, Stage
-from caviar.screen.view import counts, duration, plural, setting_text
+from caviar.screen.view import counted, duration, plural, setting_text
 from caviar.search.provenance import trained_alike
 from caviar.search.verdict import DEFAULT
 
@@ -36,9 +37,9 @@ def verdict_section(snapshot: Snapshot) -> Section:
         "measures the noise."
     )
     words = [_winner(snapshot), believe, worth_sentence(snapshot)]
-    if not all(t.finished for t in snapshot.everything):
+    if snapshot.counts.get(WAITING) or snapshot.counts.get(RUNNING):
         words.append(
-            f"The study is not finished: {counts(snapshot.everything)}. Write the report again for "
+            f"The study is not finished: {counted(snapshot.counts)}. Write the report again for "
             "what has come since."
         )
     return Section("verdict", "Verdict", words)
@@ -54,7 +55,7 @@ def _winner(snapshot: Snapshot) -> str:
         return (
             f"Best so far is {best.stage}/{best.number}: {setting_text(best.point)}, with "
             f"{snapshot.metric} {best.result.best:.4g}; as the best of "
-            f"{plural(sum(t.finished for t in snapshot.trials), 'trial')} it flatters itself."
+            f"{plural(_finished(snapshot), 'trial')} it flatters itself."
         )
     winner = verdict.winner
     # The default is no point of the search; its values are those of the config.
@@ -64,6 +65,16 @@ def _winner(snapshot: Snapshot) -> str:
         f"The winning setting is {setting_text(point)}{origin}: {snapshot.metric} "
         f"{winner.mean:.4g} ± {winner.standard_error:.2g} over "
         f"{plural(len(winner.values), 'fresh seed')}."
+    )
+
+
+def _finished(snapshot: Snapshot) -> int:
+    """Trials of the search that have ended."""
+    return sum(
+        number
+        for stage in snapshot.stages
+        for status, number in stage.counts.items()
+        if status not in (WAITING, RUNNING)
     )
 
 
@@ -95,7 +106,8 @@ def worth_sentence(snapshot: Snapshot) -> str:
         gain = _rounded(half - float(curve.unbiased[-1]), last.losses)
         sure = gain > 0
         brought = (
-            f"All {plural(count, 'trial')} of {last.name} found {_amount(snapshot, gain)} than "
+            f"{'All' if last.whole is None else 'A sample of'} {plural(count, 'trial')} of "
+            f"{last.name} found {_amount(snapshot, gain)} than "
             "half of them would be expected to"
         )
     return f"{brought}; {_judged(snapshot, gain, sure, _cost(last))}."
@@ -158,7 +170,7 @@ def _cost(stage: Stage) -> str:
     """What as many trials again would take, one after another."""
     # The median: one trial that hung until its timeout is no measure of the next ones.
     seconds = [t.result.seconds for t in stage.trials if t.result and t.result.seconds > 0]
-    count = len(stage.trials)
+    count = stage.total
     if not seconds:
         return plural(count, "trial")
     return f"{plural(count, 'trial')}, {duration(count * float(np.median(seconds)))} of training"

@@ -18,8 +18,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from caviar.ledger import Ledger, Trial
-from caviar.screen.view import best_trials, console, counts, describe, duration, plain_table, plural
+from caviar.ledger import Ledger, Overview, Trial
+from caviar.screen.view import console, counted, describe, duration, plain_table, plural
 
 PERIOD = 0.5  # seconds between looks at the ledger
 ROWS = 32  # workers shown; a screen that scrolls cannot be redrawn in place
@@ -32,8 +32,11 @@ class StageView:
         self.ledger, self.stage, self.total = ledger, stage, total
         self.metric, self.mode = metric, mode
         self._stop = threading.Event()
-        self._seen = {t.number for t in ledger.trials(stage) if t.finished}
-        self._faults = {t.number: len(t.faults) for t in ledger.trials(stage)}
+        # By what changes, not by all trials: a stage may have a hundred thousand.
+        self._mark = ledger.mark(stage)
+        overview = ledger.overview(stage).first(total)
+        self._seen = {*overview.finished}
+        self._faults = dict(overview.faults)
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
@@ -65,11 +68,13 @@ class StageView:
     def _look(self) -> None:
         # By the ledger alone, never by what a launcher says: other drivers and workers have trials,
         # too, and a view that asked the launcher would be another one for each of them.
-        trials = self.ledger.trials(self.stage)[: self.total]
         if console.is_terminal:
-            shown = stage_screen(self.stage, trials, self.metric, self.mode)
+            shown = stage_screen(self.ledger, self.stage, self.metric, self.total)
             self._live.update(shown, refresh=True)
             return
+        self._mark, changed = self.ledger.changed(self.stage, self._mark)
+        trials = [t for t in changed if t.number < self.total]
+        left = ""
         for trial in trials:
             if len(trial.faults) > self._faults.get(trial.number, 0) and not trial.finished:
                 console.print(
@@ -80,29 +85,44 @@ class StageView:
                 self._seen.discard(trial.number)
         for trial in trials:
             if trial.finished and trial.number not in self._seen:
-                left = time_left(trials)
+                left = left or self._time_left()
                 console.print(
                     f"{self.stage} {len(self._seen) + 1}/{self.total}: "
                     f"{describe(trial, self.metric)}{left and f' · {left}'}"
                 )
                 self._seen.add(trial.number)
 
+    def _time_left(self) -> str:
+        overview = self.ledger.overview(self.stage).first(self.total)
+        return time_left(overview, self.ledger.some(self.stage, overview.running))
 
-def stage_screen(stage: str, trials: Sequence[Trial], metric: str, mode: str) -> RenderableType:
-    """A stage as it is now: how far, by which workers, and the best so far."""
-    done = sum(t.finished for t in trials)
+
+def stage_screen(
+    ledger: Ledger, stage: str, metric: str, total: int | None = None
+) -> RenderableType:
+    """A stage as it is now: how far, by which workers, and the best so far.
+
+    Arguments:
+        ledger: of its study.
+        stage: its name.
+        metric: that is shown.
+        total: how many trials, the first ones; all for None.
+    """
+    overview = ledger.overview(stage).first(total)
+    trials = ledger.some(stage, overview.running)
     head = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=max(1, len(trials)), completed=done, width=24)
-    head.add_row(Text(stage, "bold"), bar, f"{done}/{len(trials)}", time_left(trials))
-    lines: list[RenderableType] = [head, _folded(f"  {counts(trials)}")]
-    if best := best_trials(trials, mode, 1):
-        lines.append(_folded(f"  best {describe(best[0], metric)}"))
-    running = sorted((t for t in trials if t.running), key=_worker)
+    bar = ProgressBar(total=max(1, overview.total), completed=overview.done, width=24)
+    share = f"{overview.done}/{overview.total}"
+    head.add_row(Text(stage, "bold"), bar, share, time_left(overview, trials))
+    lines: list[RenderableType] = [head, _folded(f"  {counted(overview.counts)}")]
+    for best in ledger.some(stage, overview.best()):
+        lines.append(_folded(f"  best {describe(best, metric)}"))
+    running = sorted(trials, key=_worker)
     if running:
         unit = running[0].length.unit
         table = plain_table("", "  worker", "trial", unit, metric, "best", "for")
         for trial in running[:ROWS]:
-            table.add_row(*_row(trial, mode))
+            table.add_row(*_row(trial, overview.mode))
         lines.append(table)
     if len(running) > ROWS:
         lines.append(_folded(f"  … and {len(running) - ROWS} more workers"))
@@ -132,15 +152,13 @@ def _row(trial: Trial, mode: str) -> list[str]:
     ]
 
 
-def time_left(trials: Sequence[Trial]) -> str:
+def time_left(overview: Overview, running: Sequence[Trial]) -> str:
     """From the mean length of the finished trials; empty before the first one."""
-    lengths = [t.result.seconds for t in trials if t.result and t.result.seconds]
-    running = [t for t in trials if t.running]
-    waiting = sum(t.waiting for t in trials)
-    if not lengths or not (running or waiting):
+    mean, waiting = overview.mean_seconds, overview.waiting
+    if not mean or not (running or waiting):
         return ""
     # By the number that run now, not that of the slots: the last trials of a stage leave some idle.
-    mean, now = sum(lengths) / len(lengths), time.time()
+    now = time.time()
     begun = sum(max(0.0, mean - t.seconds_running(now)) for t in running)
     return f"{duration((waiting * mean + begun) / max(1, len(running)))} left"
 

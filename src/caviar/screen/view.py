@@ -144,9 +144,13 @@ def plain_table(title: str, *columns: str) -> Table:
 
 def counts(trials: Sequence[Trial]) -> str:
     """`28 complete, 2 diverged, 1 killed`; what has a result first, then what has none."""
-    numbers = Counter(t.status for t in trials)
+    return counted(Counter(t.status for t in trials))
+
+
+def counted(numbers: Mapping[str, int]) -> str:
+    """The same of the numbers themselves, by status."""
     order = (COMPLETE, PRUNED, DIVERGED, *FAULTS, RUNNING, WAITING)
-    return ", ".join(f"{numbers[status]} {status}" for status in order if numbers[status])
+    return ", ".join(f"{numbers[status]} {status}" for status in order if numbers.get(status))
 
 
 def print_result(result: Result, metric: str, folder: Path) -> None:

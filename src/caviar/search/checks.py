@@ -149,7 +149,7 @@ def enough_to_refine(study: Study, coarse: SweepFile, shared: Sequence[str]) -> 
                     f"and refining takes {TOP}; write {lacking}"
                 )
             overrides, number = joined(shared, declared.overrides), declared.num_trials
-        there = len(study.ledger.trials(full)) if full in begun else 0
+        there = study.ledger.overview(full).total if full in begun else 0
         alike[tuple(sorted(overrides))] += (number := max(number, there))
         parent = f"search.stages.{name}.num_trials"
         if full == coarse.stage and study.settings.sweep is not None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from caviar.base.errors import ProcessDied, SearchFailed
 from caviar.config.commands import caviar_command, set_to, train_command
@@ -58,7 +59,7 @@ def run_trials(
     ledger, count = study.ledger, len(plan)
 
     def finished() -> bool:
-        return all(t.finished for t in ledger.trials(stage)[:count])
+        return not ledger.overview(stage).first(count).unfinished
 
     ledger.extend(stage, plan, space)
     if not finished():
@@ -90,12 +91,13 @@ def run_claimable(
         SearchFailed: a trial came back neither finished nor taken by anybody else.
     """
     ledger = study.ledger
-    before = {t.number: t for t in ledger.trials(stage)[:count]}
-    numbers = _runnable(study, stage, list(before.values()))
+    before = {t.number: t for t in _runnable(study, stage, count)}
+    numbers = [*before]
     if not numbers:
         return False
     # All in one call: a launcher that got them in batches would wait for the slowest of each.
-    jobs = [_job(study, stage, before[n], overrides) for n in numbers]
+    spec = ledger.spec(stage)
+    jobs = [_job(study, stage, spec, trial, overrides) for trial in before.values()]
     try:
         returned = study.launch(jobs, numbers[0])
     except SearchFailed as error:
@@ -108,13 +110,14 @@ def run_claimable(
         words = f"{type(error).__name__}: {reason}"
         # Whoever claimed a trial has written its claim. If none was written, no job has begun, and
         # to launch them again would go on for ever.
-        if all(t.claim == before[t.number].claim for t in ledger.trials(stage)[:count]):
+        if all(t.claim == before[t.number].claim for t in ledger.some(stage, numbers)):
             raise SearchFailed(f"the launcher could not run {stage}: {words}") from error
         console.print(f"{stage}: {words}")
         return True
     # One that waits because somebody has put it back meanwhile has its fault on record.
-    after, forgiven = ledger.trials(stage), {n: before[n].forgiven for n in numbers}
-    left = {n for n in ledger.claimable(stage) if after[n].forgiven == forgiven.get(n)}
+    waits = [n for n in ledger.claimable(stage) if n in before]
+    after = ledger.some(stage, waits)
+    left = {t.number for t in after if t.forgiven == before[t.number].forgiven}
     for number, job in zip(numbers, returned or (), strict=False):
         fault = getattr(job, "_return_value", None)
         # A fault that is in the ledger is the trial's result; one that could not be written down
@@ -147,12 +150,12 @@ def work(study: Study) -> None:
     while time.monotonic() - quiet_since <= study.settings.idle and not study.complete:
         busy = False
         for stage in study.stages():
-            trials = study.ledger.trials(stage)
-            busy |= any(not t.finished for t in trials)
-            if _runnable(study, stage, trials):
+            overview = study.ledger.overview(stage)
+            busy |= overview.unfinished > 0
+            if overview.unfinished and _runnable(study, stage):
                 if stage not in overrides:
                     overrides[stage] = _checked_overrides(study, stage)
-                with StageView(study.ledger, stage, len(trials), study.metric, study.mode):
+                with StageView(study.ledger, stage, overview.total, study.metric, study.mode):
                     run_claimable(study, stage, overrides[stage])
         if busy:
             quiet_since = time.monotonic()
@@ -189,9 +192,14 @@ def print_commands(
         print(train_command(trial_overrides(planned, stage_overrides), sources))
 
 
-def _job(study: Study, stage: str, trial: Trial, stage_overrides: Sequence[str]) -> list[str]:
+def _job(
+    study: Study,
+    stage: str,
+    spec: Mapping[str, Any],
+    trial: Trial,
+    stage_overrides: Sequence[str],
+) -> list[str]:
     """A trial as Hydra's overrides: its setting, and how it finds its place in the ledger."""
-    spec = study.ledger.spec(stage)
     place = {"trial.stage": stage, "trial.number": trial.number, "search.study": study.name}
     if study.settings.storage:
         place["search.storage"] = study.storage
@@ -204,14 +212,15 @@ def _job(study: Study, stage: str, trial: Trial, stage_overrides: Sequence[str])
     return [*overrides, *(f"{key}={override_value(value)}" for key, value in place.items())]
 
 
-def _runnable(study: Study, stage: str, trials: Sequence[Trial]) -> list[int]:
-    """Numbers of the trials that nobody has and that can run here: a test needs a checkpoint."""
-    claimable = {*study.ledger.claimable(stage)}
+def _runnable(study: Study, stage: str, count: int | None = None) -> list[Trial]:
+    """The trials among the first `count` that nobody has and that can run here: a test needs a
+    checkpoint."""
+    ledger = study.ledger
+    numbers = [n for n in ledger.claimable(stage) if count is None or n < count]
     return [
-        t.number
-        for t in trials
-        if t.number in claimable
-        and (t.planned.checkpoint is None or Path(t.planned.checkpoint).exists())
+        trial
+        for trial in ledger.some(stage, numbers)
+        if trial.planned.checkpoint is None or Path(trial.planned.checkpoint).exists()
     ]
 
 

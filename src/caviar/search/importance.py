@@ -58,17 +58,20 @@ def importance_stage(study: Study) -> str:
     return latest_stage_with(study, TOP)
 
 
-def study_importance(study: Study, tiers: Mapping[str, int]) -> StudyImportance:
+def study_importance(
+    study: Study, tiers: Mapping[str, int], most: int | None = None
+) -> StudyImportance:
     """Measure the importance of each axis, from all trials that compare.
 
     Arguments:
         study: that has begun a stage.
         tiers: config key → the lecture's tier.
+        most: how many trials of a large stage are enough; all for None.
 
     Raises:
         TooFewTrials: fewer than five trials, or all of them diverged, or all equal.
     """
-    first, _, trials = pooled_trials(study, importance_stage(study))
+    first, _, trials = pooled_trials(study, importance_stage(study), most)
     # On the first stage's box: shares within a narrowed one would say how well refine has worked.
     space = Space(tuple(replace(axis, tier=tiers.get(axis.key)) for axis in first))
     losses = [t.result.loss(study.mode) for t in trials if t.result]

@@ -177,8 +177,8 @@ def _saying_how_to_continue(study: Study) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        trials = [t for stage in study.ledger.stages() for t in study.ledger.trials(stage)]
+        done = sum(study.ledger.overview(stage).done for stage in study.ledger.stages())
         raise type(interrupt)(
-            f"{sum(t.finished for t in trials)} finished trials are kept in "
+            f"{done} finished trials are kept in "
             f"{shown_path(study.folder)}; the same command continues"
         ) from None

@@ -16,6 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -28,11 +29,12 @@ from caviar.config.commands import for_shell
 from caviar.config.kept import Change, changes, kept_config, restore
 from caviar.config.overrides import joined, override_key
 from caviar.screen.view import shown_path
+from caviar.search.settings import TEST
 from caviar.space import OneMinusLog
 from caviar.space.sweep_file import SweepFile
 
 if TYPE_CHECKING:
-    from caviar.ledger import Ledger, Trial
+    from caviar.ledger import Ledger, Overview
     from caviar.search.study import Study
 
 SHOWN = 8  # changes, or files, that a message names
@@ -210,28 +212,42 @@ def warn_of_other_code(study: Study) -> None:
 
 def mixed_code(study: Study) -> list[str]:
     """Which trials of a study were trained with other code than its latest; a sentence a state."""
-    known = [t for stage in study.stages() for t in _with_code(study, stage)]
-    if not known:
+    _, stage, name = max(
+        (
+            (np.nan_to_num(overview.started[numbers]).max(), stage, name)
+            for stage, overview in _trained(study).items()
+            for name, numbers in _by_code(overview).items()
+        ),
+        default=(0.0, "", ""),
+    )
+    if not name:
         return []
-    latest = max(known, key=lambda t: t.started.timestamp() if t.started else 0.0)
-    files = study.ledger.code(latest.stage).get(latest.claim["code"], {})
-    lines = _of_other_code(study, files, "the latest")
+    lines = _of_other_code(study, study.ledger.code(stage).get(name, {}), "the latest")
     return [f"{line[0].upper()}{line[1:]}." for line in lines]
 
 
-def _with_code(study: Study, stage: str) -> list[Trial]:
-    """A stage's finished trainings that say what code they are of."""
-    trials = study.ledger.trials(stage)
-    return [t for t in trials if t.finished and "code" in t.claim and not t.planned.checkpoint]
+def _trained(study: Study) -> dict[str, Overview]:
+    """The stages that train; what tests is of no code of its own."""
+    return {stage: study.ledger.overview(stage) for stage in study.stages() if stage != TEST}
+
+
+def _by_code(overview: Overview) -> dict[str, list[int]]:
+    """Hash of the code → the finished trainings that say they are of it."""
+    finished = np.array(overview.finished, int)
+    codes = overview.version_of[finished]
+    _, firsts = np.unique(codes, return_index=True)
+    return {
+        overview.versions[code]: finished[codes == code].tolist()
+        for code in codes[np.sort(firsts)].tolist()  # in the order of their first trials
+        if code >= 0
+    }
 
 
 def _of_other_code(study: Study, now: Mapping[str, str], others: str) -> list[str]:
     """`trials 0-4 of 01_coarse were trained with other code than …: src/mine/model.py changed`."""
     lines = []
-    for stage in study.stages():
-        states: dict[str, list[int]] = {}
-        for trial in _with_code(study, stage):
-            states.setdefault(trial.claim["code"], []).append(trial.number)
+    for stage, overview in _trained(study).items():
+        states = _by_code(overview)
         states.pop(digest(now), None)
         for name, numbers in states.items():
             files = changed_files(study.ledger.code(stage).get(name, {}), now)

@@ -20,7 +20,7 @@ from caviar.base.errors import UserError
 from caviar.config.commands import caviar_command
 from caviar.config.kept import kept_config
 from caviar.config.overrides import joined, point_overrides
-from caviar.ledger import Planned, Trial
+from caviar.ledger import Ledger, Planned, Trial
 from caviar.refine import Refinement, TooFewTrials, refine
 from caviar.screen.view import counts
 from caviar.search.driver import run_trials
@@ -79,7 +79,7 @@ def stage_sweep(
     if file is None and not anew and stage in study.stages():
         begun = study.begun_sweep(stage)
         # Never fewer than it was begun with, or those that wait would wait for ever.
-        count = max(trials or 0, begun.num_trials, len(study.ledger.trials(stage)))
+        count = max(trials or 0, begun.num_trials, study.ledger.overview(stage).total)
         return replace(begun, num_trials=count, overrides=tuple(overrides)), None
     path = file or study.sweep_path(stage)
     if not anew and (file is not None or path.exists()):
@@ -153,28 +153,42 @@ def _more_trials(study: Study, stage: str) -> str:
     return f"put back what failed with {caviar_command('retry', study.name)}, or {more}"
 
 
-def pooled_trials(study: Study, like: str) -> tuple[Space, Space, list[Trial]]:
+def pooled_trials(
+    study: Study, like: str, most: int | None = None
+) -> tuple[Space, Space, list[Trial]]:
     """The coarse space, the latest space, and the finished trials that may be pooled.
 
     Failed trials say nothing of their setting. Stages that trained otherwise than the stage `like`,
     such as for fewer epochs, are left out, because their losses do not compare.
+
+    Arguments:
+        study: that has begun a stage.
+        like: the stage.
+        most: of a stage with many times as many trials, so many at even distances; all for None.
     """
     ledger, stages = study.ledger, study.search_stages()
     pooled = [
         trial
         for stage in stages
         if trained_alike(ledger.spec(stage), ledger.spec(like))
-        for trial in ledger.trials(stage)
+        for trial in _some(ledger, stage, most)
         if trial.result is not None and not math.isnan(trial.result.loss(study.mode))
     ]
     return study.begun_sweep(stages[0]).space, study.begun_sweep(stages[-1]).space, pooled
+
+
+def _some(ledger: Ledger, stage: str, most: int | None) -> list[Trial]:
+    total = ledger.overview(stage).total
+    if most is None or total <= 2 * most:
+        return ledger.trials(stage)
+    return ledger.some(stage, [number * total // most for number in range(most)])
 
 
 def latest_stage_with(study: Study, fewest: int) -> str:
     """The latest stage with `fewest` results or more; just the latest if there is none."""
     stages = study.search_stages()
     for stage in reversed(stages):
-        losses = [t.result.loss(study.mode) for t in study.ledger.trials(stage) if t.result]
+        losses = study.ledger.overview(stage).losses
         if sum(not math.isnan(loss) for loss in losses) >= fewest:
             return stage
     return stages[-1]

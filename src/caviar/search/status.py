@@ -15,9 +15,8 @@ from caviar.config.commands import caviar_command
 from caviar.ledger import Ledger, exists, known_storage
 from caviar.screen.live import PERIOD, stage_screen
 from caviar.screen.view import (
-    best_trials,
     console,
-    counts,
+    counted,
     describe,
     fault_lines,
     plural,
@@ -32,26 +31,26 @@ def print_status(ledger: Ledger, folder: Path) -> None:
     """A line for each finished stage, the screen of the one that runs, and what is next."""
     console.print(f"{ledger.study} in {shown_path(folder)}", style="bold")
     console.print(study_screen(ledger))
-    trials = [t for s in ledger.stages() for t in ledger.trials(s)]
-    unfinished = [t for t in trials if not t.finished]
+    stages = {stage: ledger.overview(stage) for stage in ledger.stages()}
+    running = {(stage, n) for stage, overview in stages.items() for n in overview.running}
+    unfinished = sum(overview.unfinished for overview in stages.values())
     if (folder / VERDICT).exists():
         console.print(f"  {read_verdict(folder / VERDICT).sentence()}")
     elif unfinished:
-        dead = {(s, n) for s in ledger.stages() for n in ledger.claimable(s)}
-        alive = sum(t.running and (t.stage, t.number) not in dead for t in unfinished)
+        alive = len(running - {(stage, n) for stage in stages for n in ledger.claimable(stage)})
         going_on = f"{ledger.continued_by} continues it"
         console.print(
             f"  {plural(alive, 'trial')} running now"
             if alive
             else f"  nothing runs now; {going_on}"
         )
-    elif TEST not in ledger.stages():
+    elif TEST not in stages:
         verbs = [caviar_command(verb, ledger.study) for verb in ("refine", "confirm")]
         console.print(f"  next: {', or '.join(verbs)}")
-        if any(t.failed for t in trials):
+        if any(overview.failed for overview in stages.values()):
             again = caviar_command("retry", ledger.study)
             console.print(f"  or first, once it is mended, what failed: {again}")
-    if not unfinished and any(t.failed and t.stage == TEST for t in trials):
+    if not unfinished and TEST in stages and stages[TEST].failed:
         console.print("  the command that began the study tests again what failed")
 
 
@@ -85,23 +84,24 @@ def watch_status(ledger: Ledger, folder: Path) -> None:
 def study_screen(ledger: Ledger) -> RenderableType:
     """All stages: finished ones in a line or two, the others with their workers."""
     shown: list[RenderableType] = []
-    metric, mode = "", "min"
+    metric = ""
     for stage in ledger.stages():
-        trials = ledger.trials(stage)
+        overview = ledger.overview(stage)
         spec = ledger.spec(stage)
         if "sweep" in spec:
             sweep = SweepFile.parse(spec["sweep"], Path(stage))
-            metric, mode = sweep.metric, sweep.mode
-        if not all(t.finished for t in trials):
+            metric = sweep.metric
+        if overview.unfinished:
             name = test_metric(metric) if stage == TEST else metric
-            shown.append(stage_screen(stage, trials, name, mode))
+            shown.append(stage_screen(ledger, stage, name))
             shown += _elsewhere(ledger, stage)
             continue
-        shown.append(f"  {stage}: {plural(len(trials), 'trial')}: {counts(trials)}")
-        best = best_trials(trials, mode, 1) if "sweep" in spec else []  # of a stage of search
-        shown += [f"    best {describe(trial, metric)}" for trial in best]
+        shown.append(f"  {stage}: {plural(overview.total, 'trial')}: {counted(overview.counts)}")
+        best = overview.best() if "sweep" in spec else []  # of a stage of search
+        shown += [f"    best {describe(trial, metric)}" for trial in ledger.some(stage, best)]
         shown += _elsewhere(ledger, stage)
-        shown += [f"    {line}" for line in fault_lines(trials)]
+        failed = ledger.some(stage, overview.failed)
+        shown += [f"    {line}" for line in fault_lines(failed)]
     return Group(*shown)
 
 

@@ -35,7 +35,7 @@ from caviar.training.rehearsal import RefuseLate, shortened
 from caviar.training.run import train
 
 LAST = Path("checkpoints") / "last.ckpt"
-PATIENCE = 60  # seconds for two processes on the CPU
+PATIENCE = 120  # seconds for two processes on the CPU
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ confirmation is trained by `caviar confirm` and kept in the study's journal, as 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 from caviar.base.errors import SearchFailed, UserError
 from caviar.config.commands import caviar_command
 from caviar.ledger import storages
-from caviar.ledger.ledger import Ledger
+from caviar.ledger.ledger import Ledger, Mark
+from caviar.ledger.overview import Overview
 from caviar.ledger.storages import HEARTBEAT, JOURNAL, open_storage
 from caviar.ledger.trials import WAITING, Planned, Trial
 from caviar.wandb.client import fetch_runs, fetch_sweep
@@ -81,6 +82,27 @@ class SweepLedger(Ledger):
         if stage in self.registered():
             return self.trials(stage)[number]
         return super().trial(stage, number)
+
+    def mark(self, stage: str) -> Mark:
+        return None if stage in self.registered() else super().mark(stage)
+
+    def changed(self, stage: str, since: Mark = None) -> tuple[Mark, list[Trial]]:
+        """Of a sweep all: the service does not say what was written last."""
+        if stage in self.registered():
+            return None, self.trials(stage)
+        return super().changed(stage, since)
+
+    def overview(self, stage: str) -> Overview:
+        sweeps = self.registered()
+        if stage in sweeps:
+            return Overview.of(self.trials(stage), sweeps[stage].sweep.mode)
+        return super().overview(stage)
+
+    def some(self, stage: str, numbers: Sequence[int]) -> list[Trial]:
+        if stage in self.registered():
+            trials = self.trials(stage)
+            return [trials[number] for number in numbers]
+        return super().some(stage, numbers)
 
     def claimable(self, stage: str) -> list[int]:
         """Of a sweep none: the service gives them out."""
