@@ -12,7 +12,7 @@ ARGS ?=
 N ?=
 NAMED = $(if $(STUDY),search.study=$(STUDY)) $(if $(STAGE),search.stage=$(STAGE))
 
-.PHONY: help setup search refine confirm report sweep agent panda lecture bench test test-fast test-all lint format clean
+.PHONY: help setup search refine confirm report sweep agent panda lecture bench gpu-check test test-fast test-all lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -55,6 +55,9 @@ panda: $(READY)  ## look after one model: nudge it while it trains, go back
 
 bench: $(READY)  ## measure start-up, training and search on this machine
 	@$(BIN)/python benchmarks/speed.py $(ARGS)
+
+gpu-check: $(READY)  ## does everything run on this machine's GPU: a table
+	@$(BIN)/python benchmarks/gpu_check.py $(ARGS)
 
 # Workers that have nothing left take tests of the others, so they end together.
 PYTEST = $(BIN)/python -m pytest --dist worksteal

@@ -181,6 +181,7 @@ def test_an_interrupt_checkpoints_and_leaves(
     assert metrics(runs) == undisturbed  # also inside of the epoch that was cut in two
 
 
+@pytest.mark.nightly
 def test_a_second_interrupt_kills(start: Start, runs: Path) -> None:
     process = start("train.py", *STAGE, EPOCHS, TIGHT, "model._target_=slow_models.Hangs")
     awaited(lambda: (runs / "s/study.journal").exists() and any(t.running for t in trials(runs)))

@@ -65,6 +65,7 @@ def test_two_drivers_share_a_study(
     assert ends[0] == ends[1]
 
 
+@pytest.mark.nightly
 def test_train_works_from_any_folder_and_its_commands_reproduce(
     main: Main, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

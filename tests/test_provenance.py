@@ -125,6 +125,7 @@ def test_an_edit_of_conf_is_refused_as_the_same_override_is(
     assert main("-m", "search.action=worker", "search.study=s", "search.idle=0.5", *FAST) == 0
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_what_a_study_goes_on_with(project: Project, main: Main, runs: Path) -> None:
     """The same stage, the next one, a confirmation, a worker elsewhere: all by the same conf/."""

@@ -1,4 +1,4 @@
-"""Every command of the README and docs/running.md runs, in a copy of the project that holds the
+"""Every command of the README, docs/running.md and docs/stacked.md runs, in a copy that holds the
 README's own files.
 
 The first command of each kind is typed into a shell, the others are run by `typist.py`, in
@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from select import select
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,10 @@ from wandb_standin import Service
 pytestmark = pytest.mark.slow
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RUNNING = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README + RUNNING, re.DOTALL)
+RUNNING, STACKED = (
+    (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("running.md", "stacked.md")
+)
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README + RUNNING + STACKED, re.DOTALL)
 COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line]
 FILES = {
     path: text
@@ -212,7 +215,17 @@ def test_every_kind_of_command_is_typed_into_a_shell() -> None:
     assert kinds == {("make", False), ("python", False), ("python", True), ("caviar", False)}
 
 
-@pytest.mark.parametrize("commands", SESSIONS, ids=lambda commands: commands[0].replace("/", "_"))
+# By day, what no other block shows.
+AT_NIGHT = {"make help", "search.study=parallel", "hydra/launcher=stacked", "experiment=conv"}
+
+
+def by_day_or_night(commands: list[str]) -> Any:
+    night = any(words in commands[0] for words in AT_NIGHT)
+    marks = [pytest.mark.nightly] if night else []
+    return pytest.param(commands, marks=marks, id=commands[0].replace("/", "_"))
+
+
+@pytest.mark.parametrize("commands", [*map(by_day_or_night, SESSIONS)])
 def test_commands(project: Path, typist: Typist, commands: list[str]) -> None:
     for command in commands:
         ran = smaller(command)

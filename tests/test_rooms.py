@@ -57,6 +57,7 @@ def typed(core: Path, *arguments: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_without_its_satellites_the_core_trains_searches_refines_and_confirms(core: Path) -> None:
     typed(core, "train.py", "trainer.max_epochs=1", "logger=none")

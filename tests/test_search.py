@@ -139,6 +139,7 @@ def test_a_model_that_cannot_be_tested_is_refused_before_training(
     assert not runs.exists()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_setting_is_confirmed_once_however_often_it_was_drawn(main: Main, runs: Path) -> None:
     one_choice = ["space=tier_2", "~space.optimizer", "~space.model"]

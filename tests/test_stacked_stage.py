@@ -57,7 +57,7 @@ def test_what_no_stack_can_take_is_trained_in_the_pool(
     stage = [*STACKED, "model._target_=stack_models.Undecided", "search.num_trials=3"]
     assert main(*stage, "search.study=s") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "3 of 3 trials are trained one by one" in said
+    assert "3 of 3 trials are trained one by one after all" in said
     assert "training_step decides in Python by the value of a tensor" in said
     assert [t.status for t in trials(runs)] == ["complete"] * 3
 
@@ -80,6 +80,7 @@ def test_a_process_that_is_killed_is_started_again(main: Main, runs: Path) -> No
         assert ours.result.metrics == whole.result.metrics
 
 
+@pytest.mark.nightly
 def test_ctrl_c_keeps_what_was_trained(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

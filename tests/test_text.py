@@ -202,6 +202,7 @@ def test_a_text_model_learns_the_same_from_the_same_seed(main: Main, runs: Path)
     assert 0 < metrics["val/acc"] < 1
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_it_beats_what_knows_only_how_frequent_each_character_is(main: Main, runs: Path) -> None:
     half = ["experiment=text", "trainer.max_epochs=2"]

@@ -90,6 +90,7 @@ def test_the_commands_of_wandbs_own_documentation(
     assert "1 of 14 trials of 02_fine have finished" in refused
 
 
+@pytest.mark.nightly
 def test_a_distributed_trial_under_an_agent(start: Start, service: Service, runs: Path) -> None:
     path = registered("trainer=ddp_cpu", "search.num_trials=1", *SHORT)
     assert "1 trial: 1 complete" in done(agents(start, "-n", "1"))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,43 +28,88 @@ from caviar.pool.worker import Launched, redirect
 from caviar.search.keeping import tidy_checkpoints
 from caviar.search.provenance import keep_code, restore_config
 from caviar.search.settings import CONFIRM, TEST, open_ledger, study_folder
-from caviar.search.trial import LAST, make_pruner, record_fault
-from caviar.stacked.plan import Configs, dealt, stored
+from caviar.search.trial import GIVE_UP, LAST, make_pruner, record_fault
+from caviar.stacked.plan import Configs, stored
 
 FOLDER = "stack"  # in a stage's folder: what the processes that train stacks print
 
 
 @dataclass
 class Stacks(Launched):
-    """As `Launched`, of processes that train many jobs each."""
+    """As `Launched`, of processes that train many jobs each, or one."""
 
     max_stack: int = 64
 
     def prepare(self, overrides: Any, index: int) -> Callable[[Mapping[str, str]], Any]:
-        """Compose the configs of many jobs.
+        """Compose the configs of some jobs.
 
         Arguments:
             overrides: of each job.
             index: of the first.
         """
+        if len(overrides) == 1:
+            return super().prepare(overrides[0], index)
         self.enter(overrides[0])
         return partial(_run, self, Configs(self.compose, overrides))
 
 
-def parts_of(config: DictConfig, jobs: Sequence[Sequence[str]], workers: int) -> list[list[int]]:
-    """Which jobs each worker trains; what is in one stack already stays together.
+@dataclass
+class Shapes(Launched):
+    """As `Launched`, of a process that builds the models of many jobs, and trains none."""
+
+    def prepare(self, overrides: Any, index: int) -> Callable[[Mapping[str, str]], Any]:
+        """As `Stacks.prepare`."""
+        self.enter(overrides[0])
+        return partial(_shapes, Configs(self.compose, overrides))
+
+
+def _shapes(configs: Configs, environment: Mapping[str, str]) -> JobReturn:
+    """The shape of each job's model and data, as text; None for one that cannot be built."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from caviar.stacked.members import built
+
+    os.environ.update(environment)
+    HydraConfig.instance().set_config(configs.config)
+    folder = study_folder(configs.config) / configs.config.trial.stage / FOLDER
+    redirect(folder)
+    found: list[str | None] = []
+    for job in range(len(configs.jobs)):
+        config = configs.of(job)
+        try:
+            with _output(config, folder):
+                member = built(config, folder)
+            shape = repr(member.shape())
+            found.append(sha256(shape.encode()).hexdigest()[:16])
+        except Exception:  # the trial itself will say what it is
+            found.append(None)
+    return JobReturn(overrides=[], status=JobStatus.COMPLETED, _return_value=found)
+
+
+def begun_in(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[list[int]]:
+    """Jobs that are in one stack already, which a kill has left.
 
     Arguments:
         config: of one of the jobs.
         jobs: overrides of each.
-        workers: at least one.
     """
-    numbers = [
-        int(word.partition("=")[2]) for job in jobs for word in job if "trial.number=" in word
-    ]
-    folder = study_folder(config) / config.trial.stage / FOLDER
-    begun = stored(folder, numbers) if len(numbers) == len(jobs) else {}
-    return dealt(jobs, workers, list(begun.values()))
+    words = [[w for w in job if w.lstrip("+").startswith("trial.number=")] for job in jobs]
+    if not all(words):
+        return []
+    numbers = [int(word[-1].partition("=")[2]) for word in words]
+    return [*stored(study_folder(config) / config.trial.stage / FOLDER, numbers).values()]
+
+
+@contextmanager
+def _output(config: DictConfig, folder: Path) -> Iterator[None]:
+    """Let a trial's config name its folder, which Hydra would do; for a while, since it is the
+    config of all trials."""
+    before = config.paths._get_node("output")._value()
+    config.paths.output = str(folder)
+    try:
+        yield
+    finally:
+        config.paths.output = before
 
 
 @dataclass(frozen=True)
@@ -103,12 +149,8 @@ class Stage:
             (hydra / "config.yaml").write_text(text, encoding="utf-8")
             words = "".join(f"- {word}\n" for word in self.configs.jobs[job])
             (hydra / "overrides.yaml").write_text(words, encoding="utf-8")
-        output = config.paths._get_node("output")._value()
-        config.paths.output = str(folder)
-        try:
+        with _output(config, folder):
             member = built(config, folder)
-        finally:
-            config.paths.output = output
         member.number = self.numbers[job]
         return member
 
@@ -176,9 +218,10 @@ def train_stage(stage: Stage, max_stack: int) -> None:
     resumed = [
         job
         for job, number in enumerate(stage.numbers)
-        if before[number].claim and (stage.folder(job) / LAST).exists()
+        if (before[number].claim and (stage.folder(job) / LAST).exists())
+        or len(before[number].faults[before[number].forgiven :]) > GIVE_UP
     ]
-    stage.found |= dict.fromkeys(resumed, Alone("a checkpoint is there to go on from"))
+    stage.found |= dict.fromkeys(resumed, Alone("they were begun by themselves"))
     wanted = [n for job, n in enumerate(stage.numbers) if job not in resumed]
     epochs, slot = config.trainer.get("max_epochs"), os.environ.get(SLOT)
     code = keep_code(ledger, stage.name)

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from caviar.base.errors import fault_of
+from caviar.base.result import OUT_OF_MEMORY
 from caviar.stacked.draws import Draws
-from caviar.stacked.errors import Differs, NotStackable
+from caviar.stacked.errors import Differs, NotStackable, OutOfMemory
 from caviar.stacked.logged import Call, Log
 from caviar.stacked.state import Kept, State, emptied, put, state_of
 
@@ -133,6 +135,8 @@ class Stack:
         except (NotStackable, Differs):
             raise
         except Exception as error:
+            if fault_of(error) == OUT_OF_MEMORY:
+                raise OutOfMemory from error
             raise NotStackable(f"{hook} {_why(error)}") from error
         if _global_states() != before:
             raise NotStackable(

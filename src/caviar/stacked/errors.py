@@ -7,6 +7,10 @@ class NotStackable(Exception):
     """A training must be run by itself; the reason, as the end of a sentence."""
 
 
+class OutOfMemory(Exception):
+    """A stack is too large for the memory that there is."""
+
+
 class Differs(Exception):
     """Members differ in something that a step reads, and must be told apart by it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,10 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from caviar.base.result import Result
 from caviar.config.compose import build
-from caviar.stacked.draws import PerMember
-from caviar.stacked.errors import Differs, NotStackable
-from caviar.stacked.state import attributes
+from caviar.stacked.errors import NotStackable
 from caviar.training.callbacks import BestMetric
 from caviar.training.modules import Module
 from caviar.training.package import is_inherited
@@ -59,8 +56,6 @@ REFUSED = (
     "manual_backward",
     "toggle_optimizer",
 )
-OF_TORCH = {*vars(nn.Module()), *vars(pl.LightningModule())}
-SIMPLE = (int, float, str, bool, type(None))
 
 
 @dataclass(eq=False)
@@ -74,6 +69,7 @@ class Member:
         best: follows its metric.
         clip: its `trainer.gradient_clip_val`.
         random: the states of the generators behind the building.
+        common: what its config must have in common with those of its stack, as text.
     """
 
     seed: int
@@ -82,6 +78,7 @@ class Member:
     best: BestMetric
     clip: float | None
     random: dict[str, Any]
+    common: str
     data: Any = None
     number: int = 0
     """Of its trial."""
@@ -100,6 +97,10 @@ class Member:
     checkpoint: Path | None = None
     """Of its best epoch, once it is written."""
 
+    def shape(self) -> tuple[Any, ...]:
+        """What members of one stack have in common."""
+        return self.common, shape_of(self.model)
+
 
 def built(config: DictConfig, output: Path) -> Member:
     """A member from its config, as `caviar.training.run.train` builds a run.
@@ -117,7 +118,17 @@ def built(config: DictConfig, output: Path) -> Member:
         model.metric = config.metric.name
     best = BestMetric(config.metric.name, config.metric.mode)
     clip = config.trainer.get("gradient_clip_val")
-    return Member(config.seed, output, model, best, clip, random_states(), data)
+    return Member(config.seed, output, model, best, clip, random_states(), _common(config), data)
+
+
+def _common(config: DictConfig) -> str:
+    """Of data, all but the seed; of the trainer, all but what members may differ in."""
+    data: Any = OmegaConf.to_container(config.data, resolve=True) if config.get("data") else {}
+    trainer: Any = OmegaConf.to_container(config.trainer, resolve=True)
+    data.pop("seed", None)
+    for key in ("gradient_clip_val", "default_root_dir"):
+        trainer.pop(key, None)
+    return repr((data, trainer, config.metric.name, config.metric.mode))
 
 
 def _own(node: Any) -> Any:
@@ -143,113 +154,6 @@ def refuse_unstackable(model: pl.LightningModule) -> None:
     for name in REFUSED:
         if not is_inherited(model, name):
             raise NotStackable(f"the model has a {name} of its own")
-
-
-def differing(models: Sequence[nn.Module]) -> dict[str, list[Any]]:
-    """Attributes in which models of one shape are not alike: path → value of each."""
-    columns = zip(*(_attributes(model) for model in models), strict=False)
-    found = {}
-    for same in columns:
-        path, first = same[0]
-        if any(other_path != path for other_path, _ in same):
-            raise NotStackable("the members' models do not have the same attributes")
-        if any(not _alike(first, value) for _, value in same[1:]):
-            found[path] = [value for _, value in same]
-    return found
-
-
-def _attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    for _, name, path, value in attributes(model):
-        if name not in OF_TORCH and not isinstance(value, Tensor):
-            yield path, value
-
-
-def _alike(one: Any, other: Any, depth: int = 0) -> bool:
-    if one is other:
-        return True
-    if type(one) is not type(other) or depth > 4:
-        return False
-    if isinstance(one, SIMPLE) or OmegaConf.is_config(one):
-        return bool(one == other)
-    if isinstance(one, Tensor):  # state, which goes into every step
-        return True
-    if isinstance(one, list | tuple):
-        pairs = zip(one, other, strict=False)
-        return len(one) == len(other) and all(_alike(*pair, depth + 1) for pair in pairs)
-    if isinstance(one, dict):
-        same = one.keys() == other.keys()
-        return same and all(_alike(one[k], other[k], depth + 1) for k in one)
-    # Objects of the same class that hold the same, such as a loss function.
-    return hasattr(one, "__dict__") and _alike(vars(one), vars(other), depth + 1)
-
-
-class _Guarded:
-    """Mixed into the class of a part that stands for all: what members do not share is not read."""
-
-    unshared: dict[str, str]  # name → path
-
-    def __getattr__(self, name: str) -> Any:
-        if name in type(self).unshared:
-            raise Differs(type(self).unshared[name])
-        return super().__getattr__(name)  # type: ignore[misc]
-
-
-class _Hyperparameters(dict[str, Any]):
-    """`hparams` of the model that stands for all."""
-
-    unshared: frozenset[str] = frozenset()
-
-    def __getitem__(self, key: str) -> Any:
-        if key in self.unshared:
-            raise Differs(f"hparams.{key}")
-        return super().__getitem__(key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default  # noqa: SIM401  it is what `get` is
-
-    def __getattr__(self, key: str) -> Any:
-        try:
-            return self[key]
-        except KeyError:
-            raise AttributeError(key) from None
-
-
-def stand_in(model: pl.LightningModule, members: Sequence[pl.LightningModule]) -> None:
-    """Make a copy of a member stand for all: what they do not share, nobody reads unnoticed.
-
-    Dropout is the exception: a layer's share becomes one of each member.
-
-    Arguments:
-        model: the copy.
-        members: of one shape.
-    """
-    unshared: dict[str, dict[str, str]] = {}
-    for path, values in differing(members).items():
-        owner, _, name = path.rpartition(".")
-        part = model.get_submodule(owner)
-        if name == "p" and isinstance(part, _DropoutNd):
-            part.p = PerMember(values)  # type: ignore[assignment]
-            continue
-        del vars(part)[name]
-        unshared.setdefault(owner, {})[name] = path
-    for owner, names in unshared.items():
-        part = model.get_submodule(owner)
-        kind = type(part)
-        part.__class__ = type(kind.__name__, (_Guarded, kind), {"unshared": names})
-    hyperparameters = [dict(m.hparams) for m in members]
-    first = hyperparameters[0]
-    keys = {k for h in hyperparameters for k in h if not _alike(h[k], first.get(k))}
-    kept = _Hyperparameters(first)
-    kept.unshared = frozenset(keys)
-    vars(model)["_hparams"] = kept
-
-
-def value_at(model: pl.LightningModule, where: str) -> str:
-    """What a model has at the path of a `Differs`, as text to group members by."""
-    owner, _, name = where.rpartition(".")
-    if owner == "hparams":
-        return repr(model.hparams[name])
-    return repr(vars(model.get_submodule(owner))[name])
 
 
 class MemberTrainer:

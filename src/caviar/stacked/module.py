@@ -6,151 +6,28 @@ lengths of a training are Lightning's own. What it does in a step, it does for e
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import (
     _configure_optimizers,
     _configure_schedulers_automatic_opt,
 )
-from torch import Tensor, nn
-from torchmetrics import Metric
+from torch import Tensor
+from torch.utils._pytree import tree_map
 
-from caviar.stacked.calls import Stack, parts
-from caviar.stacked.draws import Draws, PerMember
 from caviar.stacked.errors import Differs, NotStackable
 from caviar.stacked.logged import Collected, Log
-from caviar.stacked.members import BETWEEN, Member, MemberTrainer, refuse_unstackable, stand_in
+from caviar.stacked.members import Member
 from caviar.stacked.optimizers import StackedOptimizer, StackedSchedule
-from caviar.stacked.state import Kept, State, emptied, put, stacked, state_of
-from caviar.training.package import is_inherited
-from caviar.training.streams import restore, stream
-
-SIMPLE = (int, float, str, bool, type(None))
+from caviar.stacked.together import Together
 
 
-class StackedModule(pl.LightningModule):
-    """Models of one shape, with an axis of members in front of every tensor.
-
-    Arguments:
-        members: at least one.
-        trainer: that will fit it.
-    """
-
-    # Not among this module's parts, and not for Lightning: its own tensors are never used.
-    template: Any
-    stack: Stack
-
-    def __init__(self, members: Sequence[Member], trainer: pl.Trainer) -> None:
-        super().__init__()
-        models = [member.model for member in members]
-        refuse_unstackable(models[0])
-        self.members = list(members)
-        self.known: dict[str, Tensor] = {}  # callback_metrics, by member
-        self.proxies = [MemberTrainer(trainer, member, self.known) for member in members]
-        for place, (member, proxy) in enumerate(zip(members, self.proxies, strict=True)):
-            proxy.place = place
-            member.model.trainer = proxy  # type: ignore[assignment]
-            restore(member.random)
-            for hook in ("setup", "configure_model"):
-                if not is_inherited(member.model, hook):
-                    getattr(member.model, hook)(*(["fit"] if hook == "setup" else []))
-        self.draws = Draws(self._random_state)
-        template = copy.deepcopy(models[0])
-        stand_in(template, models)
-        template.trainer = trainer
-        vars(self)["stack"] = Stack(template, self.draws)
-        vars(self)["template"] = template
-        self.names = [name for name, _ in models[0].named_parameters()]
-        self.stacked = nn.ParameterList(
-            nn.Parameter(
-                torch.stack([dict(m.named_parameters())[n].detach() for m in models]),
-                requires_grad=dict(models[0].named_parameters())[n].requires_grad,
-            )
-            for n in self.names
-        )
-        self.buffer_names = [name for name, _ in models[0].named_buffers()]
-        for i, name in enumerate(self.buffer_names):
-            buffers = [dict(m.named_buffers())[name].detach() for m in models]
-            self.register_buffer(f"stacked_buffer_{i}", torch.stack(buffers))
-        self.state: State = stacked([state_of(model) for model in models])
-        self.training_logs, self.validation_logs = Collected(), Collected()
-        self.monitors: set[str] = set()  # that schedules follow
-        self.one_by_one = False  # validation, of a model whose validation cannot be stacked
-        self.hooks = {name for name in BETWEEN if not is_inherited(models[0], name)}
-        self.has_metrics = any(isinstance(part, Metric) for part in template.modules())
-        self.plain = _plain(template)
-        self.point_members()
-
-    # -- members and their tensors
-
-    def buffers_of_all(self) -> dict[str, Tensor]:
-        """Buffers by the members' own names."""
-        return {n: getattr(self, f"stacked_buffer_{i}") for i, n in enumerate(self.buffer_names)}
-
-    def parameters_of_all(self) -> dict[str, Tensor]:
-        """Parameters by the members' own names."""
-        return parts(self.names, list(self.stacked))
-
-    @torch.no_grad()
-    def point_members(self) -> None:
-        """Let every member's own tensors be its part of the stacked ones."""
-        for place, member in enumerate(self.members):
-            own = dict(member.model.named_parameters())
-            for name, tensor in self.parameters_of_all().items():
-                own[name].data = tensor.data[place]
-            buffers = dict(member.model.named_buffers())
-            for name, tensor in self.buffers_of_all().items():
-                buffers[name].data = tensor.data[place]
-
-    def keep(self, alive: Sequence[int]) -> None:
-        """Go on with these members alone: the others cost nothing from now on.
-
-        Arguments:
-            alive: their places in the stack, in order.
-        """
-        index = torch.tensor(alive, device=self.device)
-        for p in self.stacked:
-            p.data, p.grad = p.data[index], None
-        for i in range(len(self.buffer_names)):
-            name = f"stacked_buffer_{i}"
-            setattr(self, name, getattr(self, name)[index])
-        for kept in self.state.values():
-            kept.tensors = [tensor[index] for tensor in kept.tensors]
-        for logs in (self.training_logs, self.validation_logs):
-            logs.keep(index)
-        for name, values in self.known.items():
-            self.known[name] = values[index]
-        for part in self.template.modules():
-            if isinstance(vars(part).get("p"), PerMember):
-                part.p = part.p.kept(alive)
-        self.draws.keep(alive)
-        optimizer: Any = self.trainer.optimizers[0]
-        optimizer.keep(alive, index)
-        for config in self.trainer.lr_scheduler_configs:
-            config.scheduler.keep(alive)  # type: ignore[union-attr]
-        self.members = [self.members[i] for i in alive]
-        self.proxies = [self.proxies[i] for i in alive]
-        for place, proxy in enumerate(self.proxies):
-            proxy.place = place
-        self.point_members()
-
-    def loaded(self, place: int) -> pl.LightningModule:
-        """A member's own module, with its torchmetrics as they are now, if it has any."""
-        model = self.members[place].model
-        if self.has_metrics:
-            put(model, {n: k.value([t[place] for t in k.tensors]) for n, k in self.state.items()})
-        return model
-
-    def _random_state(self, place: int) -> Tensor:
-        """With which a member's steps begin in this epoch."""
-        with stream([self.members[place].seed, self.current_epoch, 0]):
-            return torch.get_rng_state()
+class StackedModule(Together):
+    """Trains and validates its members together."""
 
     # -- steps
 
@@ -210,134 +87,6 @@ class StackedModule(pl.LightningModule):
         every: int = getattr(self.trainer, "log_every_n_steps")  # noqa: B009  not declared
         if (done + 1) % every == 0:
             self.write_rows(values, done)
-
-    # -- what runs between steps
-
-    def between(self, hook: str, logs: Collected) -> None:
-        """Run a hook of every member, one after the other."""
-        if hook not in self.hooks:
-            return
-        log = Log(self.members[0].model, hook)
-        self._each(lambda place, member: getattr(member.model, hook)(), log, logs)
-
-    def _each(self, run: Callable[[int, Member], None], log: Log, logs: Collected) -> None:
-        """Run something for every member, in its own module, with its own state."""
-        calls, columns, states, plain = None, [], [], []
-        models = [member.model for member in self.members]
-        now = _plain(self.template)
-        changed = {path: v for path, v in now.items() if self.plain.get(path, Ellipsis) != v}
-        for place, model in enumerate(models):
-            put(model, changed)
-            emptied(model, [path for path in state_of(model) if path not in self.state])
-            put(model, {n: k.value([t[place] for t in k.tensors]) for n, k in self.state.items()})
-            log.module, log.calls = model, []
-            vars(model)["log"] = log
-            try:
-                run(place, self.members[place])
-            finally:
-                del vars(model)["log"]
-            if calls is None:
-                calls = log.calls
-            if [c.name for c in log.calls] != [c.name for c in calls]:
-                raise NotStackable(f"{log.hook} does not log the same for all members")
-            columns.append([c.value for c in log.calls if c.metric is None])
-            states.append(state_of(model))
-            plain.append(_plain(model))
-        gone = self.state.keys() - states[0].keys()
-        self.state = stacked(states)
-        emptied(self.template, gone)
-        shared = {p: v for p, v in plain[0].items() if p in now and v != now[p]}
-        if any(other.get(p) != v for p, v in shared.items() for other in plain):
-            raise NotStackable(f"{log.hook} leaves the members with different attributes")
-        put(self.template, shared)
-        self.plain = _plain(self.template)
-        assert calls is not None
-        values = iter(
-            [torch.stack([torch.as_tensor(v) for v in same]) for same in zip(*columns, strict=True)]
-        )
-        logs.add(calls, [None if c.metric is not None else next(values) for c in calls])
-
-    def close(self, logs: Collected) -> dict[str, Tensor]:
-        """What a stage has logged over the epoch, also as `known`; metrics are computed and reset.
-
-        Returns:
-            What loggers are to be told, by name.
-        """
-        values = logs.of_epoch()
-        computed = logs.metrics()
-        if computed:
-            found: dict[str, list[Tensor]] = {name: [] for name in computed}
-
-            def one(place: int, member: Member) -> None:
-                parts: dict[Any, Any] = dict(member.model.named_modules())
-                for name, call in computed.items():
-                    found[name].append(parts[call.metric].compute().detach())
-                for path in {call.metric for call in computed.values()}:
-                    parts[path].reset()
-
-            self._each(one, Log(self.members[0].model, "on_validation_epoch_end"), Collected())
-            values |= {name: torch.stack(column) for name, column in found.items()}
-        told = {}
-        for name, column in values.items():
-            call = logs.entries[name].call
-            if call.on_step and call.metric is None:
-                self.known[f"{name}_epoch"] = column
-            self.known[name] = column
-            if call.logger:
-                told[f"{name}_epoch" if call.on_step and call.metric is None else name] = column
-        logs.entries.clear()
-        return told
-
-    def write_rows(self, values: dict[str, Tensor], step: int) -> None:
-        """A row of every member's metrics.csv."""
-        if not values:
-            return
-        columns = {name: column.tolist() for name, column in values.items()}
-        epoch = self.current_epoch
-        for place, member in enumerate(self.members):
-            row = {name: column[place] for name, column in columns.items()}
-            member.rows.append({**row, "epoch": epoch, "step": step})
-
-    # -- a checkpoint of the whole stack
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What Lightning does not know of: what members keep, and what is known of them."""
-        checkpoint["metrics"] = dict.fromkeys(self.monitors, 0.0)  # for `ResumedSchedule`
-        checkpoint["stack"] = {
-            "state": {path: kept.value(kept.tensors) for path, kept in self.state.items()},
-            "plain": _plain(self.template),
-            "known": dict(self.known),
-            "members": [
-                {
-                    "best": member.best.state_dict(),
-                    "rows": member.rows,
-                    "kept": member.kept,
-                    "groups": [_settings(g) for g in member.optimizer.param_groups],
-                }
-                for member in self.members
-            ],
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        kept = checkpoint["stack"]
-        self.state = {}
-        for path, value in kept["state"].items():
-            found = Kept.of(value)
-            assert found is not None
-            self.state[path] = found
-        put(self.template, kept["plain"])
-        self.known.update(kept["known"])
-        for member, own in zip(self.members, kept["members"], strict=True):
-            member.best.load_state_dict(own["best"])
-            member.rows, member.kept = own["rows"], own["kept"]
-            vars(member)["groups"] = own["groups"]
-
-    def restore_settings(self) -> None:
-        """Give the members' optimizers the settings that their schedules had come to."""
-        for member in self.members:
-            groups = vars(member).pop("groups", None)
-            for group, own in zip(member.optimizer.param_groups, groups or (), strict=False):
-                group.update(own)
 
     # -- Lightning's hooks
 
@@ -480,10 +229,6 @@ class Shared(NamedTuple):
     of_all: Any
 
 
-def _settings(group: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in group.items() if name != "params"}
-
-
 def _is_ours(model: Any) -> bool:
     return type(model).on_train_start.__module__.startswith("caviar.")
 
@@ -497,13 +242,4 @@ def _accepted(method: Any, *arguments: Any) -> list[Any]:
 
 
 def _part(batch: Any, place: int) -> Any:
-    from torch.utils._pytree import tree_map
-
     return tree_map(lambda leaf: leaf[place] if isinstance(leaf, Tensor) else leaf, batch)
-
-
-def _plain(module: nn.Module) -> dict[str, Any]:
-    """Plain values in a module's attributes, by path."""
-    from caviar.stacked.state import attributes
-
-    return {path: value for _, _, path, value in attributes(module) if isinstance(value, SIMPLE)}

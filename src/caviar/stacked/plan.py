@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +39,8 @@ TRAINER = {
     "use_distributed_sampler",
 }
 LOGGERS = ("pytorch_lightning.loggers.CSVLogger", "lightning.pytorch.loggers.CSVLogger")
-# Keys whose values only change numbers in a training, never the shape of its model. They are only
-# used to hand models of one shape to one worker; what can be stacked is found out there.
-NUMBERS = ("optimizer.", "scheduler.", "seed", "trial.", "one_minus.")
+# Keys whose values only change numbers in a training, never the shape of its model.
+NUMBERS = ("optimizer.", "scheduler.", "seed=", "trial.", "one_minus.optimizer.")
 
 
 def why_not(config: DictConfig) -> str | None:
@@ -64,39 +62,43 @@ def why_not(config: DictConfig) -> str | None:
     return None
 
 
-def shape(job: Sequence[str]) -> tuple[str, ...]:
-    """What of a job's overrides may change the shape of its model, or its batches."""
-    return tuple(sorted(word for word in job if not word.lstrip("+~").startswith(NUMBERS)))
-
-
-def crowds(jobs: Sequence[Sequence[str]], least: int) -> list[int]:
-    """Jobs that have at least so many of their shape, as far as overrides can tell."""
-    counted = Counter(shape(job) for job in jobs)
-    return [number for number, job in enumerate(jobs) if counted[shape(job)] >= least]
+def are_alike(jobs: Sequence[Sequence[str]]) -> bool:
+    """Whether overrides alone tell that all jobs have models and batches of one shape."""
+    others = {frozenset(w for w in job if not w.lstrip("+").startswith(NUMBERS)) for job in jobs}
+    return len(others) == 1
 
 
 def dealt(
-    jobs: Sequence[Sequence[str]], workers: int, begun: Sequence[Collection[int]] = ()
+    shapes: Sequence[str | None], workers: int, least: int, begun: Sequence[Sequence[int]] = ()
 ) -> list[list[int]]:
-    """Which jobs each worker gets: models that are alike go to one, as far as keys can tell.
+    """Which jobs are trained together; those of one, alone.
 
     Arguments:
-        jobs: overrides of each.
-        workers: at least one.
+        shapes: of each job's model and data; None for one that cannot be stacked.
+        workers: that train side by side; a crowd is divided among them.
+        least: jobs of a stack.
         begun: jobs that are in one stack already, which a kill has left.
+
+    Returns:
+        The numbers of jobs, the largest stacks first.
     """
-    found: list[list[int]] = [[] for _ in range(workers)]
-    for stack in begun:
-        min(found, key=len).extend(stack)
-    taken = {number for part in found for number in part}
-    order = sorted({*range(len(jobs))} - taken, key=lambda n: (shape(jobs[n]), n))
-    for place, part in enumerate(found):
-        room = -(-(len(jobs) - sum(map(len, found[:place]))) // (workers - place)) - len(part)
-        if place == workers - 1:
-            room = len(order)
-        part += order[: max(0, room)]
-        order = order[max(0, room) :]
-    return [sorted(part) for part in found if part]
+    taken = {number for stack in begun for number in stack}
+    crowds: dict[str, list[int]] = {}
+    parts = [sorted(stack) for stack in begun]
+    for number, shape in enumerate(shapes):
+        if number in taken:
+            continue
+        if shape is None:
+            parts.append([number])
+        else:
+            crowds.setdefault(shape, []).append(number)
+    for crowd in crowds.values():
+        if len(crowd) < least:
+            parts += [[number] for number in crowd]
+            continue
+        pieces = min(workers, len(crowd) // least)
+        parts += [crowd[piece::pieces] for piece in range(pieces)]
+    return sorted(parts, key=len, reverse=True)
 
 
 def stored(folder: Path, numbers: Sequence[int]) -> dict[Path, list[int]]:
@@ -134,12 +136,15 @@ class Configs:
         self._same = first.intersection(*self.jobs[1:])
         self._keys = [_key(word) for word in self.jobs[0]]
         self._text: str | None = None
+        self._other: DictConfig | None = None  # the last that was composed by itself
 
     def of(self, number: int) -> DictConfig:
         """A job's config; it is the same object every time, so nothing may keep it."""
         job = self.jobs[number]
         if [_key(word) for word in job] != self._keys or not all(map(_is_value, self._own(job))):
-            return self.compose(job)
+            self._other = self.compose(job)
+            return self._other
+        self._other = None
         parsed = OverridesParser.create().parse_overrides(self._own(job))
         with open_dict(self.config):
             ConfigLoaderImpl._apply_overrides_to_config(parsed, self.config)
@@ -151,6 +156,8 @@ class Configs:
     def text(self, number: int) -> str:
         """A job's config as Hydra writes it into `.hydra/config.yaml`; of the job that `of` was
         called with last."""
+        if self._other is not None:
+            return OmegaConf.to_yaml(_without_hydra(self._other))
         keys = [_key(word) for word in self._own(self.jobs[number])]
         if self._text is None:
             marked = _without_hydra(self.config)

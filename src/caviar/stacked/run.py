@@ -14,15 +14,17 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger
 
-from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Length, Result
+from caviar.base.errors import fault_of
+from caviar.base.result import COMPLETE, DIVERGED, OUT_OF_MEMORY, PRUNED, Length, Result
 from caviar.base.signals import handlers_kept
 from caviar.config.compose import build
-from caviar.stacked.errors import Differs, NotStackable
+from caviar.stacked.errors import Differs, NotStackable, OutOfMemory
 from caviar.stacked.keep import Keep, Store
 from caviar.stacked.loaders import StackedData
-from caviar.stacked.members import Member, shape_of, value_at
+from caviar.stacked.members import Member
 from caviar.stacked.module import StackedModule
 from caviar.stacked.plan import stored
+from caviar.stacked.stand_in import value_at
 from caviar.training.building import model_package
 from caviar.training.package import adopted, is_a, of_package
 from caviar.training.quiet import quiet
@@ -107,8 +109,10 @@ def train_all(
     torch.set_num_threads(config.threads)
     resumed = {} if stores is None else stored(stores, numbers)
     groups: dict[Any, list[int]] = defaultdict(list)
+    ready: dict[int, Member] = {}  # built, and not yet tried
     for place in {*range(len(numbers))}.difference(*resumed.values()):
-        groups[shape_of(member(place).model)].append(place)
+        ready[place] = member(place)
+        groups[ready[place].shape()].append(place)
     left: list[Left] = []
     chunks = (range(0, len(places), max_stack) for places in groups.values())
     queue = [
@@ -122,7 +126,7 @@ def train_all(
         if file is None and len(places) < FEWEST:
             left += [Left(place, "no other trial has a model of its shape") for place in places]
             continue
-        members = [member(place) for place in places]
+        members = [ready.pop(p) if p in ready else member(p) for p in places]
         store = None
         if stores is not None:
             store = Store(file or stores / f"{min(m.number for m in members)}.ckpt")
@@ -135,7 +139,7 @@ def train_all(
             todo += [(same, None) for same in alike.values()]
         except NotStackable as refusal:
             left += [Left(place, str(refusal)) for place in places]
-        except (MemoryError, torch.OutOfMemoryError):
+        except OutOfMemory:
             half = len(places) // 2
             todo += [(places[:half], None), (places[half:], None)]
     return left
@@ -176,13 +180,15 @@ def _train(
     try:
         with handlers_kept():
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    except (Differs, NotStackable, MemoryError, torch.OutOfMemoryError):
+    except (Differs, NotStackable, OutOfMemory):
         raise
     except SystemExit:
         if isinstance(watch.exception, KeyboardInterrupt):  # Lightning hides why it exits
             raise watch.exception from None
         raise
     except Exception as error:
+        if fault_of(error) == OUT_OF_MEMORY:
+            raise OutOfMemory from error
         # Perhaps a slip of the model's, which the run alone will tell as its own.
         words = " ".join(str(error).split())[:160]
         raise NotStackable(f"together they end with {type(error).__name__}: {words}") from error

@@ -120,11 +120,15 @@ class PoolLauncher(Launcher):
             **more,
         )
 
-    def _run(self, launched: Any, jobs: Sequence[Any], first: int, died: Any) -> list[Any]:
+    def _run(
+        self, launched: Any, jobs: Sequence[Any], first: int, died: Any, size: int = 1
+    ) -> list[Any]:
+        """Run jobs in the pool; one may be that of `size` trials."""
         from caviar.pool.machine import slots_for
         from caviar.pool.pool import Pool
 
         settings = self.settings
+        timeout = None if settings.timeout is None else size * settings.timeout
         with ExitStack() as stack:
             slots = slots_for(self.config, settings.num_workers, settings.gpus_per_trial)
             for slot in slots:
@@ -133,7 +137,7 @@ class PoolLauncher(Launcher):
                 slots[: len(jobs)],
                 launched,
                 settings.preload,
-                settings.timeout,
+                timeout,
                 settings.retries,
                 settings.max_failures,
                 died,
@@ -148,11 +152,16 @@ class StackedSettings(PoolSettings):
     _target_: str = "hydra_plugins.caviar.launcher.StackedLauncher"
     max_stack: int = 64
     """Models that are trained as one, at most."""
+    least: int = 2
+    """Models that are trained as one, at least; fewer of a shape are trained one by one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        rule = ("max_stack", self.max_stack, self.max_stack >= 2, "2 or more")
-        check_rules("hydra.launcher.", (rule,))
+        rules = (
+            ("max_stack", self.max_stack, self.max_stack >= 2, "2 or more"),
+            ("least", self.least, self.least >= 2, "2 or more"),
+        )
+        check_rules("hydra.launcher.", rules)
 
 
 ConfigStore.instance().store(
@@ -161,7 +170,7 @@ ConfigStore.instance().store(
 
 
 class StackedLauncher(PoolLauncher):
-    """Trains jobs whose models are of one shape as one, and the others in the pool."""
+    """Trains jobs whose models are of one shape as one, and beside them the others one by one."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings: StackedSettings = StackedSettings(**settings)
@@ -172,8 +181,8 @@ class StackedLauncher(PoolLauncher):
         from caviar.pool.machine import slots_for
         from caviar.pool.process import Fault
         from caviar.screen.view import console
-        from caviar.search.stacking import Alone, Stacks, parts_of, record_faults
-        from caviar.stacked.plan import why_not
+        from caviar.search.stacking import Alone, Stacks, begun_in, record_faults
+        from caviar.stacked.plan import dealt, why_not
 
         launched = self._launched(Stacks, max_stack=self.settings.max_stack)
         config = launched.compose(job_overrides[0])
@@ -181,35 +190,62 @@ class StackedLauncher(PoolLauncher):
         if why is not None:
             console.print(f"trained one by one: {why}", style="dim")
             return super().launch(job_overrides, initial_job_idx)
-        slots = slots_for(self.config, self.settings.num_workers, self.settings.gpus_per_trial)
-        for slot in slots:
-            slot.close()
-        parts = parts_of(config, job_overrides, min(len(slots), len(job_overrides)))
 
         def died(jobs: Sequence[Sequence[str]], fault: Fault) -> str | None:
             return record_faults(launched.compose, jobs, fault, self.settings.retries)
 
-        jobs = [[job_overrides[n] for n in part] for part in parts]
-        returned: dict[int, Any] = {}
-        for part, answer in zip(
-            parts, self._run(launched, jobs, initial_job_idx, died), strict=True
-        ):
-            values = answer._return_value
-            if not isinstance(values, list):  # the whole process has failed
-                values = [values] * len(part)
-            for number, value in zip(part, values, strict=True):
-                failed = isinstance(value, Exception)
-                status = JobStatus.FAILED if failed else JobStatus.COMPLETED
-                words = job_overrides[number]
-                returned[number] = JobReturn(overrides=words, status=status, _return_value=value)
-        alone = [n for n, job in returned.items() if isinstance(job._return_value, Alone)]
+        def run(parts: Sequence[Sequence[int]]) -> dict[int, JobReturn]:
+            jobs = [[job_overrides[n] for n in part] for part in parts]
+            size = max(map(len, parts))
+            answers = self._run(launched, jobs, initial_job_idx, died, size)
+            found = {}
+            for part, answer in zip(parts, answers, strict=True):
+                values = answer._return_value
+                if len(part) == 1:
+                    found[part[0]] = answer
+                    continue
+                for place, number in enumerate(part):
+                    value = values[place] if isinstance(values, list) else values
+                    failed = isinstance(value, Exception)
+                    status = JobStatus.FAILED if failed else JobStatus.COMPLETED
+                    found[number] = JobReturn(
+                        overrides=job_overrides[number], status=status, _return_value=value
+                    )
+            return found
+
+        slots = slots_for(self.config, self.settings.num_workers, self.settings.gpus_per_trial)
+        for slot in slots:
+            slot.close()
+        begun = begun_in(config, job_overrides)
+        shapes = self._shapes(job_overrides)
+        parts = dealt(shapes, len(slots), self.settings.least, begun)
+        stacks = [len(part) for part in parts if len(part) > 1]
+        if stacks:
+            rest = len(job_overrides) - sum(stacks)
+            more = f", {rest} one by one" if rest else ""
+            number = "a stack" if len(stacks) == 1 else f"{len(stacks)} stacks"
+            console.print(f"{sum(stacks)} trials in {number}{more}", style="dim")
+        returned = run(parts)
+        alone = {
+            n: job._return_value.why
+            for n, job in returned.items()
+            if isinstance(job._return_value, Alone)
+        }
         if alone:
-            reasons = {returned[n]._return_value.why: None for n in sorted(alone)}
-            console.print(
-                f"{len(alone)} of {len(job_overrides)} trials are trained one by one: "
-                f"{'; '.join(reasons)}",
-                style="dim",
-            )
-            rest = super().launch([job_overrides[n] for n in sorted(alone)], initial_job_idx)
-            returned.update(zip(sorted(alone), rest, strict=True))
+            reasons = "; ".join(dict.fromkeys(alone[n] for n in sorted(alone)))
+            which = f"{len(alone)} of {len(job_overrides)} trials"
+            console.print(f"{which} are trained one by one after all: {reasons}", style="dim")
+            returned |= run([[n] for n in sorted(alone)])
         return [returned[n] for n in range(len(job_overrides))]
+
+    def _shapes(self, jobs: Sequence[Sequence[str]]) -> list[str | None]:
+        """The shape of each job's model, built in a process of its own: this one has no torch."""
+        from caviar.search.stacking import Shapes
+        from caviar.stacked.plan import are_alike
+
+        if are_alike(jobs):
+            return ["one"] * len(jobs)
+        launched = self._launched(Shapes)
+        (answer,) = self._run(launched, [jobs], 0, lambda *_: "died", len(jobs))
+        found = answer._return_value
+        return found if isinstance(found, list) else [None] * len(jobs)
