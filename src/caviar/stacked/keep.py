@@ -155,12 +155,10 @@ class Keep(Checkpoint):
             "loops": loops,
             "callbacks": {member.best.state_key: member.best.state_dict()},
             "lr_schedulers": [c.scheduler.state_dict() for c in member.schedules],
-            "groups": copy.deepcopy(
-                [
-                    {k: v for k, v in g.items() if k != "params"}
-                    for g in member.optimizer.param_groups
-                ]
-            ),
+            "groups": [
+                {k: v for k, v in group.items() if k != "params"}
+                for group in member.optimizer.param_groups
+            ],
             "metrics": known,
             LOGGED: {name: float(v) for name, v in proxy.callback_metrics.items()},
             "gathered": gathered(proxy, module.loaded(place), inside=False),
