@@ -67,7 +67,7 @@ WORKERS = $(shell $(PYTHON) -c 'import os; print(min(16, 2 * os.cpu_count()))')
 test: $(READY)  ## run the tests, in some minutes
 	@$(PYTEST) -n $(WORKERS) -m "not nightly" $(ARGS)
 
-test-fast: $(READY)  ## run those that start no process, in a minute or two
+test-fast: $(READY)  ## run those that start no process, in one to three minutes
 	@$(PYTEST) -n auto -m "not slow and not nightly" $(ARGS)
 
 test-all: $(READY)  ## run all, also what is only worth a night

@@ -73,13 +73,17 @@ class Metered(Plain):
         self.seen = torchmetrics.Accuracy("multiclass", num_classes=3, average="micro")
         self.judged = torchmetrics.Accuracy("multiclass", num_classes=3, average="macro")
         self.best = torchmetrics.MaxMetric()
+        self.mean = torchmetrics.MeanMetric()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         x, y = batch
         logits = self(x)
-        self.seen(logits, y)
+        self.seen(logits.argmax(dim=1), y)
         self.log("train/acc", self.seen, on_step=False, on_epoch=True)
-        return F.cross_entropy(logits, y)
+        loss = F.cross_entropy(logits, y)
+        self.mean(loss)
+        self.log("train/mean", self.mean, on_step=False, on_epoch=True)
+        return loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         super().validation_step(batch, batch_idx)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, NamedTuple
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import (
     _configure_optimizers,
@@ -221,6 +223,18 @@ class StackedModule(Together):
 
     def on_train_end(self) -> None:
         self.between("on_train_end", Collected())
+
+
+def stacked_module(members: Sequence[Member], trainer: pl.Trainer, package: str) -> StackedModule:
+    """A `StackedModule` of the Lightning that its members come from.
+
+    Not by `adopted`: Lightning asks which hooks a module has of its own, and those of the other
+    package would all be.
+    """
+    base = import_module(package).LightningModule
+    kind = type(StackedModule.__name__, (StackedModule, base), {})
+    module: StackedModule = kind(members, trainer)
+    return module
 
 
 class Shared(NamedTuple):

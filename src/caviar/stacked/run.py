@@ -22,7 +22,7 @@ from caviar.stacked.errors import Differs, NotStackable, OutOfMemory
 from caviar.stacked.keep import Keep, Store
 from caviar.stacked.loaders import StackedData
 from caviar.stacked.members import Member
-from caviar.stacked.module import StackedModule
+from caviar.stacked.module import stacked_module
 from caviar.stacked.plan import stored
 from caviar.stacked.stand_in import value_at
 from caviar.training.building import model_package
@@ -176,7 +176,7 @@ def _train(
     )
     data = adopted(StackedData(members, lambda: module.members, True), package)
     data.ready(trainer, config)
-    module = adopted(StackedModule(members, trainer), package)
+    module = stacked_module(members, trainer, package)
     try:
         with handlers_kept():
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)

@@ -9,6 +9,8 @@ import pytorch_lightning as pl
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
+from torchmetrics import Metric
+from torchmetrics.aggregation import BaseAggregator
 
 from caviar.stacked.draws import PerMember
 from caviar.stacked.errors import Differs, NotStackable
@@ -109,6 +111,12 @@ def stand_in(model: pl.LightningModule, members: Sequence[pl.LightningModule]) -
         part = model.get_submodule(owner)
         kind = type(part)
         part.__class__ = type(kind.__name__, (_Guarded, kind), {"unshared": names})
+    for part in model.modules():
+        # They look at values to warn of, which is control flow by data; a run alone still does.
+        if isinstance(part, Metric) and hasattr(part, "validate_args"):
+            part.validate_args = False
+        if isinstance(part, BaseAggregator):  # NaN counts, and the member will have diverged
+            part.nan_strategy = "disable"
     hyperparameters = [dict(m.hparams) for m in members]
     first = hyperparameters[0]
     keys = {k for h in hyperparameters for k in h if not _alike(h[k], first.get(k))}

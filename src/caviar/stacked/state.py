@@ -19,7 +19,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from caviar.stacked.errors import NotStackable
 
 # Of nn.Module, Lightning and torchmetrics themselves; not a model's own.
-INTERNAL = {"_parameters", "_buffers", "_modules", "_trainer", "_fabric", "_defaults", "trainer"}
+INTERNAL = {"_parameters", "_buffers", "_modules", "_trainer", "_fabric", "trainer"}
 INTERNAL |= {"_hparams", "_hparams_initial", "_metric_attributes", "_log_hyperparams"}
 INTERNAL |= {*vars(nn.Module()), *vars(LightningModule())}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
@@ -21,10 +21,15 @@ from caviar.stacked.state import Kept, State, attributes, emptied, put, stacked,
 from caviar.training.package import is_inherited
 from caviar.training.streams import restore, stream
 
+if TYPE_CHECKING:
+    LightningModule = pl.LightningModule
+else:
+    LightningModule = object  # of whichever package the members come from
+
 SIMPLE = (int, float, str, bool, type(None))
 
 
-class Together(pl.LightningModule):
+class Together(LightningModule):
     """Models of one shape, with an axis of members in front of every tensor.
 
     Arguments:
@@ -154,6 +159,7 @@ class Together(pl.LightningModule):
     def _each(self, run: Callable[[int, Member], None], log: Log, logs: Collected) -> None:
         """Run something for every member, in its own module, with its own state."""
         calls, columns, states, plain = None, [], [], []
+        before: dict[str, Any] = {}
         models = [member.model for member in self.members]
         now = _plain(self.template)
         changed = {path: v for path, v in now.items() if self.plain.get(path, Ellipsis) != v}
@@ -161,6 +167,8 @@ class Together(pl.LightningModule):
             put(model, changed)
             emptied(model, [path for path in state_of(model) if path not in self.state])
             put(model, {n: k.value([t[place] for t in k.tensors]) for n, k in self.state.items()})
+            if place == 0:
+                before = _plain(model)
             log.module, log.calls = model, []
             vars(model)["log"] = log
             try:
@@ -177,7 +185,8 @@ class Together(pl.LightningModule):
         gone = self.state.keys() - states[0].keys()
         self.state = stacked(states)
         emptied(self.template, gone)
-        shared = {p: v for p, v in plain[0].items() if p in now and v != now[p]}
+        # What the hook has set, and not what stands for all differs in from the start.
+        shared = {p: v for p, v in plain[0].items() if p in now and v != before.get(p)}
         if any(other.get(p) != v for p, v in shared.items() for other in plain):
             raise NotStackable(f"{log.hook} leaves the members with different attributes")
         put(self.template, shared)
