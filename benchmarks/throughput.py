@@ -31,26 +31,27 @@ from caviar.stacked.plan import Configs
 
 ROOT = Path(__file__).resolve().parents[1]
 AXES = ("optimizer.lr", "optimizer.momentum", "optimizer.weight_decay", "scheduler.rate")
+Peer = Callable[[int, int, Path], float | None]  # its seconds, where its wall time is not meant
 ONE = ["~space.model", "~space.data"]  # one shape
 
 
-def stage(launcher: str) -> Callable[[int, int, Path], int]:
+def stage(launcher: str) -> Peer:
     """A stage by `python train.py -m`."""
 
-    def run(trials: int, epochs: int, runs: Path) -> int:
+    def run(trials: int, epochs: int, runs: Path) -> float | None:
         command = [sys.executable, "train.py", "-m", "search.study=s", f"hydra/launcher={launcher}"]
         command += [*ONE, f"search.num_trials={trials}", f"trainer.max_epochs={epochs}"]
         environment = {**os.environ, "CAVIAR_RUNS": str(runs)}
         subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
-        return trials
+        return None
 
     return run
 
 
-def inside(name: str) -> Callable[[int, int, Path], int]:
+def inside(name: str) -> Peer:
     """One of the functions below, in a process of its own."""
 
-    def run(trials: int, epochs: int, runs: Path) -> int:
+    def run(trials: int, epochs: int, runs: Path) -> float | None:
         command = [sys.executable, __file__, "--inside", name, "--trials", str(trials)]
         command += ["--epochs", str(epochs)]
         environment = {**os.environ, "CAVIAR_RUNS": str(runs), "CAVIAR_ROOT": str(ROOT)}
@@ -59,8 +60,7 @@ def inside(name: str) -> Callable[[int, int, Path], int]:
             command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True
         )
         found = json.loads(done.stdout.splitlines()[-1])
-        run.seconds = found.get("seconds")  # type: ignore[attr-defined]
-        return int(found["trials"])
+        return found.get("seconds")
 
     return run
 
@@ -125,7 +125,7 @@ def optuna(trials: int, epochs: int) -> dict[str, Any]:
     study = library.create_study()
     with tempfile.TemporaryDirectory() as folder:
         study.optimize(lambda trial: trained(queue.of(trial.number), Path(folder)), n_trials=trials)
-    return {"trials": trials}
+    return {}
 
 
 def ray(trials: int, epochs: int) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def ray(trials: int, epochs: int) -> dict[str, Any]:
     library.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     tuner = tune.Tuner(one, param_space={"number": tune.grid_search([*range(trials)])})
     tuner.fit()
-    return {"trials": trials}
+    return {}
 
 
 def plain(trials: int, epochs: int) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def plain(trials: int, epochs: int) -> dict[str, Any]:
             schedule.step()
             with torch.no_grad():
                 F.cross_entropy(model(val.inputs), val.labels)
-    return {"trials": trials}
+    return {}
 
 
 def arithmetic(trials: int, epochs: int) -> dict[str, Any]:
@@ -206,11 +206,11 @@ def arithmetic(trials: int, epochs: int) -> dict[str, Any]:
             torch.bmm(before.transpose(1, 2), gradient)
             if before is not x:
                 gradient = torch.bmm(gradient, weight.transpose(1, 2))
-    return {"trials": trials, "seconds": time.perf_counter() - begun}
+    return {"seconds": time.perf_counter() - begun}
 
 
 INSIDE = {f.__name__: f for f in (optuna, ray, plain, arithmetic)}
-PEERS: dict[str, Callable[[int, int, Path], int]] = {
+PEERS: dict[str, Peer] = {
     "stacked": stage("stacked"),
     "pool": stage("pool"),
     **{name: inside(name) for name in INSIDE},
@@ -238,13 +238,15 @@ def main() -> None:
         trials = max(2, round(given.trials * (given.share if name in SLOW else 1)))
         with tempfile.TemporaryDirectory() as runs:
             begun = time.perf_counter()
-            count = PEERS[name](trials, given.epochs, Path(runs))
-            seconds = getattr(PEERS[name], "seconds", None) or time.perf_counter() - begun
-        rates[name] = 60 * count / seconds
-        ratio = rates.get("stacked", rates[name]) / rates[name]
-        part = "" if count == given.trials else f"; {count} of them"
-        each = f"{rates[name]:8.0f} trials a minute, {1e3 * seconds / count:7.1f} ms each"
-        print(f"{name:>10}  {each}; stacked has {ratio:.2f} times as many{part}", flush=True)
+            own = PEERS[name](trials, given.epochs, Path(runs))
+            seconds = own or time.perf_counter() - begun
+        rates[name] = 60 * trials / seconds
+        ratio = ""
+        if "stacked" in rates:
+            ratio = f"; stacked has {rates['stacked'] / rates[name]:.2f} times as many"
+        part = "" if trials == given.trials else f"; {trials} of them"
+        each = f"{rates[name]:8.0f} trials a minute, {1e3 * seconds / trials:7.1f} ms each"
+        print(f"{name:>10}  {each}{ratio}{part}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 
 GIVE_UP = 5  # a trial whose workers died so often, without anybody seeing why, is a fault
 FIRST = 8  # a pruner judges a trial first after this fraction (1/8) of its validations
-LAG = 1.0  # seconds after which points of a curve are written at the latest, with the next one
 LAST = Path("checkpoints") / "last.ckpt"  # in a trial's folder; what it goes on from
 
 
@@ -68,7 +66,6 @@ def run_trial(config: DictConfig, output: Path, ended: Ended | None = None) -> f
         return _outcome(config, output, None, resume, ended)[0].best
     slot, epochs = os.environ.get(SLOT), config.trainer.get("max_epochs")
     code, claimed = keep_code(ledger, stage), False
-    curve: _Curve | None = None
     try:
         # A signal between the claim and the note that it is ours would leave the trial claimed by
         # a process that lives on, as in-process launchers do.
@@ -88,9 +85,7 @@ def run_trial(config: DictConfig, output: Path, ended: Ended | None = None) -> f
         os.environ.pop(RESUME, None)
         if resume is not None:  # the other ranks, which this one starts, must go on from it too
             os.environ[RESUME] = str(resume)
-        curve = _Curve(config, ledger)
-        result, error = _outcome(config, output, curve, resume, ended)
-        curve.write()
+        result, error = _outcome(config, output, _reporter(config, ledger), resume, ended)
         with uninterrupted():
             again = False
             if result.failed:
@@ -100,8 +95,6 @@ def run_trial(config: DictConfig, output: Path, ended: Ended | None = None) -> f
     except BaseException:  # a signal, or a ledger that cannot be written
         if claimed:
             with suppress(OSError):
-                if curve is not None:
-                    curve.write()
                 ledger.release(stage, number)
         raise
     if error is not None:
@@ -143,42 +136,31 @@ def record_fault(config: DictConfig, fault: Fault, retries: int) -> str | None:
     return (trial.result.error or "") if trial.result else fault.error
 
 
-class _Curve:
-    """Writes down the points of a learning curve; True if the trial should be given up.
+def _reporter(config: DictConfig, ledger: Ledger) -> Report:
+    """Writes down a point of the learning curve; True if the trial should be given up.
 
-    Where epochs take milliseconds, some points are written together: to sync each of them to the
-    disk would take longer than to train for it.
+    Each at once: a run that is killed goes on from its checkpoint, and tells no point in front of
+    it again.
     """
+    stage, number = config.trial.stage, config.trial.number
+    prunes = stage not in (CONFIRM, TEST) and config.search.pruner != "none"
+    told = Length(total=config.trainer.get("max_epochs"))  # what its claim says already
 
-    def __init__(self, config: DictConfig, ledger: Ledger) -> None:
-        self.ledger, self.stage, self.number = ledger, config.trial.stage, config.trial.number
-        pruned = self.stage not in (CONFIRM, TEST)
-        self.pruner = config.search.pruner if pruned else "none"
-        self._told = Length(total=config.trainer.get("max_epochs"))  # what its claim says already
-        self._points: list[tuple[int, int, float]] = []
-        self._written = -LAG
-
-    def __call__(self, point: int, value: float, length: Length) -> bool:
-        if (length.unit, length.total) != (self._told.unit, self._told.total):
-            self.ledger.measure(self.stage, self.number, length)
-            self._told = length
-        self._points.append((self.number, point, value))
+    def report(point: int, value: float, length: Length) -> bool:
+        nonlocal told
+        if (length.unit, length.total) != (told.unit, told.total):
+            ledger.measure(stage, number, length)
+            told = length
+        ledger.report(stage, number, point, value)
         # The last validation has nothing left to save. One that is undefined tells nothing yet; a
         # run that has diverged ends by itself.
         last = length.points is not None and point + 1 >= length.points
-        judged = self.pruner != "none" and not last and not math.isnan(value)
-        if judged or time.monotonic() - self._written >= LAG:
-            self.write()
-        if not judged:
+        if not prunes or last or math.isnan(value):
             return False
-        pruner = make_pruner(self.pruner, length.points)
-        return pruner is not None and self.ledger.should_prune(self.stage, self.number, pruner)
+        pruner = make_pruner(config.search.pruner, length.points)
+        return pruner is not None and ledger.should_prune(stage, number, pruner)
 
-    def write(self) -> None:
-        """Let others see all points so far."""
-        if self._points:
-            self.ledger.report_all(self.stage, self._points)
-            self._points, self._written = [], time.monotonic()
+    return report
 
 
 def _put_errors_aside(output: Path) -> None:

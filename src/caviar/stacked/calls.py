@@ -120,9 +120,9 @@ class Stack:
             kept = {path: kept.tensors for path, kept in after.items()}
             return _loss(loss), values, changed, kept
 
-        count = len(next(iter(parameters.values())))
-        self.draws.count = count
-        members = torch.arange(count)
+        first = next(iter(parameters.values()))
+        self.draws.count = len(first)
+        members = torch.arange(len(first), device=first.device)
         before = _global_states()
         axes = (0, 0, 0, None if batch_axis is None else 0, 0)
         tensors = {path: kept.tensors for path, kept in state.items()}

@@ -99,7 +99,6 @@ class StackedModule(Together):
         self.point_members()
         own, schedules = [], []
         for member in self.members:
-            member.model._trainer = self.proxies[self.members.index(member)]  # type: ignore
             made: Any = member.model.configure_optimizers()
             optimizers, found, monitor = _configure_optimizers(made)
             if len(optimizers) != 1:

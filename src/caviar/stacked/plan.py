@@ -166,8 +166,8 @@ class Configs:
             self._text = OmegaConf.to_yaml(marked)
         text = self._text
         for key in keys:
-            raw = OmegaConf.to_container(_without_value(self.config, key), resolve=False)
-            text = text.replace(_mark(key), _yaml(raw))  # type: ignore[arg-type]
+            raw: Any = OmegaConf.to_container(_without_value(self.config, key), resolve=False)
+            text = text.replace(_mark(key), _yaml(raw))
         return text
 
 

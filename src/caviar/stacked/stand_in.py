@@ -14,10 +14,9 @@ from torchmetrics.aggregation import BaseAggregator
 
 from caviar.stacked.draws import PerMember
 from caviar.stacked.errors import Differs, NotStackable
-from caviar.stacked.state import attributes
+from caviar.stacked.state import SIMPLE, attributes
 
 OF_TORCH = {*vars(nn.Module()), *vars(pl.LightningModule())}
-SIMPLE = (int, float, str, bool, type(None))
 
 
 def differing(models: Sequence[nn.Module]) -> dict[str, list[Any]]:

@@ -25,6 +25,7 @@ INTERNAL |= {*vars(nn.Module()), *vars(LightningModule())}
 
 
 CONTAINERS = (list, tuple, dict)
+SIMPLE = (int, float, str, bool, type(None))
 
 
 @dataclass

@@ -17,7 +17,7 @@ from caviar.stacked.errors import NotStackable
 from caviar.stacked.logged import Collected, Log
 from caviar.stacked.members import BETWEEN, Member, MemberTrainer, refuse_unstackable
 from caviar.stacked.stand_in import stand_in
-from caviar.stacked.state import Kept, State, attributes, emptied, put, stacked, state_of
+from caviar.stacked.state import SIMPLE, Kept, State, attributes, emptied, put, stacked, state_of
 from caviar.training.package import is_inherited
 from caviar.training.streams import restore, stream
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     LightningModule = pl.LightningModule
 else:
     LightningModule = object  # of whichever package the members come from
-
-SIMPLE = (int, float, str, bool, type(None))
 
 
 class Together(LightningModule):
