@@ -91,10 +91,10 @@ def test_ctrl_c_keeps_what_was_trained(
         os.kill(os.getpid(), signal.SIGINT)
 
     with meanwhile(interrupt):
-        assert main(*STACKED, "search.study=s", "trainer.max_epochs=60") == 130
+        assert main(*STACKED, "search.study=s", "trainer.max_epochs=400") == 130
     assert "the same command continues" in capsys.readouterr().err
     assert all(t.waiting for t in trials(runs))
     before = [len(t.curve) for t in trials(runs)]
-    assert main(*STACKED, "search.study=s", "trainer.max_epochs=60") == 0
+    assert main(*STACKED, "search.study=s", "trainer.max_epochs=400") == 0
     assert min(before) > 0
     assert [t.status for t in trials(runs)] == ["complete"] * 6

@@ -1,101 +1,220 @@
-"""Steps are as good as epochs: curves, pruners and progress, and runs that never validate."""
+"""Steps without Lightning's detours: whoever looks sees the calls that Lightning makes."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from caviar.base.result import Length, Result
-from caviar.ledger import Ledger, Trial
-from conftest import Main
+from caviar.training.quiet import quiet
+from caviar.training.steps import CALLED, DirectSteps
 
-pytestmark = pytest.mark.slow  # each trains a model, or several
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*training_step.* returned .*None"),
+]
 
-# 34 batches of 32 an epoch.
-QUICK = ["callbacks=none", "logger=none"]
-
-
-def result(runs: Path, number: int = 0) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((runs / f"train/{number}/result.json").read_text())
-    return found
+BATCHES = 5
 
 
-ACCUMULATED = ["+trainer.accumulate_grad_batches=4", "+trainer.val_check_interval=8"]
-FORTY = ["trainer.max_epochs=-1", "+trainer.max_steps=40"]
-OVER_EPOCHS = ["+trainer.val_check_interval=15", "+trainer.check_val_every_n_epoch=null"]
+class Model(pl.LightningModule):
+    """Says by the step and by the epoch what it does; `told` is what was called, in order."""
+
+    def __init__(self, schedule: str = "step") -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.ReLU(), nn.Linear(8, 3))
+        self.schedule = schedule
+        self.told: list[str] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        x, y = batch
+        loss = F.cross_entropy(self.net(x), y)
+        self.told.append(f"training_step {batch_idx}")
+        self.log("train/loss", loss, on_step=True, on_epoch=True)
+        return {"loss": loss, "more": loss.detach() + batch_idx}
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        x, y = batch
+        self.log("val/loss", F.cross_entropy(self.net(x), y))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, 3, 0.5)
+        return [optimizer], [{"scheduler": schedule, "interval": self.schedule}]
+
+
+def _hook(name: str) -> Any:
+    def hook(self: Any, *args: Any) -> None:
+        module = args[1] if isinstance(self, pl.Callback) else self
+        seen = [a.get("more") if isinstance(a, dict) else type(a).__name__ for a in args[-3:]]
+        grads = [p.grad is None or p.grad.norm().item() for p in module.parameters()]
+        module.told.append(f"{type(self).__name__}.{name} {seen} {grads}")
+        module.log(f"{type(self).__name__}/{name}", float(len(module.told)), on_step=True)
+
+    return hook
+
+
+class Hooked(Model):
+    pass
+
+
+class Watching(pl.Callback):
+    pass
+
+
+for name in CALLED:
+    setattr(Watching, name, _hook(name))
+    if name != "on_train_batch_start":  # a module's own may end the epoch
+        setattr(Hooked, name, _hook(name))
+
+
+class Clipping(Model):
+    def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
+        self.told.append(f"clip {kwargs}")
+        super().configure_gradient_clipping(*args, **kwargs)
+
+
+class Skipping(Model):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return None if batch_idx == 1 else super().training_step(batch, batch_idx)
+
+
+class Lbfgs(Model):
+    """Its optimizer takes several looks at a step."""
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.LBFGS(self.parameters(), 0.1, max_iter=3)
+
+
+class Unnumbered(Model):
+    def training_step(self, batch: Any) -> Any:  # type: ignore[override]
+        return super().training_step(batch, 0)
+
+
+class Direct(DirectSteps):
+    """Knows for how many epochs steps were direct."""
+
+    epochs = 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_epoch_start(trainer, pl_module)
+        self.epochs += "advance" in vars(trainer.fit_loop.epoch_loop)
+
+
+def _fit(model: Model, direct: bool, **trainer: Any) -> tuple[pl.Trainer, int]:
+    quiet()
+    pl.seed_everything(1, verbose=False)
+    for part in model.net.modules():
+        if isinstance(part, nn.Linear):
+            part.reset_parameters()
+    x, y = torch.randn(BATCHES * 8, 4), torch.randint(3, (BATCHES * 8,))
+    loader = DataLoader(TensorDataset(x, y), 8)
+    watch = Direct() if direct else pl.Callback()
+    fitted = pl.Trainer(
+        max_epochs=3,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        callbacks=[watch, Watching()],
+        log_every_n_steps=2,
+        **trainer,
+    )
+    fitted.fit(model, loader, loader)
+    return fitted, getattr(watch, "epochs", 0)
+
+
+def _same(kind: type[Model], expected: int, **given: Any) -> None:
+    schedule = given.pop("schedule", "step")
+    (one, direct), (other, _) = (_fit(kind(schedule), d, **given) for d in (True, False))
+    assert direct == expected
+    ours, theirs = one.lightning_module, other.lightning_module
+    assert isinstance(ours, Model)
+    assert isinstance(theirs, Model)
+    assert ours.told == theirs.told
+    assert len([t for t in ours.told if "training_step" in t]) >= 9
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], tensor), name
+    assert one.callback_metrics.keys() == other.callback_metrics.keys()
+    for name, value in other.callback_metrics.items():
+        assert torch.equal(one.callback_metrics[name], value), name
+    connectors = [t._checkpoint_connector for t in (one, other)]
+    states = [c._get_loops_state_dict() for c in connectors]  # type: ignore[attr-defined]
+    assert states[0] == states[1]
+    assert one.global_step == other.global_step
+    own: Any = [t.optimizers[0].state_dict()["param_groups"] for t in (one, other)]
+    assert own[0] == own[1]
 
 
 @pytest.mark.parametrize(
-    ("trainer", "unit", "steps", "best_at"),
+    ("kind", "given"),
     [
-        (["trainer.max_epochs=2"], "epoch", 68, 68),
-        (["trainer.max_epochs=1", "+trainer.val_check_interval=0.25"], "step", 34, 32),
-        (FORTY, "epoch", 40, 34),
-        (["trainer.max_epochs=1", *ACCUMULATED], "step", 9, 8),
-        ([*FORTY, *OVER_EPOCHS], "step", 40, 30),
+        (Model, {}),
+        (Model, {"schedule": "epoch"}),
+        (Model, {"precision": "64-true"}),
+        (Model, {"precision": "bf16-mixed"}),
+        (Model, {"gradient_clip_val": 0.01}),
+        (Model, {"val_check_interval": 2}),
+        (Model, {"limit_train_batches": 3, "check_val_every_n_epoch": 2}),
+        (Hooked, {}),
+        (Clipping, {"gradient_clip_val": 0.5, "gradient_clip_algorithm": "value"}),
+        (Skipping, {}),
+        (Lbfgs, {}),
+        (Unnumbered, {}),
     ],
 )
-def test_a_run_counts_epochs_and_steps(
-    main: Main, runs: Path, trainer: list[str], unit: str, steps: int, best_at: int
-) -> None:
-    assert main(*QUICK, *trainer) == 0
-    found = result(runs)
-    assert (found["unit"], found["steps"], found["best_step"]) == (unit, steps, best_at)
-    assert found["epochs"] in (1, 2)
+def test_whoever_looks_sees_lightnings_own_calls(kind: type[Model], given: dict[str, Any]) -> None:
+    _same(kind, 3, **given)
 
 
-def test_a_point_of_a_curve_has_its_place() -> None:
-    assert Length("epoch", 20, 20).at(3) == 4
-    assert [Length("step", 34, 4).at(i) for i in range(4)] == [8, 17, 26, 34]
-    assert Length("step").at(20) == 20  # of a plain function
+class Backward(Model):
+    def backward(self, loss: Tensor, *args: Any) -> None:
+        (2 * loss).backward()
+
+
+class Stepping(Model):
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, closure: Any) -> None:
+        optimizer.step(closure)
+
+
+class Transferring(Model):
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        x, y = batch
+        return 2 * x, y
+
+
+class Leaving(Model):
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
+        return -1 if batch_idx == BATCHES - 1 else None
 
 
 @pytest.mark.parametrize(
-    ("trainer", "instead"),
+    ("kind", "given"),
     [
-        (["+trainer.check_val_every_n_epoch=5", "trainer.max_epochs=3"], "every_n_epoch=3"),
-        (["trainer.max_epochs=-1", "+trainer.max_steps=20"], "trainer.max_steps=34"),
-        (["+trainer.limit_val_batches=0"], "limit_val_batches must not be 0"),
+        (Backward, {}),
+        (Stepping, {}),
+        (Transferring, {}),
+        (Leaving, {}),
+        (Model, {"profiler": "simple"}),
     ],
 )
-def test_a_run_that_never_validates_is_refused(
-    main: Main, runs: Path, capsys: pytest.CaptureFixture[str], trainer: list[str], instead: str
+def test_what_does_more_in_a_step_keeps_lightnings_loop(
+    kind: type[Model], given: dict[str, Any]
 ) -> None:
-    assert main(*QUICK, *trainer) == 2
-    assert instead in capsys.readouterr().err
-    assert not (runs / "train/0/result.json").exists()
+    _same(kind, 0, **given)
 
 
-def test_a_pruner_judges_validations_inside_of_an_epoch(main: Main, runs: Path) -> None:
-    study = ["search.study=steps", "search.num_trials=12", "search.pruner=asha", "callbacks=none"]
-    trainer = ["trainer.max_epochs=1", "+trainer.val_check_interval=0.1"]
-    assert main("-m", *study, *trainer, "hydra.launcher.num_workers=2") == 0
-    trials = Ledger.open(str(runs / "steps/study.journal"), "steps").trials("01_coarse")
-    pruned = [t for t in trials if t.status == "pruned"]
-    assert pruned
-    assert all(len(t.curve) < 10 and t.length.unit == "step" for t in pruned)
-    whole = next(t for t in trials if t.status == "complete")
-    assert whole.result
-    assert len(whole.curve) >= 10
-    assert whole.trained == whole.result.steps
-    _told_in_steps(pruned[0])
+def test_accumulated_gradients_are_lightnings() -> None:
+    _same(Model, 3, accumulate_grad_batches=2)
 
 
-def _told_in_steps(trial: Trial) -> None:
-    from caviar.screen.view import describe
-
-    assert isinstance(trial.result, Result)
-    assert f"(pruned after {trial.result.steps} steps)" in describe(trial, "val/loss")
-
-
-def test_a_run_of_steps_goes_on_from_the_end_of_an_epoch(main: Main, runs: Path) -> None:
-    """And trains on, where Lightning would end the same epoch once more."""
-    for number, steps in enumerate((102, 68)):
-        length = ["trainer.max_epochs=-1", f"+trainer.max_steps={steps}"]
-        assert main(*length, "logger=none") == 0, number
-    last = runs / "train/1/checkpoints/last.ckpt"
-    assert main("trainer.max_epochs=-1", "+trainer.max_steps=102", f"ckpt_path='{last}'") == 0
-    assert result(runs, 2)["metrics"] == result(runs, 0)["metrics"]
+def test_the_loop_is_lightnings_again_when_the_run_has_ended() -> None:
+    trainer, epochs = _fit(Model(), True)
+    assert epochs == 3
+    assert "advance" not in vars(trainer.fit_loop.epoch_loop)

@@ -1,8 +1,8 @@
 """Imported once, in the server that every worker is forked from: what trials import anyway.
 
-Importing, and composing the config once, which fills the parsers' caches, is all that happens
-here. Running torch would start threads, and a fork of a process with threads hangs: the locks that
-they hold stay locked in the child. Touching CUDA would leave the children without it.
+Importing, and parsing an override, which fills the parsers' caches, is all that happens here.
+Running torch would start threads, and a fork of a process with threads hangs: the locks that they
+hold stay locked in the child. Touching CUDA would leave the children without it.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ from caviar.base.environment import PRELOAD
 from caviar.pool import alone
 
 
-def _compose() -> None:
-    from caviar.config.compose import project_composer
+def _parse() -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    project_composer()(["seed=1", "trial.number=0", "threads=1"])
+    OverridesParser.create().parse_overrides(["seed=1", "trial.number=0", "optimizer.lr=0.1"])
 
 
 if PRELOAD in os.environ:
@@ -30,8 +30,7 @@ if PRELOAD in os.environ:
         with contextlib.suppress(Exception):  # a trial will say what is wrong with it
             importlib.import_module(_name)
     alone.SET_BY_IMPORTS.update(set(os.environ.items()) - set(_before.items()))
-    with contextlib.suppress(Exception):  # an application without this project's conf/
-        _compose()
+    _parse()
     # The children's garbage collections need not look at all this, nor copy its pages.
     gc.collect()
     gc.freeze()

@@ -28,6 +28,7 @@ import cloudpickle
 from caviar.base.environment import PORT, several_devices, without_ranks
 from caviar.base.errors import Terminated
 from caviar.base.processes import kill_session
+from caviar.config.alike import Example
 from caviar.pool.alone import SET_BY_IMPORTS, Script, begin_as_main, end_as_main
 
 OUTPUT = "output.txt"  # what a job prints, in its folder
@@ -47,9 +48,14 @@ class Launched:
     singletons: Any
     environment: Mapping[str, str]
     script: Script
+    example: Example | None = None
+    """Of one of the jobs, so that the others need not be composed."""
 
     def compose(self, overrides: Sequence[str]) -> Any:
         """A job's own config."""
+        config = None if self.example is None else self.example.like(overrides)
+        if config is not None:
+            return config
         loader = self.hydra_context.config_loader
         return loader.load_sweep_config(self.config, list(overrides))
 

@@ -65,7 +65,10 @@ class RowsOfAll(Dataset[Any]):
         self.rows = rows
 
     def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        return self.rows.inputs[index], self.rows.labels[index]
+        flat, shape = index.flatten(), index.shape  # one index is six times as fast as two
+        parts = (self.rows.inputs, self.rows.labels)
+        inputs, labels = (p.index_select(0, flat).view(*shape, *p.shape[1:]) for p in parts)
+        return inputs, labels
 
 
 class SideBySide:

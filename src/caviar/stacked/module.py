@@ -46,7 +46,7 @@ class StackedModule(Together):
             try:
                 done = self._step("validation_step", batch, batch_idx)
             except (NotStackable, Differs):
-                self.one_by_one = True
+                self.one_by_one, self.stack.watched = True, None
             else:
                 self.validation_logs.add(done.calls, done.values)
                 return
@@ -182,6 +182,10 @@ class StackedModule(Together):
         self.draws.begin_epoch()
         self.between("on_train_epoch_start", self.training_logs)
 
+    def on_validation_model_zero_grad(self) -> None:
+        self.stack.settle()  # before the validation's loader is made, which draws
+        super().on_validation_model_zero_grad()
+
     def on_validation_model_eval(self) -> None:
         modes = [(part, part.training) for part in self.template.modules()]
         vars(self)["modes"] = modes
@@ -189,6 +193,7 @@ class StackedModule(Together):
             model.eval()
 
     def on_validation_model_train(self) -> None:
+        self.stack.settle()
         for part, training in vars(self)["modes"]:
             part.training = training
         by_name = {name: part.training for name, part in self.template.named_modules()}
@@ -215,6 +220,7 @@ class StackedModule(Together):
         self.between("on_validation_end", Collected())
 
     def on_train_epoch_end(self) -> None:
+        self.stack.settle()
         self.between("on_train_epoch_end", self.training_logs)
         told = self.close(self.training_logs)
         self._announce()

@@ -79,7 +79,7 @@ class StackedOptimizer(Optimizer):
             settings = step.prepared(values, self.taken)
             for p in group["params"]:
                 if p.grad is not None:
-                    grad = -p.grad if group.get("maximize") else p.grad
+                    grad = p.grad.neg_() if group.get("maximize") else p.grad
                     step.take(p, grad, self.state[p], settings, group)
         return loss
 
@@ -165,11 +165,15 @@ def _like(column: Tensor, p: Tensor) -> Tensor:
     return column.to(p.dtype).view(-1, *[1] * (p.dim() - 1))
 
 
+# Both change what they are given in place: a temporary of all members' parameters is megabytes, and
+# to get the memory takes longer than to compute. So the gradients are used up.
+
+
 class _SGD:
     @staticmethod
     def prepared(values: dict[str, Any], taken: int) -> dict[str, Any]:
         some = {name: bool(values[name].any()) for name in ("momentum", "weight_decay")}
-        return {**values, "some": some}
+        return {**values, "some": some, "some_dampening": bool(values["dampening"].any())}
 
     @staticmethod
     def take(
@@ -181,16 +185,18 @@ class _SGD:
     ) -> None:
         some = values["some"]
         if some["weight_decay"]:
-            grad = grad + p * _like(values["weight_decay"], p)
+            grad.addcmul_(p, _like(values["weight_decay"], p))
         if some["momentum"]:
             momentum = _like(values["momentum"], p)
             buffer = state.get("momentum_buffer")
             if buffer is None:
                 buffer = state["momentum_buffer"] = grad.clone()
+            elif values["some_dampening"]:
+                buffer.mul_(momentum).addcmul_(grad, 1 - _like(values["dampening"], p))
             else:
-                buffer.mul_(momentum).add_(grad * (1 - _like(values["dampening"], p)))
-            grad = grad + buffer * momentum if group["nesterov"] else buffer
-        p.sub_(grad * _like(values["lr"], p))
+                buffer.mul_(momentum).add_(grad)
+            grad = grad.addcmul_(buffer, momentum) if group["nesterov"] else buffer
+        p.addcmul_(grad, _like(values["lr"], p), value=-1)
 
 
 class _Adam:
@@ -223,13 +229,14 @@ class _Adam:
             if cls.decoupled or group.get("decoupled_weight_decay"):
                 p.mul_(_like(values["left"], p))
             else:
-                grad = grad + p * _like(values["weight_decay"], p)
+                grad.addcmul_(p, _like(values["weight_decay"], p))
         mean, square = state["exp_avg"], state["exp_avg_sq"]
         mean.lerp_(grad, _like(1 - values["beta1"], p).expand_as(p))
         square.mul_(_like(values["beta2"], p))
-        square.add_(grad * grad * _like(1 - values["beta2"], p))
-        denominator = square.sqrt().div_(_like(values["root"], p)).add_(_like(values["eps"], p))
-        p.sub_(mean / denominator * _like(values["size"], p))
+        square.addcmul_(grad.mul_(grad), _like(1 - values["beta2"], p))
+        denominator = torch.sqrt(square, out=grad)
+        denominator.div_(_like(values["root"], p)).add_(_like(values["eps"], p))
+        p.addcmul_(torch.div(mean, grad, out=grad), _like(values["size"], p), value=-1)
 
 
 class _AdamW(_Adam):

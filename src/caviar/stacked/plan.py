@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+from caviar.config.alike import differ_in_values, key_of, write_values
 
 # Settings of Lightning's Trainer that mean the same for a stack as for each of its members.
 TRAINER = {
@@ -134,20 +134,17 @@ class Configs:
         self.config: DictConfig = copy.deepcopy(compose(self.jobs[0]))
         first = set(self.jobs[0])
         self._same = first.intersection(*self.jobs[1:])
-        self._keys = [_key(word) for word in self.jobs[0]]
         self._text: str | None = None
         self._other: DictConfig | None = None  # the last that was composed by itself
 
     def of(self, number: int) -> DictConfig:
         """A job's config; it is the same object every time, so nothing may keep it."""
         job = self.jobs[number]
-        if [_key(word) for word in job] != self._keys or not all(map(_is_value, self._own(job))):
+        if differ_in_values(self.jobs[0], job) is None:
             self._other = self.compose(job)
             return self._other
         self._other = None
-        parsed = OverridesParser.create().parse_overrides(self._own(job))
-        with open_dict(self.config):
-            ConfigLoaderImpl._apply_overrides_to_config(parsed, self.config)
+        write_values(self.config, self._own(job))
         return self.config
 
     def _own(self, job: Sequence[str]) -> list[str]:
@@ -158,7 +155,7 @@ class Configs:
         called with last."""
         if self._other is not None:
             return OmegaConf.to_yaml(_without_hydra(self._other))
-        keys = [_key(word) for word in self._own(self.jobs[number])]
+        keys = [key_of(word) for word in self._own(self.jobs[number])]
         if self._text is None:
             marked = _without_hydra(self.config)
             for key in keys:
@@ -169,16 +166,6 @@ class Configs:
             raw: Any = OmegaConf.to_container(_without_value(self.config, key), resolve=False)
             text = text.replace(_mark(key), _yaml(raw))
         return text
-
-
-def _key(word: str) -> str:
-    return word.lstrip("+~").partition("=")[0]
-
-
-def _is_value(word: str) -> bool:
-    """Whether an override sets a value, and no group of files."""
-    key = _key(word)
-    return not word.startswith("~") and ("." in key or key == "seed")
 
 
 def _mark(key: str) -> str:

@@ -29,6 +29,7 @@ from caviar.training.building import model_package
 from caviar.training.package import adopted, is_a, of_package
 from caviar.training.quiet import quiet
 from caviar.training.resume import FROM_AN_EPOCH, ResumedSchedule
+from caviar.training.steps import DirectSteps
 
 FEWEST = 2  # members of a stack: one alone is faster by itself
 # (member, number of the point, metric, length of the training) of all; those to be stopped
@@ -170,7 +171,10 @@ def _train(
     trainer: pl.Trainer = build(
         "trainer",
         of_package(config.trainer, package),
-        callbacks=[adopted(callback, package) for callback in (ResumedSchedule(), watch, keep)],
+        callbacks=[
+            adopted(callback, package)
+            for callback in (ResumedSchedule(), DirectSteps(), watch, keep)
+        ],
         logger=False,
         enable_progress_bar=False,
     )

@@ -58,8 +58,46 @@ class Kept:
             leaves[i] = tensor
         return tree_unflatten(leaves, self.spec)
 
+    @property
+    def grows(self) -> bool:
+        """Whether it is a list of tensors, which a step may only append to."""
+        return self.spec.type is list and not self.plain and all(self.spec.children_specs)
+
+    def grown(self, more: Kept) -> Kept:
+        """The list with what a step has appended to it."""
+        leaves = [*self.tensors, *more.tensors]
+        return Kept(tree_flatten(leaves)[1], (), leaves)
+
+
+class Appended:
+    """Stands for a list, while a step runs that only appends to it: so that a list of an epoch's
+    losses need not go through every step of the epoch.
+
+    Whoever does more with it than to append is told so by an exception, and the step runs again
+    with the list itself.
+    """
+
+    def __init__(self) -> None:
+        self.new: list[Any] = []
+
+    def append(self, value: Any) -> None:
+        """As of a list."""
+        self.new.append(value)
+
+    def extend(self, values: Iterable[Any]) -> None:
+        """As of a list."""
+        self.new.extend(values)
+
+    def __iadd__(self, values: Iterable[Any]) -> Appended:
+        self.new.extend(values)
+        return self
+
 
 State = dict[str, Kept]  # by the attribute's path
+
+
+KINDS = (Tensor, Appended, *CONTAINERS)
+Parts = Sequence[tuple[str, nn.Module]]  # of a module, by path
 
 
 def attributes(module: nn.Module) -> Iterator[tuple[nn.Module, str, str, Any]]:
@@ -70,15 +108,39 @@ def attributes(module: nn.Module) -> Iterator[tuple[nn.Module, str, str, Any]]:
                 yield part, name, f"{prefix}.{name}" if prefix else name, value
 
 
-def state_of(module: nn.Module) -> State:
-    """The tensors in a module's attributes."""
+def keepers(module: nn.Module) -> Parts:
+    """The parts of a module that may keep tensors in attributes: not torch's own layers, of which
+    there are many, and whose steps change parameters and buffers alone."""
+    return [
+        (prefix, part)
+        for prefix, part in module.named_modules()
+        if not type(part).__module__.startswith("torch.nn.modules.") or isinstance(part, nn.RNNBase)
+    ]
+
+
+def state_of(module: nn.Module, parts: Parts | None = None) -> State:
+    """The tensors in a module's attributes.
+
+    Arguments:
+        module: whose.
+        parts: its `keepers`, if somebody has them already.
+    """
     found = {}
-    for _, _, path, value in attributes(module):
-        if isinstance(value, Tensor) or (isinstance(value, CONTAINERS) and value):
-            kept = Kept.of(value)
-            if kept is not None:
-                found[path] = kept
+    for prefix, part in keepers(module) if parts is None else parts:
+        for name, value in vars(part).items():
+            # One look at the kind, which most attributes do not pass: this runs in every step.
+            if isinstance(value, KINDS) and (isinstance(value, Tensor | Appended) or value):
+                if name in INTERNAL:
+                    continue
+                kept = Kept.of(value.new if isinstance(value, Appended) else value)
+                if kept is not None:
+                    found[f"{prefix}.{name}" if prefix else name] = kept
     return found
+
+
+def plain_of(module: nn.Module) -> dict[str, Any]:
+    """Plain values in a module's attributes, by path."""
+    return {path: value for _, _, path, value in attributes(module) if isinstance(value, SIMPLE)}
 
 
 def put(module: nn.Module, values: Mapping[str, Any]) -> None:
@@ -93,7 +155,7 @@ def emptied(module: nn.Module, state: Iterable[str]) -> None:
     for path in state:
         owner, _, name = path.rpartition(".")
         holder = vars(module.get_submodule(owner))
-        if isinstance(holder[name], list):
+        if isinstance(holder[name], list | Appended):
             holder[name] = []  # what a step appends to, also where it had nothing yet
         elif isinstance(holder[name], dict):
             holder[name] = {}

@@ -17,7 +17,7 @@ from caviar.stacked.errors import NotStackable
 from caviar.stacked.logged import Collected, Log
 from caviar.stacked.members import BETWEEN, Member, MemberTrainer, refuse_unstackable
 from caviar.stacked.stand_in import stand_in
-from caviar.stacked.state import SIMPLE, Kept, State, attributes, emptied, put, stacked, state_of
+from caviar.stacked.state import Kept, State, emptied, plain_of, put, stacked, state_of
 from caviar.training.package import is_inherited
 from caviar.training.streams import restore, stream
 
@@ -77,7 +77,7 @@ class Together(LightningModule):
         self.one_by_one = False  # validation, of a model whose validation cannot be stacked
         self.hooks = {name for name in BETWEEN if not is_inherited(models[0], name)}
         self.has_metrics = any(isinstance(part, Metric) for part in template.modules())
-        self.plain = _plain(template)
+        self.plain = plain_of(template)
         self.point_members()
 
     # -- members and their tensors
@@ -151,6 +151,16 @@ class Together(LightningModule):
         """Run a hook of every member, one after the other."""
         if hook not in self.hooks:
             return
+        if getattr(type(self.template), hook).__module__.startswith("caviar."):
+            # Caviar's own do arithmetic alone, which can be done for all at once. One's own may
+            # write a file, say, for each.
+            with torch.no_grad():
+                parameters, buffers = self.parameters_of_all(), self.buffers_of_all()
+                done = self.stack.step(hook, parameters, buffers, self.state)
+            self.stack.settle()
+            self.state = done.state
+            logs.add(done.calls, done.values)
+            return
         log = Log(self.members[0].model, hook)
         self._each(lambda place, member: getattr(member.model, hook)(), log, logs)
 
@@ -159,14 +169,14 @@ class Together(LightningModule):
         calls, columns, states, plain = None, [], [], []
         before: dict[str, Any] = {}
         models = [member.model for member in self.members]
-        now = _plain(self.template)
+        now = plain_of(self.template)
         changed = {path: v for path, v in now.items() if self.plain.get(path, Ellipsis) != v}
         for place, model in enumerate(models):
             put(model, changed)
             emptied(model, [path for path in state_of(model) if path not in self.state])
             put(model, {n: k.value([t[place] for t in k.tensors]) for n, k in self.state.items()})
             if place == 0:
-                before = _plain(model)
+                before = plain_of(model)
             log.module, log.calls = model, []
             vars(model)["log"] = log
             try:
@@ -179,7 +189,7 @@ class Together(LightningModule):
                 raise NotStackable(f"{log.hook} does not log the same for all members")
             columns.append([c.value for c in log.calls if c.metric is None])
             states.append(state_of(model))
-            plain.append(_plain(model))
+            plain.append(plain_of(model))
         gone = self.state.keys() - states[0].keys()
         self.state = stacked(states)
         emptied(self.template, gone)
@@ -188,7 +198,7 @@ class Together(LightningModule):
         if any(other.get(p) != v for p, v in shared.items() for other in plain):
             raise NotStackable(f"{log.hook} leaves the members with different attributes")
         put(self.template, shared)
-        self.plain = _plain(self.template)
+        self.plain = plain_of(self.template)
         assert calls is not None
         values = iter(
             [torch.stack([torch.as_tensor(v) for v in same]) for same in zip(*columns, strict=True)]
@@ -243,7 +253,7 @@ class Together(LightningModule):
         checkpoint["metrics"] = dict.fromkeys(self.monitors, 0.0)  # for `ResumedSchedule`
         checkpoint["stack"] = {
             "state": {path: kept.value(kept.tensors) for path, kept in self.state.items()},
-            "plain": _plain(self.template),
+            "plain": plain_of(self.template),
             "known": dict(self.known),
             "members": [
                 {
@@ -280,8 +290,3 @@ class Together(LightningModule):
 
 def _settings(group: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in group.items() if name != "params"}
-
-
-def _plain(module: nn.Module) -> dict[str, Any]:
-    """Plain values in a module's attributes, by path."""
-    return {path: value for _, _, path, value in attributes(module) if isinstance(value, SIMPLE)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import re
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,29 @@ class BestCheckpoint(ModelCheckpoint):
             "kth_best_model_path": str(here),
         }
         super().load_state_dict({**state_dict, **moved})
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Lightning's ModelCheckpoint of the last epoch, left out where it would take too much time.
+
+    To write one takes some 10 ms, which is an epoch of a small model. What a kill may lose is at
+    most so much of the training that writing takes `SHARE` of the time. That of the first and of
+    the last epoch are always written.
+    """
+
+    SHARE = 0.1
+    _free = 0.0  # by time.monotonic(): when the next one is written
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        begun = time.monotonic()
+        ends = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        steps = trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps
+        # Several processes would have to agree on the time, and write together.
+        if begun < self._free and not (ends or steps) and trainer.world_size == 1:
+            return
+        super().on_train_epoch_end(trainer, pl_module)
+        now = time.monotonic()
+        self._free = now + (now - begun) * (1 / self.SHARE - 1)
 
 
 def best_checkpoint(trainer: pl.Trainer, best: BestMetric) -> str | None:

@@ -44,6 +44,7 @@ from caviar.training.prepare import prepare_once
 from caviar.training.quiet import quiet
 from caviar.training.reading import RefuseUnread
 from caviar.training.resume import EpochSeed, ResumedSchedule, StopBetweenSteps, resume_kind
+from caviar.training.steps import DirectSteps
 
 Extend = Callable[[BestMetric], tuple[list[pl.Callback], list[Any]]]  # callbacks and loggers
 Built = Callable[[pl.Trainer, pl.LightningModule, Any], None]  # and the data module
@@ -113,6 +114,7 @@ def train(
         EpochSeed(config.seed),
         ResumedSchedule(),
         StopBetweenSteps(),
+        DirectSteps(),
         best,
         RefuseUnread(config),
     ]

@@ -12,7 +12,7 @@ start, `--help` and tab completion among them.
 # where a dataclass looks for the names in annotations that are text.
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,6 +98,7 @@ class PoolLauncher(Launcher):
         from caviar.search.trial import record_fault
 
         launched = self._launched(Launched)
+        self._compose_once(launched, job_overrides)
 
         def died(overrides: Sequence[str], fault: Fault) -> str | None:
             return record_fault(launched.compose(overrides), fault, self.settings.retries)
@@ -119,6 +120,16 @@ class PoolLauncher(Launcher):
             script=Script.of_driver(),
             **more,
         )
+
+    def _compose_once(self, launched: Any, jobs: Sequence[Sequence[str]]) -> None:
+        """Let the jobs' processes make their configs from the first one's, if there are several."""
+        from caviar.config.alike import Example
+        from caviar.pool.process import start_server
+
+        start_server(self.settings.preload)  # which takes seconds to import what it is to
+        if len(jobs) > 1:
+            with suppress(Exception):  # a slip, which each job will say itself
+                launched.example = Example(launched.compose(jobs[0]), jobs[0])
 
     def _run(
         self, launched: Any, jobs: Sequence[Any], first: int, died: Any, size: int = 1
@@ -185,6 +196,7 @@ class StackedLauncher(PoolLauncher):
         from caviar.stacked.plan import dealt, why_not
 
         launched = self._launched(Stacks, max_stack=self.settings.max_stack)
+        self._compose_once(launched, job_overrides)
         config = launched.compose(job_overrides[0])
         why = why_not(config) if config.trial.number is not None else "they are no trials"
         if why is not None:
