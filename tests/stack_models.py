@@ -242,3 +242,33 @@ class Irises(pl.LightningDataModule):
 def _noised(rows: Any) -> Any:
     x, y = zip(*rows, strict=True)
     return torch.stack(x) + np.float32(np.random.normal()), torch.stack(y)
+
+
+class Wide(Plain):
+    """Its width is its own; `kind` says what is in the middle."""
+
+    def __init__(self, units: int = 8, kind: str = "ReLU", **given: Any) -> None:
+        super().__init__(**given)
+        parts: dict[str, Any] = {
+            "Normed": lambda: nn.Sequential(nn.BatchNorm1d(units), nn.SiLU()),
+            "Layer": lambda: nn.Sequential(nn.LayerNorm(units), nn.ReLU()),
+            "Softmax": lambda: nn.Softmax(dim=-1),
+            "Dropped": lambda: nn.Sequential(nn.ReLU(), nn.Dropout(0.2)),
+        }
+        middle = parts.get(kind, getattr(nn, kind, None))()
+        self.net = nn.Sequential(nn.Linear(4, units), middle, nn.Linear(units, 3))
+
+
+class Averaging(Wide):
+    """What it learns from depends on how many units it has."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return super().training_step(batch, batch_idx) + self.net[0].weight.square().mean()
+
+
+class Counting(Wide):
+    """Only its validation depends on how many units it has."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        x, y = batch
+        self.log("val/loss", F.cross_entropy(self(x), y) + self.net[0](x).mean())

@@ -193,7 +193,7 @@ def test_members_are_told_apart_by_what_a_step_reads(make: Make, model: str) -> 
     runs = make(of(model, *more), settings)
     found, left = runs.together()
     assert [one.place for one in left] == [4]
-    assert left[0].why == "no other trial has a model of its shape"
+    assert left[0].why == "no other trial has a model of its shape and settings"
     for number in range(4):
         same(found[number], runs.alone(number))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from omegaconf import OmegaConf
 
 from caviar.config import resolvers
 from caviar.config.overrides import rewrite_one_minus
-from caviar.stacked.plan import Configs, are_alike, dealt, stored, why_not
+from caviar.stacked.plan import UNEVEN, Configs, Form, are_alike, dealt, stored, why_not
 from conftest import ROOT
 
 
@@ -46,22 +47,34 @@ def test_what_a_config_allows(composed: Any, words: list[str], why: str | None) 
     assert found is None if why is None else why in (found or "")
 
 
-@given(
-    st.lists(st.sampled_from([None, "a", "b", "c"]), min_size=1, max_size=40),
-    st.integers(1, 5),
-    st.integers(2, 5),
-)
-def test_every_job_is_dealt_out_once(shapes: list[str | None], workers: int, least: int) -> None:
-    parts = dealt(shapes, workers, least)
-    assert sorted(number for part in parts for number in part) == [*range(len(shapes))]
+def form(build: str | None, size: int = 1) -> Form | None:
+    return None if build is None else Form(f"{build}{size}", build, size)
+
+
+FORMS = st.builds(form, st.sampled_from([None, "a", "b", "c"]), st.sampled_from([1, 1, 2, 3]))
+
+
+@given(st.lists(FORMS, min_size=1, max_size=80), st.integers(1, 5), st.integers(2, 5))
+def test_every_job_is_dealt_out_once(forms: list[Form | None], workers: int, least: int) -> None:
+    parts = dealt(forms, workers, least)
+    assert sorted(number for part in parts for number in part) == [*range(len(forms))]
+    builds = [one and one.build for one in forms]
     for part in parts:
         if len(part) > 1:
-            assert len({shapes[number] for number in part}) == 1
+            assert len({builds[number] for number in part}) == 1
             assert len(part) >= least
-    for shape in "abc":
-        crowd = [p for p in parts if shapes[p[0]] == shape]
-        if shapes.count(shape) >= least:
-            assert len(crowd) == min(workers, shapes.count(shape) // least)
+    for build in "abc":
+        crowd = [[forms[n] for n in p] for p in parts if builds[p[0]] == build]
+        count = builds.count(build)
+        if count < least:
+            continue
+        sizes = [sorted(one.size for one in part if one) for part in crowd]
+        if len({size for part in sizes for size in part}) == 1:
+            assert len(crowd) == min(workers, count // least)
+        else:  # those of about one size together
+            assert len(crowd) == max(min(workers, count // least), count // UNEVEN)
+            sizes.sort()
+            assert all(one[-1] <= other[0] for one, other in itertools.pairwise(sizes))
 
 
 def test_what_a_kill_has_left_stays_together(tmp_path: Path) -> None:
@@ -72,7 +85,7 @@ def test_what_a_kill_has_left_stays_together(tmp_path: Path) -> None:
     numbers = [2, 3, 4, 5, 6, 7]
     begun = stored(tmp_path, numbers)
     assert begun == {tmp_path / "3.ckpt": [1, 2, 5]}
-    assert dealt(["a"] * 6, 1, 2, [*begun.values()]) == [[1, 2, 5], [0, 3, 4]]
+    assert dealt([form("a")] * 6, 1, 2, [*begun.values()]) == [[1, 2, 5], [0, 3, 4]]
 
 
 def test_overrides_that_only_change_numbers() -> None:

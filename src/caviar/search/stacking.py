@@ -29,7 +29,7 @@ from caviar.search.keeping import tidy_checkpoints
 from caviar.search.provenance import keep_code, restore_config
 from caviar.search.settings import CONFIRM, TEST, open_ledger, study_folder
 from caviar.search.trial import GIVE_UP, LAST, make_pruner, record_fault
-from caviar.stacked.plan import Configs, stored
+from caviar.stacked.plan import Configs, Form, stored
 
 FOLDER = "stack"  # in a stage's folder: what the processes that train stacks print
 
@@ -64,23 +64,24 @@ class Shapes(Launched):
 
 
 def _shapes(configs: Configs, environment: Mapping[str, str]) -> JobReturn:
-    """The shape of each job's model and data, as text; None for one that cannot be built."""
+    """The form of each job's model and data; None for one that cannot be built."""
     from hydra.core.hydra_config import HydraConfig
 
-    from caviar.stacked.members import built
+    from caviar.stacked.members import built, work_of
 
     os.environ.update(environment)
     HydraConfig.instance().set_config(configs.config)
     folder = study_folder(configs.config) / configs.config.trial.stage / FOLDER
     redirect(folder)
-    found: list[str | None] = []
+    found: list[Form | None] = []
     for job in range(len(configs.jobs)):
         config = configs.of(job)
         try:
             with _output(config, folder):
                 member = built(config, folder)
-            shape = repr(member.shape())
-            found.append(sha256(shape.encode()).hexdigest()[:16])
+            texts = (repr(member.shape()), repr(member.build()))
+            shape, build = (sha256(text.encode()).hexdigest()[:16] for text in texts)
+            found.append(Form(shape, build, member.size, work_of(member)))
         except Exception:  # the trial itself will say what it is
             found.append(None)
     return JobReturn(overrides=[], status=JobStatus.COMPLETED, _return_value=found)

@@ -160,7 +160,7 @@ class Stack:
             values = [c.value for c in log.calls if c.metric is None]
             changed = {k: all_of[f"of.{k}"] for k in buffers}
             kept = {path: kept.tensors for path, kept in after.items()}
-            return _loss(loss), values, changed, kept
+            return loss_of(loss), values, changed, kept
 
         first = next(iter(parameters.values()))
         self.draws.count = len(first)
@@ -238,7 +238,7 @@ class Stack:
             )
 
 
-def _loss(returned: Any) -> Tensor:
+def loss_of(returned: Any) -> Tensor:
     """What Lightning takes for the loss of a step; zero for a step without one."""
     if isinstance(returned, dict):
         returned = returned.get("loss")

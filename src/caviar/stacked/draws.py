@@ -60,6 +60,7 @@ class Draws(TorchFunctionMode):
         self.states: list[Tensor] | None = None  # by member; None: nothing drawn in this epoch
         self.member: Tensor | None = None  # inside of vmap: the number of the member, batched
         self.count = 0  # members
+        self.uneven = False  # whether their tensors are of several widths
 
     def begin_epoch(self) -> None:
         """From now on every member draws from the state that its epoch begins with."""
@@ -97,6 +98,8 @@ class Draws(TorchFunctionMode):
     def _each(self, draw: Callable[[int], Tensor]) -> Tensor:
         """What every member draws in its own random state, batched."""
         assert self.member is not None
+        if self.uneven:  # each would draw for its own width
+            raise NotStackable("the model draws random numbers in a step, and their widths differ")
         with torch._C.DisableTorchFunction():
             if self.states is None:
                 self.states = [self.seeded(i) for i in range(self.count)]

@@ -85,7 +85,8 @@ class Keep(Checkpoint):
         elif gone:
             pl_module.keep(going)
             index = torch.tensor(going, device=pl_module.device)
-            self._tensors = {name: tensor[index] for name, tensor in self._tensors.items()}
+            cut = {name: tensor[index] for name, tensor in self._tensors.items()}
+            self._tensors = {name: pl_module.widths.fitted(name, t) for name, t in cut.items()}
         # The stack without them first: a kill between the two trains them once more, while one
         # that is finished in the ledger and still in the file could not be told from a running one.
         last = trainer.current_epoch + 1 == trainer.max_epochs
@@ -203,11 +204,10 @@ class Keep(Checkpoint):
     ) -> dict[str, Any]:
         frame = dict(frame)
         groups = frame.pop("groups")
-        names = [*module.names, *module.buffer_names]
-        own = {name: tensors[name][place].clone() for name in names}
+        own = {name: module.widths.own(name, place, t).clone() for name, t in tensors.items()}
         whole = {**frame, "state_dict": {n: own[n] for n in member.model.state_dict() if n in own}}
         optimizer: Any = module.optimizers(use_pl_optimizer=False)
-        state = optimizer.state_of(place, tensors, groups, frame["global_step"])
+        state = optimizer.state_of(own, groups, frame["global_step"])
         whole["optimizer_states"] = [state]
         model, data = member.model, member.data
         for thing in (model, data):

@@ -98,8 +98,17 @@ class Member:
     """Of its best epoch, once it is written."""
 
     def shape(self) -> tuple[Any, ...]:
-        """What members of one stack have in common."""
+        """What members of a stack have in common in which nothing is filled up."""
         return self.common, shape_of(self.model)
+
+    def build(self) -> tuple[Any, ...]:
+        """What members of any stack have in common: all but the sizes of their tensors."""
+        return self.common, build_of(self.model)
+
+    @property
+    def size(self) -> int:
+        """Numbers in its parameters."""
+        return sum(p.numel() for p in self.model.parameters())
 
 
 def built(config: DictConfig, output: Path) -> Member:
@@ -141,6 +150,26 @@ def shape_of(model: nn.Module) -> tuple[Any, ...]:
     tensors = (*model.named_parameters(), *model.named_buffers())
     shapes = tuple((n, tuple(t.shape), t.dtype, t.requires_grad) for n, t in tensors)
     return parts, shapes
+
+
+def build_of(model: nn.Module) -> tuple[Any, ...]:
+    """As `shape_of`, but for the sizes."""
+    parts, shapes = shape_of(model)
+    return parts, tuple((name, len(shape), *others) for name, shape, *others in shapes)
+
+
+# Layers whose work follows from the numbers in them, of which each example takes all once.
+COUNTED = (nn.Linear, nn.LayerNorm, nn.Bilinear, nn.modules.batchnorm._NormBase)
+
+
+def work_of(member: Member) -> float | None:
+    """Multiplications of a forward pass of a batch; None if a layer takes its numbers otherwise,
+    as a convolution does, or if the batch is of no known size."""
+    size = getattr(member.data, "batch_size", None)
+    parts = [p for p in member.model.modules() if any(True for _ in p.parameters(recurse=False))]
+    if not isinstance(size, int) or not all(isinstance(part, COUNTED) for part in parts):
+        return None
+    return float(size * member.size)
 
 
 def refuse_unstackable(model: pl.LightningModule) -> None:

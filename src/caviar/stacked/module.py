@@ -26,6 +26,7 @@ from caviar.stacked.logged import Collected, Log
 from caviar.stacked.members import Member
 from caviar.stacked.optimizers import StackedOptimizer, StackedSchedule
 from caviar.stacked.together import Together
+from caviar.stacked.widths import alone, check_gradients, check_values
 
 
 class StackedModule(Together):
@@ -34,9 +35,13 @@ class StackedModule(Together):
     # -- steps
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        if self.widths.uneven and self.probes is None:
+            self.probes = self._alone("training_step", batch, batch_idx)
         done = self._step("training_step", batch, batch_idx)
         if done.loss is None:
             raise NotStackable("training_step returns no loss")
+        if self.probes:
+            check_values([done.loss.detach()], [torch.stack([loss for loss, _, _ in self.probes])])
         self.training_logs.add(done.calls, done.values)
         self._note_steps()
         return done.loss.sum()
@@ -44,10 +49,18 @@ class StackedModule(Together):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         if not self.one_by_one:
             try:
+                theirs = None
+                if self.widths.uneven and not self.validated:
+                    theirs = self._alone("validation_step", batch, batch_idx)
                 done = self._step("validation_step", batch, batch_idx)
             except (NotStackable, Differs):
                 self.one_by_one, self.stack.watched = True, None
             else:
+                if theirs is not None:
+                    values = [value for value in done.values if value is not None]
+                    columns = zip(*(logged for _, logged, _ in theirs), strict=True)
+                    check_values(values, [torch.stack(list(column)) for column in columns])
+                self.validated = True
                 self.validation_logs.add(done.calls, done.values)
                 return
         axis = self._axis(batch)
@@ -75,6 +88,31 @@ class StackedModule(Together):
         )
         self.state = done.state
         return done
+
+    def _alone(self, hook: str, batch: Any, batch_idx: int) -> list[Any]:
+        """A step of each member by itself, for what nothing but a comparison can tell."""
+        arguments = _accepted(getattr(self.template, hook), batch, batch_idx)[1:]
+        axis, models = self._axis(batch), [member.model for member in self.members]
+        batches = [batch.of_all if axis is None else _part(batch, i) for i in range(len(models))]
+        return [alone(m, hook, own, *arguments) for m, own in zip(models, batches, strict=True)]
+
+    def on_after_backward(self) -> None:
+        if not self.widths.uneven:
+            return
+        if self.masks is None:
+            pairs = zip(self.names, self.stacked, strict=True)
+            self.masks = [self.widths.mask(name, p.data) for name, p in pairs]
+        for p, mask in zip(self.stacked, self.masks, strict=True):
+            if mask is not None and p.grad is not None:
+                p.grad.mul_(mask)
+        if self.probes:
+            probes = [probe for _, _, probe in self.probes]
+            check_gradients(self.names, list(self.stacked), self.widths, probes)
+            self.probes = []  # it was compared; no more
+
+    def keep(self, alive: Sequence[int]) -> None:
+        super().keep(alive)
+        self.masks = None
 
     def _axis(self, batch: Any) -> int | None:
         return None if isinstance(batch, Shared) else 0
@@ -110,6 +148,12 @@ class StackedModule(Together):
         named = dict(self.members[0].model.named_parameters())
         together = self.parameters_of_all()
         optimizer = StackedOptimizer(own, {id(p): together[n] for n, p in named.items()})
+        names = {id(p): name for name, p in together.items()}
+        self.widths.numbered = [
+            names[id(p)] for group in optimizer.param_groups for p in group["params"]
+        ]
+        if self.widths.uneven and any(g.get("eps") == 0 for o in own for g in o.param_groups):
+            raise NotStackable("their widths differ, and with eps=0 zeros do not stay zeros")
         if any(len(found) != len(schedules[0]) for found in schedules):
             raise NotStackable("not all members have a schedule")
         configs = []

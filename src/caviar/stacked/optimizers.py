@@ -61,9 +61,9 @@ class StackedOptimizer(Optimizer):
     def keep(self, alive: Sequence[int], index: Tensor) -> None:
         """Forget all members but these; the stacked parameters have been cut already."""
         self.own = [self.own[i] for i in alive]
-        for state in self.state.values():
+        for p, state in self.state.items():
             for name, value in state.items():
-                state[name] = value[index]
+                state[name] = value[index][(slice(None), *map(slice, p.shape[1:]))].contiguous()
         self.changed()
 
     @torch.no_grad()
@@ -119,7 +119,6 @@ class StackedOptimizer(Optimizer):
 
     def state_of(
         self,
-        member: int,
         tensors: Mapping[str, Tensor],
         groups: Sequence[dict[str, Any]],
         taken: int,
@@ -127,8 +126,7 @@ class StackedOptimizer(Optimizer):
         """A member's `state_dict()`, as its own optimizer would give it.
 
         Arguments:
-            member: its place in the stack.
-            tensors: as `tensors` gives them.
+            tensors: as `tensors` gives them, the member's own part of each.
             groups: its settings, without parameters.
             taken: steps.
         """
@@ -139,9 +137,7 @@ class StackedOptimizer(Optimizer):
             numbered.append({**own, "params": numbers})
             for i in numbers:
                 parts = ((n, f"optimizer.{i}.{n}") for n in KEPT[self.kind])
-                found: dict[str, Any] = {
-                    n: tensors[key][member].clone() for n, key in parts if key in tensors
-                }
+                found: dict[str, Any] = {n: tensors[key] for n, key in parts if key in tensors}
                 if self.kind is SGD and not own["momentum"]:
                     found = {"momentum_buffer": None}  # as torch has it
                 elif self.kind is not SGD and found:
@@ -153,7 +149,7 @@ class StackedOptimizer(Optimizer):
 
 def _fixed(group: dict[str, Any]) -> dict[str, Any]:
     fixed = {k: v for k, v in group.items() if k not in NUMBERS and k not in SKIPPED}
-    return {**fixed, "shape": [tuple(p.shape) for p in group["params"]]}
+    return {**fixed, "dimensions": [p.dim() for p in group["params"]]}
 
 
 def _column(values: Sequence[Any], device: Any) -> Tensor:

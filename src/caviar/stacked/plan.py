@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from caviar.config.alike import differ_in_values, key_of, write_values
+from caviar.config.alike import differ_in_values, is_value, key_of, write_values
 
 # Settings of Lightning's Trainer that mean the same for a stack as for each of its members.
 TRAINER = {
@@ -39,6 +41,7 @@ TRAINER = {
     "use_distributed_sampler",
 }
 LOGGERS = ("pytorch_lightning.loggers.CSVLogger", "lightning.pytorch.loggers.CSVLogger")
+UNEVEN = 16  # members of a stack of several widths; of fewer, the step itself would cost too much
 # Keys whose values only change numbers in a training, never the shape of its model.
 NUMBERS = ("optimizer.", "scheduler.", "seed=", "trial.", "one_minus.optimizer.")
 
@@ -68,13 +71,27 @@ def are_alike(jobs: Sequence[Sequence[str]]) -> bool:
     return len(others) == 1
 
 
+@dataclass(frozen=True)
+class Form:
+    """Of a job's model and data: what decides whom it can share a stack with."""
+
+    shape: str
+    """The same for jobs whose tensors have the same sizes."""
+    build: str
+    """The same for jobs that are alike but for those sizes."""
+    size: int
+    """Numbers in the model's parameters."""
+    work: float | None = None
+    """Multiplications of a forward pass of a batch; None where nobody knows."""
+
+
 def dealt(
-    shapes: Sequence[str | None], workers: int, least: int, begun: Sequence[Sequence[int]] = ()
+    forms: Sequence[Form | None], workers: int, least: int, begun: Sequence[Sequence[int]] = ()
 ) -> list[list[int]]:
     """Which jobs are trained together; those of one, alone.
 
     Arguments:
-        shapes: of each job's model and data; None for one that cannot be stacked.
+        forms: of each job; None for one that cannot be stacked.
         workers: that train side by side; a crowd is divided among them.
         least: jobs of a stack.
         begun: jobs that are in one stack already, which a kill has left.
@@ -85,20 +102,30 @@ def dealt(
     taken = {number for stack in begun for number in stack}
     crowds: dict[str, list[int]] = {}
     parts = [sorted(stack) for stack in begun]
-    for number, shape in enumerate(shapes):
+    sizes = {number: form.size for number, form in enumerate(forms) if form is not None}
+    for number, form in enumerate(forms):
         if number in taken:
             continue
-        if shape is None:
+        if form is None:
             parts.append([number])
         else:
-            crowds.setdefault(shape, []).append(number)
+            crowds.setdefault(form.build, []).append(number)
     for crowd in crowds.values():
         if len(crowd) < least:
             parts += [[number] for number in crowd]
             continue
         pieces = min(workers, len(crowd) // least)
-        parts += [crowd[piece::pieces] for piece in range(pieces)]
-    return sorted(parts, key=len, reverse=True)
+        if len({sizes[number] for number in crowd}) == 1:
+            parts += [crowd[piece::pieces] for piece in range(pieces)]
+            continue
+        # Those of about one size together: the narrow ones are computed as if they were as wide as
+        # the widest.
+        crowd.sort(key=lambda number: (-sizes[number], number))
+        pieces = max(pieces, len(crowd) // UNEVEN)
+        ends = [len(crowd) * piece // pieces for piece in range(pieces + 1)]
+        parts += [sorted(crowd[a:b]) for a, b in itertools.pairwise(ends)]
+    heavy = {number: form.work or form.size for number, form in enumerate(forms) if form}
+    return sorted(parts, key=lambda part: (len(part) == 1, -sum(heavy.get(n, 0) for n in part)))
 
 
 def stored(folder: Path, numbers: Sequence[int]) -> dict[Path, list[int]]:
@@ -140,11 +167,12 @@ class Configs:
     def of(self, number: int) -> DictConfig:
         """A job's config; it is the same object every time, so nothing may keep it."""
         job = self.jobs[number]
-        if differ_in_values(self.jobs[0], job) is None:
+        own = self._own(job)
+        if differ_in_values(self.jobs[0], job) is None or not all(map(is_value, own)):
             self._other = self.compose(job)
             return self._other
         self._other = None
-        write_values(self.config, self._own(job))
+        write_values(self.config, own)
         return self.config
 
     def _own(self, job: Sequence[str]) -> list[str]:

@@ -25,6 +25,7 @@ from caviar.stacked.members import Member
 from caviar.stacked.module import stacked_module
 from caviar.stacked.plan import stored
 from caviar.stacked.stand_in import value_at
+from caviar.stacked.widths import NOT_FILLED
 from caviar.training.building import model_package
 from caviar.training.package import adopted, is_a, of_package
 from caviar.training.quiet import quiet
@@ -113,36 +114,51 @@ def train_all(
     ready: dict[int, Member] = {}  # built, and not yet tried
     for place in {*range(len(numbers))}.difference(*resumed.values()):
         ready[place] = member(place)
-        groups[ready[place].shape()].append(place)
+        groups[ready[place].build()].append(place)
     left: list[Left] = []
+    for places in groups.values():  # those of one size beside each other
+        places.sort(key=lambda place: ready[place].size, reverse=True)
     chunks = (range(0, len(places), max_stack) for places in groups.values())
     queue = [
-        (places[begin : begin + max_stack], None)
+        (places[begin : begin + max_stack], None, "no other trial has a model of its build")
         for places, begins in zip(groups.values(), chunks, strict=True)
         for begin in begins
     ]
-    todo: list[tuple[list[int], Path | None]] = [*((p, f) for f, p in resumed.items()), *queue]
+    todo: list[tuple[list[int], Path | None, str]] = [
+        *((p, f, "") for f, p in resumed.items()),
+        *queue,
+    ]
     while todo:
-        places, file = todo.pop(0)
+        places, file, why = todo.pop(0)
         if file is None and len(places) < FEWEST:
-            left += [Left(place, "no other trial has a model of its shape") for place in places]
+            left += [Left(place, why) for place in places]
             continue
         members = [ready.pop(p) if p in ready else member(p) for p in places]
         store = None
         if stores is not None:
             store = Store(file or stores / f"{min(m.number for m in members)}.ckpt")
+        shapes: dict[Any, list[int]] = defaultdict(list)
+        for place, one in zip(places, members, strict=True):
+            shapes[one.shape()].append(place)
         try:
             _train(members, config, ended, report, store, file)
-        except Differs as differs:
+        except (Differs, NotStackable) as refusal:
+            if len(shapes) > 1:
+                said = NOT_FILLED if isinstance(refusal, Differs) else str(refusal)
+                todo += [(same, None, said) for same in shapes.values()]
+                continue
+            if isinstance(refusal, NotStackable):
+                left += [Left(place, str(refusal)) for place in places]
+                continue
+            differs = refusal
             alike: dict[str, list[int]] = defaultdict(list)
             for place, one in zip(places, members, strict=True):
                 alike[value_at(one.model, differs.where)].append(place)
-            todo += [(same, None) for same in alike.values()]
-        except NotStackable as refusal:
-            left += [Left(place, str(refusal)) for place in places]
+            alone = "no other trial has a model of its shape and settings"
+            todo += [(same, None, alone) for same in alike.values()]
         except OutOfMemory:
             half = len(places) // 2
-            todo += [(places[:half], None), (places[half:], None)]
+            todo += [(places[:half], None, why), (places[half:], None, why)]
     return left
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -111,6 +112,8 @@ def stand_in(model: pl.LightningModule, members: Sequence[pl.LightningModule]) -
         kind = type(part)
         part.__class__ = type(kind.__name__, (_Guarded, kind), {"unshared": names})
     for part in model.modules():
+        if isinstance(part, _DropoutNd) and part.p == 0:
+            vars(part)["forward"] = partial(_dropped, part)
         # They look at values to warn of, which is control flow by data; a run alone still does.
         if isinstance(part, Metric) and hasattr(part, "validate_args"):
             part.validate_args = False
@@ -122,6 +125,12 @@ def stand_in(model: pl.LightningModule, members: Sequence[pl.LightningModule]) -
     kept = _Hyperparameters(first)
     kept.unshared = frozenset(keys)
     vars(model)["_hparams"] = kept
+
+
+def _dropped(part: _DropoutNd, x: Tensor) -> Tensor:
+    """What a layer gives that drops nothing: torch would ask vmap for random numbers all the same,
+    and each step would have to be watched for them."""
+    return x if part.p == 0 else type(part).forward(part, x)
 
 
 def value_at(model: pl.LightningModule, where: str) -> str:

@@ -18,6 +18,7 @@ from caviar.stacked.logged import Collected, Log
 from caviar.stacked.members import BETWEEN, Member, MemberTrainer, refuse_unstackable
 from caviar.stacked.stand_in import stand_in
 from caviar.stacked.state import Kept, State, emptied, plain_of, put, stacked, state_of
+from caviar.stacked.widths import Widths
 from caviar.training.package import is_inherited
 from caviar.training.streams import restore, stream
 
@@ -59,22 +60,31 @@ class Together(LightningModule):
         template.trainer = trainer
         vars(self)["stack"] = Stack(template, self.draws)
         vars(self)["template"] = template
-        self.names = [name for name, _ in models[0].named_parameters()]
+        self.widths = Widths(models)
+        self.draws.uneven = self.widths.uneven
+        own = [dict(m.named_parameters()) for m in models]
+        self.names = [*own[0]]
         self.stacked = nn.ParameterList(
             nn.Parameter(
-                torch.stack([dict(m.named_parameters())[n].detach() for m in models]),
-                requires_grad=dict(models[0].named_parameters())[n].requires_grad,
+                self.widths.stacked(n, [tensors[n].detach() for tensors in own]),
+                requires_grad=own[0][n].requires_grad,
             )
             for n in self.names
         )
-        self.buffer_names = [name for name, _ in models[0].named_buffers()]
+        buffers = [dict(m.named_buffers()) for m in models]
+        self.buffer_names = [*buffers[0]]
         for i, name in enumerate(self.buffer_names):
-            buffers = [dict(m.named_buffers())[name].detach() for m in models]
-            self.register_buffer(f"stacked_buffer_{i}", torch.stack(buffers))
+            together = self.widths.stacked(name, [tensors[name].detach() for tensors in buffers])
+            self.register_buffer(f"stacked_buffer_{i}", together)
         self.state: State = stacked([state_of(model) for model in models])
         self.training_logs, self.validation_logs = Collected(), Collected()
         self.monitors: set[str] = set()  # that schedules follow
         self.one_by_one = False  # validation, of a model whose validation cannot be stacked
+        # Of members of several widths: what they compute alone, until it was compared; zeros where
+        # they were filled up; whether a validation was compared.
+        self.probes: list[Any] | None = None
+        self.masks: list[Tensor | None] | None = None
+        self.validated = False
         self.hooks = {name for name in BETWEEN if not is_inherited(models[0], name)}
         self.has_metrics = any(isinstance(part, Metric) for part in template.modules())
         self.plain = plain_of(template)
@@ -96,10 +106,10 @@ class Together(LightningModule):
         for place, member in enumerate(self.members):
             own = dict(member.model.named_parameters())
             for name, tensor in self.parameters_of_all().items():
-                own[name].data = tensor.data[place]
+                own[name].data = self.widths.own(name, place, tensor.data)
             buffers = dict(member.model.named_buffers())
             for name, tensor in self.buffers_of_all().items():
-                buffers[name].data = tensor.data[place]
+                buffers[name].data = self.widths.own(name, place, tensor.data)
 
     def keep(self, alive: Sequence[int]) -> None:
         """Go on with these members alone: the others cost nothing from now on.
@@ -108,11 +118,13 @@ class Together(LightningModule):
             alive: their places in the stack, in order.
         """
         index = torch.tensor(alive, device=self.device)
-        for p in self.stacked:
-            p.data, p.grad = p.data[index], None
-        for i in range(len(self.buffer_names)):
-            name = f"stacked_buffer_{i}"
-            setattr(self, name, getattr(self, name)[index])
+        self.widths.keep(alive)
+        self.draws.uneven = self.widths.uneven
+        for name, p in zip(self.names, self.stacked, strict=True):
+            p.data, p.grad = self.widths.fitted(name, p.data[index]), None
+        for i, name in enumerate(self.buffer_names):
+            together = getattr(self, f"stacked_buffer_{i}")[index]
+            setattr(self, f"stacked_buffer_{i}", self.widths.fitted(name, together))
         for kept in self.state.values():
             kept.tensors = [tensor[index] for tensor in kept.tensors]
         for logs in (self.training_logs, self.validation_logs):

@@ -1,5 +1,5 @@
-"""`hydra/launcher=pool`: the jobs of a sweep side by side on this machine; and `stacked`, those
-whose models are of one shape as one.
+"""`hydra/launcher=pool`: the jobs of a sweep side by side on this machine; `stacked`, those whose
+models are of one build as one; and `auto`, which takes for each what is faster.
 
     python train.py -m hydra.launcher.num_workers=8
     python train.py -m hydra/launcher=stacked
@@ -180,27 +180,45 @@ ConfigStore.instance().store(
 )
 
 
+@dataclass
+class AutoSettings(StackedSettings):
+    """As of stacks."""
+
+    _target_: str = "hydra_plugins.caviar.launcher.AutoLauncher"
+    least: int = 4
+    """Models that are trained as one, at least; fewer are no slower one by one."""
+
+
+ConfigStore.instance().store(
+    name="auto", node=AutoSettings, group="hydra/launcher", provider="caviar"
+)
+
+
 class StackedLauncher(PoolLauncher):
-    """Trains jobs whose models are of one shape as one, and beside them the others one by one."""
+    """Trains jobs whose models are of one build as one, and beside them the others one by one."""
+
+    Settings: Any = StackedSettings
 
     def __init__(self, **settings: Any) -> None:
-        self.settings: StackedSettings = StackedSettings(**settings)
+        self.settings: StackedSettings = self.Settings(**settings)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         from caviar.pool.machine import slots_for
         from caviar.pool.process import Fault
-        from caviar.screen.view import console
         from caviar.search.stacking import Alone, Stacks, begun_in, record_faults
-        from caviar.stacked.plan import dealt, why_not
+        from caviar.stacked.plan import dealt
 
         launched = self._launched(Stacks, max_stack=self.settings.max_stack)
         self._compose_once(launched, job_overrides)
         config = launched.compose(job_overrides[0])
-        why = why_not(config) if config.trial.number is not None else "they are no trials"
+        slots = slots_for(self.config, self.settings.num_workers, self.settings.gpus_per_trial)
+        for slot in slots:
+            slot.close()
+        why = self._why_not(config, slots)
         if why is not None:
-            console.print(f"trained one by one: {why}", style="dim")
+            self._say(f"trained one by one: {why}")
             return super().launch(job_overrides, initial_job_idx)
 
         def died(jobs: Sequence[Sequence[str]], fault: Fault) -> str | None:
@@ -225,18 +243,14 @@ class StackedLauncher(PoolLauncher):
                     )
             return found
 
-        slots = slots_for(self.config, self.settings.num_workers, self.settings.gpus_per_trial)
-        for slot in slots:
-            slot.close()
         begun = begun_in(config, job_overrides)
-        shapes = self._shapes(job_overrides)
-        parts = dealt(shapes, len(slots), self.settings.least, begun)
+        parts = dealt(self._forms(job_overrides), len(slots), self.settings.least, begun)
         stacks = [len(part) for part in parts if len(part) > 1]
         if stacks:
             rest = len(job_overrides) - sum(stacks)
             more = f", {rest} one by one" if rest else ""
             number = "a stack" if len(stacks) == 1 else f"{len(stacks)} stacks"
-            console.print(f"{sum(stacks)} trials in {number}{more}", style="dim")
+            self._say(f"{sum(stacks)} trials in {number}{more}")
         returned = run(parts)
         alone = {
             n: job._return_value.why
@@ -246,18 +260,60 @@ class StackedLauncher(PoolLauncher):
         if alone:
             reasons = "; ".join(dict.fromkeys(alone[n] for n in sorted(alone)))
             which = f"{len(alone)} of {len(job_overrides)} trials"
-            console.print(f"{which} are trained one by one after all: {reasons}", style="dim")
+            self._say(f"{which} are trained one by one after all: {reasons}")
             returned |= run([[n] for n in sorted(alone)])
         return [returned[n] for n in range(len(job_overrides))]
 
-    def _shapes(self, jobs: Sequence[Sequence[str]]) -> list[str | None]:
-        """The shape of each job's model, built in a process of its own: this one has no torch."""
+    def _say(self, line: str) -> None:
+        from caviar.screen.view import console
+
+        console.print(line, style="dim")
+
+    def _why_not(self, config: DictConfig, slots: Sequence[Any]) -> str | None:
+        """Why nothing is stacked, as the end of a sentence; None if it may be."""
+        from caviar.stacked.plan import why_not
+
+        return why_not(config) if config.trial.number is not None else "they are no trials"
+
+    def _forms(self, jobs: Sequence[Sequence[str]]) -> list[Any]:
+        """The form of each job's model, built in a process of its own: this one has no torch."""
         from caviar.search.stacking import Shapes
         from caviar.stacked.plan import are_alike
 
-        if are_alike(jobs):
-            return ["one"] * len(jobs)
-        launched = self._launched(Shapes)
-        (answer,) = self._run(launched, [jobs], 0, lambda *_: "died", len(jobs))
+        alike = are_alike(jobs)
+        asked = jobs[:1] if alike else jobs
+        (answer,) = self._run(self._launched(Shapes), [asked], 0, lambda *_: "died", len(asked))
         found = answer._return_value
-        return found if isinstance(found, list) else [None] * len(jobs)
+        if not isinstance(found, list):
+            return [None] * len(jobs)
+        return found * len(jobs) if alike else found
+
+
+class AutoLauncher(StackedLauncher):
+    """Stacks what is faster in a stack, as far as was measured, and trains the rest one by one."""
+
+    Settings: Any = AutoSettings
+    # Multiplications of a forward pass of a batch, beyond which a step is arithmetic and little
+    # else, and a stack gains nothing on a CPU. 128 units in 4 layers and batches of 64 are 3.8e6.
+    MOST_WORK = 4e6
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        if len(job_overrides) < self.settings.least:
+            return PoolLauncher.launch(self, job_overrides, initial_job_idx)
+        return super().launch(job_overrides, initial_job_idx)
+
+    def _why_not(self, config: DictConfig, slots: Sequence[Any]) -> str | None:
+        if any(slot.gpus for slot in slots):  # where nobody has measured what is faster
+            return "for stacks on a GPU, write hydra/launcher=stacked"
+        return super()._why_not(config, slots)
+
+    def _say(self, line: str) -> None:
+        # Nobody has asked for stacks: why there are none is of no interest.
+        if not line.startswith("trained one by one"):
+            super()._say(line)
+
+    def _forms(self, jobs: Sequence[Sequence[str]]) -> list[Any]:
+        forms = super()._forms(jobs)
+        return [f if f is not None and f.work and f.work <= self.MOST_WORK else None for f in forms]
