@@ -75,8 +75,10 @@ class StackedOptimizer(Optimizer):
             self._values = [self._settings(i) for i in range(len(self.param_groups))]
         self.taken += 1
         step = STEPS[self.kind]
-        for group, values in zip(self.param_groups, self._values, strict=True):
-            settings = step.prepared(values, self.taken)
+        for number, group in enumerate(self.param_groups):
+            settings = step.prepared(self._values[number], self.taken)
+            if self.kind is SGD:  # whose numbers stay as they are until a schedule changes them
+                self._values[number] = settings
             for p in group["params"]:
                 if p.grad is not None:
                     grad = p.grad.neg_() if group.get("maximize") else p.grad
@@ -156,9 +158,19 @@ def _column(values: Sequence[Any], device: Any) -> Tensor:
     return torch.tensor([float(v) for v in values], dtype=torch.float64, device=device)
 
 
-def _like(column: Tensor, p: Tensor) -> Tensor:
-    """A column as it is multiplied with a stacked parameter."""
-    return column.to(p.dtype).view(-1, *[1] * (p.dim() - 1))
+class _Columns(dict[str, Any]):
+    """Numbers by member, each a column of float64, as they are multiplied with parameters."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self._made: dict[Any, Tensor] = {}
+
+    def like(self, name: str, p: Tensor) -> Tensor:
+        """A column of the precision and dimensions of a stacked parameter."""
+        key = name, p.dtype, p.dim()
+        if key not in self._made:
+            self._made[key] = self[name].to(p.dtype).view(-1, *[1] * (p.dim() - 1))
+        return self._made[key]
 
 
 # Both change what they are given in place: a temporary of all members' parameters is megabytes, and
@@ -167,72 +179,69 @@ def _like(column: Tensor, p: Tensor) -> Tensor:
 
 class _SGD:
     @staticmethod
-    def prepared(values: dict[str, Any], taken: int) -> dict[str, Any]:
-        some = {name: bool(values[name].any()) for name in ("momentum", "weight_decay")}
-        return {**values, "some": some, "some_dampening": bool(values["dampening"].any())}
+    def prepared(values: dict[str, Any], taken: int) -> _Columns:
+        if isinstance(values, _Columns):  # of the step before
+            return values
+        some = {n: bool(values[n].any()) for n in ("momentum", "weight_decay", "dampening")}
+        return _Columns({**values, "undamped": 1 - values["dampening"], "some": some})
 
     @staticmethod
     def take(
-        p: Tensor,
-        grad: Tensor,
-        state: dict[str, Any],
-        values: dict[str, Any],
-        group: dict[str, Any],
+        p: Tensor, grad: Tensor, state: dict[str, Any], values: _Columns, group: dict[str, Any]
     ) -> None:
         some = values["some"]
         if some["weight_decay"]:
-            grad.addcmul_(p, _like(values["weight_decay"], p))
+            grad.addcmul_(p, values.like("weight_decay", p))
         if some["momentum"]:
-            momentum = _like(values["momentum"], p)
+            momentum = values.like("momentum", p)
             buffer = state.get("momentum_buffer")
             if buffer is None:
                 buffer = state["momentum_buffer"] = grad.clone()
-            elif values["some_dampening"]:
-                buffer.mul_(momentum).addcmul_(grad, 1 - _like(values["dampening"], p))
+            elif some["dampening"]:
+                buffer.mul_(momentum).addcmul_(grad, values.like("undamped", p))
             else:
                 buffer.mul_(momentum).add_(grad)
             grad = grad.addcmul_(buffer, momentum) if group["nesterov"] else buffer
-        p.addcmul_(grad, _like(values["lr"], p), value=-1)
+        p.addcmul_(grad, values.like("lr", p), value=-1)
 
 
 class _Adam:
     decoupled = False
 
     @classmethod
-    def prepared(cls, values: dict[str, Any], taken: int) -> dict[str, Any]:
+    def prepared(cls, values: dict[str, Any], taken: int) -> _Columns:
         one, two = 1 - values["beta1"] ** taken, 1 - values["beta2"] ** taken
         decay = values["weight_decay"]
-        return {
-            **values,
-            "size": values["lr"] / one,
-            "root": two.sqrt(),
-            "left": 1 - values["lr"] * decay,
-            "decays": bool(decay.any()),
-        }
+        return _Columns(
+            {
+                **values,
+                "size": values["lr"] / one,
+                "root": two.sqrt(),
+                "left": 1 - values["lr"] * decay,
+                "mixed": 1 - values["beta1"],
+                "squared": 1 - values["beta2"],
+                "decays": bool(decay.any()),
+            }
+        )
 
     @classmethod
     def take(
-        cls,
-        p: Tensor,
-        grad: Tensor,
-        state: dict[str, Any],
-        values: dict[str, Any],
-        group: dict[str, Any],
+        cls, p: Tensor, grad: Tensor, state: dict[str, Any], values: _Columns, group: dict[str, Any]
     ) -> None:
         if not state:
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
         if values["decays"]:
             if cls.decoupled or group.get("decoupled_weight_decay"):
-                p.mul_(_like(values["left"], p))
+                p.mul_(values.like("left", p))
             else:
-                grad.addcmul_(p, _like(values["weight_decay"], p))
+                grad.addcmul_(p, values.like("weight_decay", p))
         mean, square = state["exp_avg"], state["exp_avg_sq"]
-        mean.lerp_(grad, _like(1 - values["beta1"], p).expand_as(p))
-        square.mul_(_like(values["beta2"], p))
-        square.addcmul_(grad.mul_(grad), _like(1 - values["beta2"], p))
+        mean.lerp_(grad, values.like("mixed", p).expand_as(p))
+        square.mul_(values.like("beta2", p))
+        square.addcmul_(grad.mul_(grad), values.like("squared", p))
         denominator = torch.sqrt(square, out=grad)
-        denominator.div_(_like(values["root"], p)).add_(_like(values["eps"], p))
-        p.addcmul_(torch.div(mean, grad, out=grad), _like(values["size"], p), value=-1)
+        denominator.div_(values.like("root", p)).add_(values.like("eps", p))
+        p.addcmul_(torch.div(mean, denominator, out=grad), values.like("size", p), value=-1)
 
 
 class _AdamW(_Adam):

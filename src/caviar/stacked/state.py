@@ -61,7 +61,7 @@ class Kept:
     @property
     def grows(self) -> bool:
         """Whether it is a list of tensors, which a step may only append to."""
-        return self.spec.type is list and not self.plain and all(self.spec.children_specs)
+        return self.spec.type is list and self.spec.num_children == len(self.tensors)
 
     def grown(self, more: Kept) -> Kept:
         """The list with what a step has appended to it."""
