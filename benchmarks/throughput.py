@@ -1,11 +1,14 @@
 """Trials a minute: a stack, the pool, Optuna's loop, Ray Tune, a plain loop, and the arithmetic.
 
     python benchmarks/throughput.py                     # 64 trials of 10 epochs of digits: minutes
-    python benchmarks/throughput.py --trials 256 --epochs 15
-    python benchmarks/throughput.py --only stacked plain arithmetic
+    python benchmarks/throughput.py --trials 256 --epochs 15 --share 0.1
+    python benchmarks/throughput.py --shapes --trials 512 --epochs 15 --share 0.05
+    python benchmarks/throughput.py --only auto plain arithmetic
+    python benchmarks/throughput.py --device cuda       # needs no network
 
-Everyone trains the same trials: the digits network of conf/, its lr, momentum, weight decay and lr
-decay drawn from `space=tiers_1_2` without shapes, and the seeds of one study. Each is a process of
+Everyone trains the same trials: the digits network of conf/, its lr, momentum and lr decay drawn
+from `space=all` without shapes, and the seeds of one study; with `--shapes` its width, depth and
+batch size too. Each is a process of
 its own, and what counts is its wall time, start and imports included; `arithmetic` alone is timed
 inside: the batched products of a stack, forward and backward, with nothing around them. One that is
 slow may train a part of the trials (`--share`), and is said to have.
@@ -25,22 +28,45 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from caviar.stacked.plan import Configs
 
 ROOT = Path(__file__).resolve().parents[1]
-AXES = ("optimizer.lr", "optimizer.momentum", "optimizer.weight_decay", "scheduler.rate")
-Peer = Callable[[int, int, Path], float | None]  # its seconds, where its wall time is not meant
 ONE = ["~space.model", "~space.data"]  # one shape
+
+
+class Size(NamedTuple):
+    """What everyone trains."""
+
+    trials: int
+    epochs: int
+    shapes: bool
+    device: str
+
+    @property
+    def overrides(self) -> list[str]:
+        """Of the stage."""
+        trainer = "cpu" if self.device == "cpu" else "gpu"
+        number = [f"search.num_trials={self.trials}", f"trainer.max_epochs={self.epochs}"]
+        return [*([] if self.shapes else ONE), *number, f"trainer={trainer}"]
+
+    @property
+    def options(self) -> list[str]:
+        """Of this script."""
+        numbers = ["--trials", str(self.trials), "--epochs", str(self.epochs)]
+        return [*numbers, "--device", self.device, *(["--shapes"] if self.shapes else [])]
+
+
+Peer = Callable[[Size, Path], float | None]  # its seconds, where its wall time is not meant
 
 
 def stage(launcher: str) -> Peer:
     """A stage by `python train.py -m`."""
 
-    def run(trials: int, epochs: int, runs: Path) -> float | None:
+    def run(size: Size, runs: Path) -> float | None:
         command = [sys.executable, "train.py", "-m", "search.study=s", f"hydra/launcher={launcher}"]
-        command += [*ONE, f"search.num_trials={trials}", f"trainer.max_epochs={epochs}"]
+        command += size.overrides
         environment = {**os.environ, "CAVIAR_RUNS": str(runs)}
         subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
         return None
@@ -51,9 +77,8 @@ def stage(launcher: str) -> Peer:
 def inside(name: str) -> Peer:
     """One of the functions below, in a process of its own."""
 
-    def run(trials: int, epochs: int, runs: Path) -> float | None:
-        command = [sys.executable, __file__, "--inside", name, "--trials", str(trials)]
-        command += ["--epochs", str(epochs)]
+    def run(size: Size, runs: Path) -> float | None:
+        command = [sys.executable, __file__, "--inside", name, *size.options]
         environment = {**os.environ, "CAVIAR_RUNS": str(runs), "CAVIAR_ROOT": str(ROOT)}
         environment |= {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
         done = subprocess.run(
@@ -65,7 +90,7 @@ def inside(name: str) -> Peer:
     return run
 
 
-def configs(trials: int, epochs: int) -> Configs:
+def configs(size: Size) -> Configs:
     """The configs of the study's trials, as `python train.py -m` composes them."""
     from hydra import compose, initialize_config_dir
 
@@ -73,8 +98,8 @@ def configs(trials: int, epochs: int) -> Configs:
     from caviar.config.overrides import rewrite_one_minus
 
     resolvers.register()
-    command = [sys.executable, "train.py", "-m", "search.study=s", *ONE, "search.dry_run=true"]
-    command += [f"search.num_trials={trials}", f"trainer.max_epochs={epochs}"]
+    command = [sys.executable, "train.py", "-m", "search.study=s", "search.dry_run=true"]
+    command += size.overrides
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     jobs = [rewrite_one_minus(shlex.split(line)[2:]) for line in done.stdout.splitlines()]
 
@@ -85,7 +110,7 @@ def configs(trials: int, epochs: int) -> Configs:
     return Configs(composed, jobs)
 
 
-def trained(config: Any, folder: Path) -> float:
+def trained(config: Any, folder: Path, device: str) -> float:
     """One run of Lightning's, as one's own script has it: the same module, data and length."""
     import warnings
 
@@ -102,7 +127,8 @@ def trained(config: Any, folder: Path) -> float:
     model.optimizer_config, model.scheduler_config = config.optimizer, config.scheduler
     trainer = pl.Trainer(
         max_epochs=config.trainer.max_epochs,
-        accelerator="cpu",
+        accelerator="cpu" if device == "cpu" else "gpu",
+        devices=1,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -114,61 +140,66 @@ def trained(config: Any, folder: Path) -> float:
     return float(trainer.callback_metrics["val/loss"])
 
 
-def optuna(trials: int, epochs: int) -> dict[str, Any]:
+def optuna(size: Size) -> dict[str, Any]:
     """Optuna's loop around the same LightningModule."""
     import optuna as library
     import torch
 
     torch.set_num_threads(1)
     library.logging.set_verbosity(library.logging.ERROR)
-    queue = configs(trials, epochs)
+    queue = configs(size)
     study = library.create_study()
     with tempfile.TemporaryDirectory() as folder:
-        study.optimize(lambda trial: trained(queue.of(trial.number), Path(folder)), n_trials=trials)
+        place = Path(folder)
+        study.optimize(
+            lambda trial: trained(queue.of(trial.number), place, size.device), n_trials=size.trials
+        )
     return {}
 
 
-def ray(trials: int, epochs: int) -> dict[str, Any]:
+def ray(size: Size) -> dict[str, Any]:
     """Ray Tune with two workers."""
     import ray as library
     from ray import tune
 
-    composed = configs(trials, epochs)
-    queue = [copy.deepcopy(composed.of(number)) for number in range(trials)]
+    composed = configs(size)
+    queue = [copy.deepcopy(composed.of(number)) for number in range(size.trials)]
 
     def one(point: dict[str, int]) -> None:
         import torch
 
         torch.set_num_threads(1)
         with tempfile.TemporaryDirectory() as folder:
-            tune.report({"loss": trained(queue[point["number"]], Path(folder))})
+            tune.report({"loss": trained(queue[point["number"]], Path(folder), size.device)})
 
     library.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    tuner = tune.Tuner(one, param_space={"number": tune.grid_search([*range(trials)])})
+    tuner = tune.Tuner(one, param_space={"number": tune.grid_search([*range(size.trials)])})
     tuner.fit()
     return {}
 
 
-def plain(trials: int, epochs: int) -> dict[str, Any]:
+def plain(size: Size) -> dict[str, Any]:
     """A raw PyTorch loop with one thread: no Lightning, nothing kept."""
     import torch
     import torch.nn.functional as F
 
     from caviar.config.compose import build
+    from caviar.training.data import Rows
     from caviar.training.optim import build_optimizer, inverse_time
 
     torch.set_num_threads(1)
-    queue = configs(trials, epochs)
-    for config in map(queue.of, range(trials)):
+    queue = configs(size)
+    for config in map(queue.of, range(size.trials)):
         torch.manual_seed(config.seed)
         data = build("data", config.data, _convert_="all")
         data.setup()
-        rows, val = data.splits["train"], data.splits["val"]
-        model = build("model", config.model, _convert_="all")
+        parts = (data.splits["train"], data.splits["val"])
+        rows, val = (Rows(p.inputs.to(size.device), p.labels.to(size.device)) for p in parts)
+        model = build("model", config.model, _convert_="all").to(size.device)
         optimizer = build_optimizer(config.optimizer, model.parameters())
         schedule = inverse_time(optimizer, config.scheduler.rate)
-        for _ in range(epochs):
-            for index in torch.randperm(len(rows)).split(config.data.batch_size):
+        for _ in range(size.epochs):
+            for index in torch.randperm(len(rows)).to(size.device).split(config.data.batch_size):
                 optimizer.zero_grad()
                 F.cross_entropy(model(rows.inputs[index]), rows.labels[index]).backward()
                 optimizer.step()
@@ -178,24 +209,23 @@ def plain(trials: int, epochs: int) -> dict[str, Any]:
     return {}
 
 
-def arithmetic(trials: int, epochs: int) -> dict[str, Any]:
+def arithmetic(size: Size) -> dict[str, Any]:
     """The batched products of the training alone: what no stack can be faster than."""
     import torch
 
     from caviar.config.compose import build
 
     torch.set_num_threads(1)
-    config = configs(1, epochs).of(0)
+    config = configs(size._replace(trials=1)).of(0)
     data = build("data", config.data, _convert_="all")
     data.setup()
     model = build("model", config.model, _convert_="all")
-    members = min(64, trials)
-    weights = [
-        torch.randn(members, *p.shape[::-1]).mul_(0.1) for p in model.parameters() if p.dim() == 2
-    ]
-    size, rows = config.data.batch_size, data.splits["train"]
-    x = rows.inputs[:size].expand(members, -1, -1).contiguous()
-    steps = epochs * -(-len(rows) // size) * -(-trials // members)
+    members = min(64, size.trials)
+    shapes = [p.shape[::-1] for p in model.parameters() if p.dim() == 2]
+    weights = [torch.randn(members, *s, device=size.device).mul_(0.1) for s in shapes]
+    batch, rows = config.data.batch_size, data.splits["train"]
+    x = rows.inputs[:batch].to(size.device).expand(members, -1, -1).contiguous()
+    steps = size.epochs * -(-len(rows) // batch) * -(-size.trials // members)
     begun = time.perf_counter()
     for _ in range(steps):
         inputs = [x]
@@ -206,11 +236,14 @@ def arithmetic(trials: int, epochs: int) -> dict[str, Any]:
             torch.bmm(before.transpose(1, 2), gradient)
             if before is not x:
                 gradient = torch.bmm(gradient, weight.transpose(1, 2))
+    if size.device != "cpu":
+        torch.cuda.synchronize()
     return {"seconds": time.perf_counter() - begun}
 
 
 INSIDE = {f.__name__: f for f in (optuna, ray, plain, arithmetic)}
 PEERS: dict[str, Peer] = {
+    "auto": stage("auto"),
     "stacked": stage("stacked"),
     "pool": stage("pool"),
     **{name: inside(name) for name in INSIDE},
@@ -222,31 +255,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--shapes", action="store_true", help="other widths, depths, batch sizes")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--share", type=float, default=1.0, help="of the trials, for slow peers")
     parser.add_argument("--only", nargs="+", choices=[*PEERS], default=[*PEERS])
     parser.add_argument("--inside", choices=[*INSIDE], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.inside:
-        print(json.dumps(INSIDE[given.inside](given.trials, given.epochs)))
+        size = Size(given.trials, given.epochs, given.shapes, given.device)
+        print(json.dumps(INSIDE[given.inside](size)))
         return
-    print(f"{given.trials} trials of {given.epochs} epochs of digits, {os.cpu_count()} cores")
+    where = f"{os.cpu_count()} cores" if given.device == "cpu" else _gpu()
+    shapes = "of many shapes" if given.shapes else "of one shape"
+    print(f"{given.trials} trials {shapes}, {given.epochs} epochs of digits, {where}")
     rates: dict[str, float] = {}
     for name in given.only:
+        if given.shapes and name == "arithmetic":
+            continue
         if name == "ray" and importlib.util.find_spec("ray") is None:
             print(f"{name:>10}  not installed")
             continue
         trials = max(2, round(given.trials * (given.share if name in SLOW else 1)))
         with tempfile.TemporaryDirectory() as runs:
             begun = time.perf_counter()
-            own = PEERS[name](trials, given.epochs, Path(runs))
+            size = Size(trials, given.epochs, given.shapes, given.device)
+            own = PEERS[name](size, Path(runs))
             seconds = own or time.perf_counter() - begun
         rates[name] = 60 * trials / seconds
         ratio = ""
-        if "stacked" in rates:
-            ratio = f"; stacked has {rates['stacked'] / rates[name]:.2f} times as many"
+        if (ours := next(iter(rates))) != name and ours in ("auto", "stacked"):
+            ratio = f"; {ours} has {rates[ours] / rates[name]:.2f} times as many"
         part = "" if trials == given.trials else f"; {trials} of them"
         each = f"{rates[name]:8.0f} trials a minute, {1e3 * seconds / trials:7.1f} ms each"
         print(f"{name:>10}  {each}{ratio}{part}", flush=True)
+
+
+def _gpu() -> str:
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 if __name__ == "__main__":

@@ -186,14 +186,16 @@ def test_modules_as_people_write_them(make: Make, model: str) -> None:
         same(found[number], runs.alone(number))
 
 
-@pytest.mark.parametrize("model", ["Smoothed", "Leaky"])
-def test_members_are_told_apart_by_what_a_step_reads(make: Make, model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "read"), [("Smoothed", "hparams.alpha"), ("Leaky", "net.1.negative_slope")]
+)
+def test_members_are_told_apart_by_what_a_step_reads(make: Make, model: str, read: str) -> None:
     settings = [{"model.alpha": alpha} for alpha in (0.0, 0.1, 0.0, 0.1, 0.2)]
     more = ["+model.lr=0.1", "+model.alpha=0", "trainer.max_epochs=2", "data.batch_size=16"]
     runs = make(of(model, *more), settings)
     found, left = runs.together()
     assert [one.place for one in left] == [4]
-    assert left[0].why == "no other trial has a model of its shape and settings"
+    assert left[0].why == (f"a step reads {read}, of which no other trial has the same")
     for number in range(4):
         same(found[number], runs.alone(number))
 

@@ -88,7 +88,8 @@ def task(config: DictConfig) -> float | None:
 def check(config: DictConfig, output: Path) -> None:
     """Try what a search will do with this model, and say it in a table."""
     from caviar.screen.view import console, plain_table
-    from caviar.training.check import Check
+    from caviar.stacked.check import can_stack
+    from caviar.training.check import Check, Line
 
     if is_function(config):
         raise UserError("check=true tries Lightning modules; run a function by itself")
@@ -96,6 +97,7 @@ def check(config: DictConfig, output: Path) -> None:
     overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("check=")]
     console.print("two batches of everything: some seconds", style="dim")
     lines = Check(config, output, overrides, rooms.live_keys).run()
+    lines.append(Line("train many as one", *can_stack(config, output / "check" / "stacked")))
     table = plain_table(f"{config.model._target_}: what a search can do", "", "", "")
     for column in table.columns:
         column.justify = "left"

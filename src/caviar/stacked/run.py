@@ -154,7 +154,7 @@ def train_all(
             alike: dict[str, list[int]] = defaultdict(list)
             for place, one in zip(places, members, strict=True):
                 alike[value_at(one.model, differs.where)].append(place)
-            alone = "no other trial has a model of its shape and settings"
+            alone = f"a step reads {differs.where}, of which no other trial has the same"
             todo += [(same, None, alone) for same in alike.values()]
         except OutOfMemory:
             half = len(places) // 2
