@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import torchmetrics
 from sklearn.datasets import load_iris
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset, random_split
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset, random_split
 
 from caviar.training.models import MLP
 
@@ -222,9 +222,9 @@ class Two(Plain):
 class Irises(pl.LightningDataModule):
     """Split by the run's own random state and shuffled by an ordinary loader, as people do."""
 
-    def __init__(self, batch_size: int = 16, noise: bool = False) -> None:
+    def __init__(self, batch_size: int = 16, noise: bool = False, stream: bool = False) -> None:
         super().__init__()
-        self.batch_size, self.noise = batch_size, noise
+        self.batch_size, self.noise, self.stream = batch_size, noise, stream
 
     def setup(self, stage: str) -> None:
         x, y = load_iris(return_X_y=True)
@@ -232,6 +232,8 @@ class Irises(pl.LightningDataModule):
         self.train, self.val = random_split(rows, [110, 40])
 
     def train_dataloader(self) -> Any:
+        if self.stream:
+            return DataLoader(_Stream(self.train), self.batch_size)
         collate = _noised if self.noise else None
         return DataLoader(self.train, self.batch_size, shuffle=True, collate_fn=collate)
 
@@ -239,9 +241,39 @@ class Irises(pl.LightningDataModule):
         return DataLoader(self.val, 20)
 
 
+class _Stream(IterableDataset[Any]):
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    def __iter__(self) -> Any:
+        return iter(self.rows)
+
+
 def _noised(rows: Any) -> Any:
     x, y = zip(*rows, strict=True)
     return torch.stack(x) + np.float32(np.random.normal()), torch.stack(y)
+
+
+class Loading(Plain):
+    """Brings its own training data."""
+
+    def train_dataloader(self) -> Any:
+        return DataLoader(TensorDataset(torch.zeros(8, 4), torch.zeros(8).long()), 4)
+
+
+class Recurrent(Plain):
+    """A layer that keeps references to its own weights, with dropout inside."""
+
+    def middle(self) -> nn.Module:
+        return nn.Identity()
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.lstm = nn.LSTM(1, 3, num_layers=2, dropout=0.2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden: Tensor = self.lstm(x.unsqueeze(-1))[0]
+        return hidden[:, -1]
 
 
 class Wide(Plain):

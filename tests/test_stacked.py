@@ -160,6 +160,29 @@ def test_in_double_precision_the_digits_are_the_same(make: Make) -> None:
         same(found[number], runs.alone(number), rel=1e-12)
 
 
+def test_in_mixed_precision_they_agree_to_its_digits(make: Make) -> None:
+    settings = drawn(1, 3, optimizer__lr=(1e-3, 0.1))
+    runs = make([*OURS, "+trainer.precision=bf16-mixed"], settings)
+    found, left = runs.together()
+    assert not left
+    for number in range(3):
+        alone = runs.alone(number)
+        assert found[number].last == pytest.approx(alone.last, rel=2e-2)
+        assert found[number].metrics["train/loss"] != pytest.approx(1.0986, rel=1e-3)  # it learns
+
+
+def test_each_stops_early_by_itself(make: Make) -> None:
+    settings = [{"optimizer.lr": lr} for lr in (1e-5, 0.05, 0.4)]
+    more = ["callbacks=early_stopping", "callbacks.early_stopping.patience=1"]
+    runs = make([*OURS, *more, "trainer.max_epochs=8"], settings)
+    found, left = runs.together()
+    assert not left
+    alone = [runs.alone(number) for number in range(3)]
+    assert len({result.epochs for result in alone}) > 1
+    for number, result in enumerate(alone):
+        same(found[number], result)
+
+
 WORKS = [
     "Plain",
     "Normed",
@@ -210,6 +233,8 @@ def test_members_are_told_apart_by_what_a_step_reads(make: Make, model: str, rea
         ("Rolling", "training_step"),
         ("Rprop", "Rprop is not among SGD, Adam and AdamW"),
         ("Two", "the model has 2 optimizers"),
+        ("Loading", "the model has a train_dataloader of its own"),
+        ("Recurrent", "a step reads lstm._flat_weight_refs, of which no other trial has the same"),
     ],
 )
 def test_what_cannot_be_stacked_is_refused_with_the_reason(
@@ -227,6 +252,20 @@ def test_data_that_draw_while_they_are_read_are_refused(make: Make) -> None:
     found, left = make(of("Plain", *more), [{}, {}]).together()
     assert not found
     assert "draw random numbers while they are read" in left[0].why
+
+
+def test_a_stream_is_refused(make: Make) -> None:
+    more = ["+model.lr=0.1", "trainer.max_epochs=1", "+data.stream=true"]
+    found, left = make(of("Plain", *more), [{}, {}]).together()
+    assert not found
+    assert left[0].why == "its data have no length"
+
+
+def test_a_callback_that_watches_one_model_is_refused(make: Make) -> None:
+    timer = "+callbacks.timer={_target_: pytorch_lightning.callbacks.Timer}"
+    found, left = make([*OURS, timer], [{}, {}]).together()
+    assert not found
+    assert left[0].why == "callbacks.timer is a callback that watches one model"
 
 
 def test_a_member_that_diverges_disturbs_nobody(make: Make) -> None:

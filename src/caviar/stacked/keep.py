@@ -54,6 +54,7 @@ class Keep(Checkpoint):
         self.ended, self.store = ended, store
         self.best: Any = None  # the callbacks of a run alone, for their names and what they keep
         self.last: Any = None
+        self.stoppers: list[Any] = []  # of which each member has its own
         metric = config.metric.name
         for name, callback in declared(
             "callbacks", (config.callbacks or {}).items(), package
@@ -62,6 +63,8 @@ class Keep(Checkpoint):
                 self.best = callback
             elif is_a(callback, "ModelCheckpoint") and callback.monitor is None and not self.last:
                 self.last = callback
+            elif is_a(callback, "EarlyStopping"):
+                self.stoppers.append(callback)
             else:
                 raise NotStackable(f"{name} is a callback that watches one model")
         kept = [callback for callback in (self.best, self.last) if callback is not None]
@@ -71,9 +74,25 @@ class Keep(Checkpoint):
         self.plugin = checkpoint_plugin(package, config.trust_checkpoints)
         self._tensors: dict[str, Tensor] = {}  # of the best epochs, by name
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        for member, proxy in self._pairs(pl_module):
+            for stopper in member.stoppers:
+                stopper.setup(proxy, member.model, "fit")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        for member, proxy in self._pairs(pl_module):
+            for stopper in member.stoppers:
+                stopper.on_validation_end(proxy, member.model)
+
+    @staticmethod
+    def _pairs(module: Any) -> list[tuple[Member, Any]]:
+        return [*zip(module.members, module.proxies, strict=True)]
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        for member in pl_module.members:
+        for member, proxy in self._pairs(pl_module):
             member.epochs, member.steps = trainer.current_epoch + 1, trainer.global_step
+            for stopper in member.stoppers:
+                stopper.on_train_epoch_end(proxy, member.model)
         if self.best is not None or self.last is not None:
             self._note(trainer, pl_module)
         going = [i for i, member in enumerate(pl_module.members) if not member.should_stop]
@@ -154,7 +173,10 @@ class Keep(Checkpoint):
             "global_step": trainer.global_step,
             "pytorch-lightning_version": pl.__version__,
             "loops": loops,
-            "callbacks": {member.best.state_key: member.best.state_dict()},
+            "callbacks": {
+                callback.state_key: copy.deepcopy(callback.state_dict())
+                for callback in (member.best, *member.stoppers)
+            },
             "lr_schedulers": [c.scheduler.state_dict() for c in member.schedules],
             "groups": [
                 {k: v for k, v in group.items() if k != "params"}

@@ -88,6 +88,8 @@ class Member:
     """Of metrics.csv."""
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By the name of a checkpoint: what is to be written, but for its tensors."""
+    stoppers: list[Any] = field(default_factory=list)
+    """Its own EarlyStopping callbacks."""
     should_stop: bool = False
     result: Result | None = None
     metrics: dict[str, float] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -184,6 +185,7 @@ def _train(
     watch, keep = Watch(report), Keep(config, package, finished, store)
     for member in members:
         watch.follow(member)
+        member.stoppers = [adopted(copy.deepcopy(s), package) for s in keep.stoppers]
     trainer: pl.Trainer = build(
         "trainer",
         of_package(config.trainer, package),

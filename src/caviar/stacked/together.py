@@ -270,6 +270,7 @@ class Together(LightningModule):
             "members": [
                 {
                     "best": member.best.state_dict(),
+                    "stoppers": [stopper.state_dict() for stopper in member.stoppers],
                     "rows": member.rows,
                     "kept": member.kept,
                     "groups": [_settings(g) for g in member.optimizer.param_groups],
@@ -289,6 +290,8 @@ class Together(LightningModule):
         self.known.update(kept["known"])
         for member, own in zip(self.members, kept["members"], strict=True):
             member.best.load_state_dict(own["best"])
+            for stopper, state in zip(member.stoppers, own.get("stoppers", ()), strict=False):
+                stopper.load_state_dict(state)
             member.rows, member.kept = own["rows"], own["kept"]
             vars(member)["groups"] = own["groups"]
 
