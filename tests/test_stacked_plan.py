@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from caviar.config import resolvers
 from caviar.config.overrides import rewrite_one_minus
+from caviar.stacked.members import built, work_of
 from caviar.stacked.plan import UNEVEN, Configs, Form, are_alike, dealt, stored, why_not
 from conftest import ROOT
 
@@ -93,6 +94,20 @@ def test_overrides_that_only_change_numbers() -> None:
     ours = [[*common, f"optimizer.lr={lr}", f"seed={lr}", f"trial.number={lr}"] for lr in (1, 2)]
     assert are_alike(ours)
     assert not are_alike([ours[0], [*ours[1], "data.batch_size=64"]])
+
+
+@pytest.mark.parametrize(
+    ("words", "work"),
+    [
+        (["model.width=8", "model.depth=1", "data.batch_size=10"], 10 * (64 * 8 + 8 + 80 + 10)),
+        (["experiment=digits_conv"], None),
+        (["experiment=text"], None),
+    ],
+)
+def test_the_work_of_a_step_is_known_of_what_takes_each_number_once(
+    composed: Any, words: list[str], work: float | None, tmp_path: Path
+) -> None:
+    assert work_of(built(composed(words), tmp_path)) == work
 
 
 def test_many_configs_are_those_that_hydra_composes(composed: Any) -> None:

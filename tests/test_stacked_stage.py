@@ -30,7 +30,7 @@ def test_a_stage_is_the_one_of_the_pool(
 ) -> None:
     assert main(*STACKED, "search.study=s") == 0
     assert "one by one" not in capsys.readouterr().out
-    assert main(*STAGE, "search.study=pool") == 0
+    assert main(*STAGE, "search.study=pool", "hydra/launcher=pool") == 0
     for ours, theirs in zip(trials(runs), trials(runs, study="pool"), strict=True):
         assert ours.status == theirs.status
         assert ours.point == theirs.point
@@ -49,6 +49,17 @@ def test_a_stage_is_the_one_of_the_pool(
             [v == "" for v in row.values()] for row in others
         ]
     assert load(runs / "s/01_coarse/0").model is not None
+
+
+def test_by_default_few_trials_are_trained_one_by_one_and_many_as_one(
+    main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(*STAGE, "search.study=s", "search.num_trials=3") == 0
+    assert "stack" not in capsys.readouterr().out
+    assert not (runs / "s/01_coarse/stack/output.txt").exists()
+    assert main(*STAGE, "search.study=s", "search.num_trials=8") == 0
+    assert "5 trials in a stack" in capsys.readouterr().out
+    assert [t.status for t in trials(runs)] == ["complete"] * 8
 
 
 def test_what_no_stack_can_take_is_trained_in_the_pool(

@@ -157,7 +157,13 @@ def trials_section(snapshot: Snapshot) -> Section:
     study = snapshot.study
     stages = dict.fromkeys(t.stage for t in trials)
     specs = {stage: study.ledger.spec(stage) for stage in stages}
-    overrides = {stage: as_begun(study, spec) for stage, spec in specs.items()}
+    begun: dict[str, tuple[str, ...]] = {}  # most stages were begun alike, and Hydra is slow
+    overrides = {}
+    for stage, spec in specs.items():
+        alike = repr((spec["overrides"], spec.get("config")))
+        if alike not in begun:
+            begun[alike] = as_begun(study, spec)
+        overrides[stage] = begun[alike]
     head, settings = setting_columns([t.point for t in trials])
     rows = []
     for trial, setting in zip(trials, settings, strict=True):
