@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from caviar.config import resolvers
 from caviar.config.overrides import rewrite_one_minus
 from caviar.stacked.members import built, work_of
-from caviar.stacked.plan import UNEVEN, Configs, Form, are_alike, dealt, stored, why_not
+from caviar.stacked.plan import UNEVEN, Configs, Form, by_overrides, dealt, stored, why_not
 from conftest import ROOT
 
 
@@ -62,6 +62,7 @@ def test_every_job_is_dealt_out_once(forms: list[Form | None], workers: int, lea
     builds = [one and one.build for one in forms]
     for part in parts:
         if len(part) > 1:
+            assert len(part) <= 64
             assert len({builds[number] for number in part}) == 1
             assert len(part) >= least
     for build in "abc":
@@ -71,9 +72,9 @@ def test_every_job_is_dealt_out_once(forms: list[Form | None], workers: int, lea
             continue
         sizes = [sorted(one.size for one in part if one) for part in crowd]
         if len({size for part in sizes for size in part}) == 1:
-            assert len(crowd) == min(workers, count // least)
+            assert len(crowd) == max(min(workers, count // least), -(-count // 64))
         else:  # those of about one size together
-            assert len(crowd) == max(min(workers, count // least), count // UNEVEN)
+            assert len(crowd) >= max(min(workers, count // least), count // UNEVEN)
             sizes.sort()
             assert all(one[-1] <= other[0] for one, other in itertools.pairwise(sizes))
 
@@ -92,8 +93,9 @@ def test_what_a_kill_has_left_stays_together(tmp_path: Path) -> None:
 def test_overrides_that_only_change_numbers() -> None:
     common = ["model.width=8", "trainer.max_epochs=3"]
     ours = [[*common, f"optimizer.lr={lr}", f"seed={lr}", f"trial.number={lr}"] for lr in (1, 2)]
-    assert are_alike(ours)
-    assert not are_alike([ours[0], [*ours[1], "data.batch_size=64"]])
+    other = [*ours[1], "data.batch_size=64"]
+    assert by_overrides(ours) == [[0, 1]]
+    assert by_overrides([ours[0], other, ours[1]]) == [[0, 2], [1]]
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,14 @@ def why_not(config: DictConfig) -> str | None:
     return None
 
 
-def are_alike(jobs: Sequence[Sequence[str]]) -> bool:
-    """Whether overrides alone tell that all jobs have models and batches of one shape."""
-    others = {frozenset(w for w in job if not w.lstrip("+").startswith(NUMBERS)) for job in jobs}
-    return len(others) == 1
+def by_overrides(jobs: Sequence[Sequence[str]]) -> list[list[int]]:
+    """The numbers of jobs, together where overrides alone tell that their models and batches are of
+    one shape."""
+    groups: dict[frozenset[str], list[int]] = {}
+    for number, job in enumerate(jobs):
+        shapes = frozenset(w for w in job if not w.lstrip("+").startswith(NUMBERS))
+        groups.setdefault(shapes, []).append(number)
+    return [*groups.values()]
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,11 @@ class Form:
 
 
 def dealt(
-    forms: Sequence[Form | None], workers: int, least: int, begun: Sequence[Sequence[int]] = ()
+    forms: Sequence[Form | None],
+    workers: int,
+    least: int,
+    begun: Sequence[Sequence[int]] = (),
+    most: int = 64,
 ) -> list[list[int]]:
     """Which jobs are trained together; those of one, alone.
 
@@ -95,6 +103,7 @@ def dealt(
         workers: that train side by side; a crowd is divided among them.
         least: jobs of a stack.
         begun: jobs that are in one stack already, which a kill has left.
+        most: jobs of a stack.
 
     Returns:
         The numbers of jobs, the largest stacks first.
@@ -114,7 +123,7 @@ def dealt(
         if len(crowd) < least:
             parts += [[number] for number in crowd]
             continue
-        pieces = min(workers, len(crowd) // least)
+        pieces = max(min(workers, len(crowd) // least), -(-len(crowd) // most))
         if len({sizes[number] for number in crowd}) == 1:
             parts += [crowd[piece::pieces] for piece in range(pieces)]
             continue
