@@ -20,7 +20,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
@@ -203,7 +203,7 @@ def build(node: str, config: Any, **arguments: Any) -> Any:
         UserError: the target is unknown, or refuses its arguments.
     """
     try:
-        return instantiate(config, **arguments)
+        return _instantiated(config, arguments)
     except InstantiationException as error:
         cause = error.__cause__ or error
         if isinstance(cause, UserError):
@@ -214,6 +214,65 @@ def build(node: str, config: Any, **arguments: Any) -> Any:
             f"{node} (_target_ {config.get('_target_')}): {what}\n{node} is {given}\n"
             "HYDRA_FULL_ERROR=1 in the environment shows the traceback"
         ) from error
+
+
+_targets: dict[str, Any] = {}
+
+
+def _instantiated(config: Any, arguments: dict[str, Any]) -> Any:
+    """`instantiate(config, **arguments)`, by a shorter way where the node is plain.
+
+    Hydra copies, merges and resolves a node in some four milliseconds. That is as long as a small
+    model in a stack takes to train, and each builds four nodes.
+    """
+    plain = _plain(config, arguments)
+    if plain is None:
+        return instantiate(config, **arguments)
+    target = _target(config["_target_"])
+    try:
+        return target(**plain)
+    except InstantiationException:
+        raise
+    except Exception as error:  # as Hydra does
+        raise InstantiationException(repr(error)) from error
+
+
+def _target(name: str) -> Any:
+    """What a `_target_` names, as Hydra hands it out: its rules for targets hold at each call."""
+    known = _targets.get(name)
+    if known is None or known.func is not get_object(name):  # a module may have been loaded anew
+        known = _targets[name] = instantiate({"_target_": name, "_partial_": True})
+    return known
+
+
+def _plain(config: Any, arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """What Hydra would call the target with; None where it has more to do than to resolve."""
+    given = dict(arguments)
+    if given.pop("_convert_", None) != "all":
+        return None
+    node = config
+    if OmegaConf.is_config(config):
+        try:
+            node = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        except OmegaConfBaseException:  # Hydra will say it
+            return None
+    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+        return None
+    own = {key: value for key, value in node.items() if key != "_target_"}
+    merged = own.keys() & given.keys() or any(isinstance(v, dict) for v in given.values())
+    return None if merged or not _is_plain(own) else {**own, **given}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether there is nothing in it that Hydra would build, follow or convert."""
+    if isinstance(value, dict):
+        named = all(isinstance(key, str) and not key.startswith("_") for key in value)
+        return named and all(map(_is_plain, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, str):
+        return "${" not in value and value != "???"
+    return value is None or isinstance(value, bool | int | float)
 
 
 def _check_references(node: str, config: Any) -> None:
