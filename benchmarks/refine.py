@@ -1,9 +1,9 @@
 """Does refine help on real training? Searches of 60 trainings each, scored over fresh seeds.
 
     python benchmarks/refine.py            # 64 searches of each kind on each data set
-    python benchmarks/refine.py --quick    # 4 of each, half a minute
+    python benchmarks/refine.py --quick    # 4 of each, two minutes
 
-Every trial trains a small MLP (`small_mlp.py`) on digits or wine over four wide axes. A search
+Every trial trains a small MLP (`trainings.py`) on digits or wine over four wide axes. A search
 has 60 trainings in all, confirmation included, and hands over one setting. Its score is the mean
 validation loss of that setting over ten fresh seeds, each capped at 3 where training diverges.
 The default form of refine, `surrogate`, must win or tie.
@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 from caviar.refine import candidates, refine
 from caviar.space import Space
 from caviar.space.sampling import trial_seed
-from small_mlp import CAP, TASKS, Job, Task, difference, task, train
+from trainings import CAP, TASKS, Job, train
 
 SPACE = Space.parse(
     {
@@ -45,7 +45,7 @@ CONFIRM, SEEDS = 3, 2  # settings, fresh seeds each
 FRESH = 10  # seeds of the score
 BUDGET = sum(STAGES.values()) + CONFIRM * SEEDS
 DECIDES = 16  # searches, at least, for a verdict; fewer have no standard error worth the name
-CHUNK = 8  # searches that run in lockstep, so that their trials fill a stack
+CHUNK = 16  # searches that run in lockstep, so that their trials fill a stack
 
 # ---------------------------------------------------------------------------- arms
 # An arm is a generator: it yields jobs, is sent their losses, and returns the setting it chose.
@@ -118,10 +118,10 @@ ARMS: dict[str, Callable[[int], Arm]] = {
 
 
 # ---------------------------------------------------------------------------- benchmark
-def learn(data: Task, asked: Iterable[Sequence[Job]], known: dict[Job, float]) -> None:
+def learn(name: str, asked: Iterable[Sequence[Job]], known: dict[Job, float]) -> None:
     """Train what is asked and not yet known; searches with the same seed share many trials."""
     new = list(dict.fromkeys(job for jobs in asked for job in jobs if job not in known))
-    known.update(zip(new, train(data, new), strict=True))
+    known.update(zip(new, train(name, new), strict=True))
 
 
 def scores(
@@ -131,12 +131,12 @@ def scores(
 
     All searches go in lockstep, so that their trials fill a stack.
     """
-    data, known = task(name), dict[Job, float]()
+    known = dict[Job, float]()
     searches = {(seed, arm): make(seed) for seed in seeds for arm, make in arms.items()}
     asked = {key: next(search) for key, search in searches.items()}
     chosen: dict[tuple[int, str], list[Job]] = {}
     while asked:
-        learn(data, asked.values(), known)
+        learn(name, asked.values(), known)
         for key, jobs in list(asked.items()):
             try:
                 asked[key] = searches[key].send([known[job] for job in jobs])
@@ -144,7 +144,7 @@ def scores(
                 del asked[key]
                 fresh = [trial_seed(key[0], "score", i) for i in range(FRESH)]
                 chosen[key] = [Job(done.value, s) for s in fresh]
-    learn(data, chosen.values(), known)
+    learn(name, chosen.values(), known)
     capped = {key: np.mean([min(known[j], CAP) for j in jobs]) for key, jobs in chosen.items()}
     return np.array([[capped[seed, arm] for arm in arms] for seed in seeds]), len(known)
 
@@ -203,9 +203,6 @@ def main() -> None:
 
     start = time.perf_counter()
     one_thread()
-    for name in TASKS:
-        gap = difference(task(name), draw(SPACE, args.seed, "check", 16))
-        print(f"{name}: losses of stacked trials and of trials alone differ by {gap:.1e} at most")
     seeds = list(range(args.seed, args.seed + count))
     work = [(name, seeds[i : i + CHUNK]) for name in TASKS for i in range(0, count, CHUNK)]
     results = {name: np.full((count, len(ARMS)), np.nan) for name in TASKS}

@@ -18,6 +18,7 @@ from lecture import averages, beta, evidence, grid, matching, noise, scales, sta
 from lecture.evidence import Claim, Finding, Section, Table, Verdict
 from lecture.page import Run, write_page
 from lecture.stats import Estimate
+from trainings import Job, train
 
 RNG = np.random.default_rng(0)
 
@@ -153,6 +154,18 @@ def test_the_best_of_equal_settings_flatters_as_the_theory_says() -> None:
 
 def test_the_stamp_of_a_stage_knows_its_options() -> None:
     assert stages.stamp(["a"]) == stages.stamp(["a"]) != stages.stamp(["b"])
+
+
+# -- trainings
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_a_loss_does_not_depend_on_what_is_trained_beside_it() -> None:
+    jobs = [Job((lr, 0.1, 1e-3, 0.1), seed) for seed, lr in enumerate((0.01, 1e30, 0.1))]
+    together = train("wine", jobs)
+    assert together == pytest.approx([train("wine", [job])[0] for job in jobs], rel=1e-4)
+    assert [np.isfinite(loss) for loss in together] == [True, False, True]
 
 
 # -- the page

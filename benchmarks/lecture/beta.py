@@ -19,7 +19,7 @@ from lecture.evidence import Claim, Finding, Section, Table, above, near, togeth
 from lecture.lab import Lab
 from lecture.pictures import Spec
 from lecture.stats import Array
-from small_mlp import TASKS, Job
+from trainings import TASKS, Job
 
 LOW, HIGH, MIDDLE = 0.9, 0.999, 0.99
 OURS = "log in 1-β"

@@ -18,7 +18,7 @@ from lecture.matching import grid_units
 from lecture.pictures import HALF, Spec
 from lecture.stats import Array, resampled
 from refine import SPACE, draw
-from small_mlp import Job
+from trainings import Job
 
 # The lecture's plane: one axis that matters, one that hardly does.
 PLANE = Space((Axis("lr", Log(1e-4, 1.0)), Axis("weight_decay", Log(1e-6, 1e-3))))

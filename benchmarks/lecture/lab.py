@@ -20,7 +20,7 @@ import numpy as np
 
 from caviar.space.sampling import seed_sequence
 from refine import one_thread
-from small_mlp import CAP, STACK, Job, task, train
+from trainings import CAP, STACK, Job, train
 
 EVERY = 3.0  # seconds between lines about one piece of work
 
@@ -99,8 +99,7 @@ def begin() -> None:
 
 
 def trained(work: tuple[str, list[Job]]) -> np.ndarray:
-    name, jobs = work
-    return np.array(train(task(name), jobs))
+    return np.array(train(*work))
 
 
 def capped(losses: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Every claim of the lecture, put to the test: writes docs/lecture.md and its pictures.
 
-    python benchmarks/lecture/main.py                    # all sections, some minutes
-    python benchmarks/lecture/main.py --quick            # half a minute, into runs/lecture
+    python benchmarks/lecture/main.py                    # all sections, half an hour
+    python benchmarks/lecture/main.py --quick            # some minutes, into runs/lecture
     python benchmarks/lecture/main.py --only grid,noise  # some sections, into runs/lecture
 
 One module a section: grid, scales, beta, averages, rounds, importance, noise. Each trains, draws
@@ -12,7 +12,7 @@ in evidence.py, and from nothing else. The same seed gives the same numbers, wha
 import sys
 from pathlib import Path
 
-# The one place that makes this folder, `lecture`, and its neighbours (small_mlp, refine)
+# The one place that makes this folder, `lecture`, and its neighbours (trainings, refine)
 # importable; the pool's processes inherit it.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -19,7 +19,7 @@ from lecture.lab import Lab
 from lecture.pictures import bands, rule
 from lecture.stats import Array, Estimate
 from refine import SPACE, draw
-from small_mlp import TASKS, Job
+from trainings import TASKS, Job
 
 WIDE, USUAL = "wide ranges", "usual ranges"
 SPACES = {

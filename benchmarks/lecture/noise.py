@@ -18,7 +18,7 @@ from lecture.lab import Lab, capped
 from lecture.pictures import HALF, Spec, facet
 from lecture.stats import Array, Estimate
 from refine import SPACE, draw
-from small_mlp import TASKS, Job
+from trainings import TASKS, Job
 
 SETTING = (0.03, 0.1, 1e-4, 0.1)  # lr, 1-momentum, weight decay, lr decay; an ordinary one
 NUMBERS = (10, 30, 60)

@@ -33,7 +33,7 @@ from refine import (
     draw,
     scores,
 )
-from small_mlp import CAP, TASKS
+from trainings import CAP, TASKS
 
 
 def random_search(budget: int, confirmed: bool, seed: int) -> Arm:

@@ -32,7 +32,7 @@ SECTIONS: dict[str, Callable[[Lab], Section]] = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Put the lecture's claims to the test.")
-    parser.add_argument("--quick", action="store_true", help="few repetitions, half a minute")
+    parser.add_argument("--quick", action="store_true", help="few repetitions, some minutes")
     parser.add_argument("--only", help=f"some of {','.join(SECTIONS)}")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default 0)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")

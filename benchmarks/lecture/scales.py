@@ -17,7 +17,7 @@ from lecture.evidence import Claim, Finding, Section, Table, above, near, togeth
 from lecture.lab import Lab, capped
 from lecture.pictures import Spec
 from lecture.stats import Array
-from small_mlp import TASKS, Job
+from trainings import TASKS, Job
 
 LOW, HIGH = 1e-4, 1.0
 OURS = "log-uniform"
