@@ -12,7 +12,7 @@ from conftest import FAST, Main, Start, trials
 
 pytestmark = pytest.mark.slow
 
-STAGE = ["-m", *FAST, "search.study=s", "search.num_trials=4"]
+STAGE = ["-m", *FAST, "search.study=s", "search.num_trials=4", "hydra/launcher=pool"]
 
 
 def wide(trial: Trial) -> bool:

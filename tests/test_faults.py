@@ -24,7 +24,8 @@ SLOW = [
     "~space.model",
     "data.batch_size=32",
 ]
-STAGE = ["-m", "search.study=s", "search.num_trials=4", "~space.data", *SLOW]
+POOL = "hydra/launcher=pool"  # a process each, for these faults to strike one
+STAGE = ["-m", "search.study=s", "search.num_trials=4", "~space.data", POOL, *SLOW]
 EPOCHS = "trainer.max_epochs=8"
 TIGHT = "hydra.launcher.num_workers=2"
 

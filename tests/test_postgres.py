@@ -25,7 +25,7 @@ pytestmark = [
 ]
 SPACE = Space((Axis("optimizer.lr", Log(1e-4, 1.0)),))
 SLOW = ["model._target_=slow_models.Slow", "trainer.max_epochs=6", "data.batch_size=32"]
-STAGE = ["search.study=s", "~space.data", "search.num_trials=4", *SLOW]
+STAGE = ["search.study=s", "~space.data", "search.num_trials=4", "hydra/launcher=pool", *SLOW]
 BEAT = "search.heartbeat=1"
 
 

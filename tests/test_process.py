@@ -16,7 +16,8 @@ from conftest import FAST, ROOT, Main, Start, awaited, trials
 
 pytestmark = pytest.mark.slow
 
-STAGE = ["-m", *FAST, "trainer.max_epochs=20", "search.study=s", "search.num_trials=4"]
+FOUR = ["search.study=s", "search.num_trials=4", "hydra/launcher=pool"]
+STAGE = ["-m", *FAST, "trainer.max_epochs=20", *FOUR]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT])  # SIGTERM: test_faults.py
