@@ -129,7 +129,9 @@ class Heartbeats:
     def exclusive(self) -> Iterator[None]:
         from sqlalchemy import text
 
-        with self.storage.engine.begin() as connection:
+        from caviar.ledger.connections import operation
+
+        with operation(self.storage), self.storage.engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": self._number})
             yield
 

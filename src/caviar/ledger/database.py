@@ -10,6 +10,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from caviar.ledger import operations as ops
+from caviar.ledger.connections import operation as one_connection
 from caviar.ledger.operations import Operation
 from caviar.ledger.overview import Overview
 from caviar.ledger.replay import Stage
@@ -30,8 +31,9 @@ class Database:
 
     def write(self, operations: Sequence[Operation]) -> None:
         """Let operations take effect, in their order; after an error, some of them."""
-        for operation in operations:
-            self._perform(operation)
+        with one_connection(self._storage):
+            for operation in operations:
+                self._perform(operation)
 
     def _perform(self, operation: Operation) -> None:
         kind, storage = operation["op_code"], self._storage

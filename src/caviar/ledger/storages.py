@@ -145,6 +145,8 @@ def connect(storage: str, heartbeat: int) -> RDBStorage:
     from optuna.storages import RDBStorage
     from sqlalchemy import NullPool, create_engine, text
 
+    from caviar.ledger.connections import ForAnOperation
+
     url = storage.replace(SCHEME, "postgresql+psycopg://", 1)
     # Two processes that make the tables at once would fail.
     engine = create_engine(url, poolclass=NullPool)
@@ -153,9 +155,7 @@ def connect(storage: str, heartbeat: int) -> RDBStorage:
         connection.execute(text("SELECT pg_advisory_xact_lock(0)"))
         return RDBStorage(
             url,
-            # Hundreds of workers, each with some connections kept open, are more than a server
-            # takes; and a kept one is dead after a restart.
-            engine_kwargs={"poolclass": NullPool},
+            engine_kwargs={"poolclass": ForAnOperation},
             heartbeat_interval=heartbeat,
             grace_period=MISSED_BEATS * heartbeat,
         )

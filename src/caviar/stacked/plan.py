@@ -106,7 +106,7 @@ def dealt(
         most: jobs of a stack.
 
     Returns:
-        The numbers of jobs, the largest stacks first.
+        The numbers of jobs: stacks, those with most work first, and then those alone, in order.
     """
     taken = {number for stack in begun for number in stack}
     crowds: dict[str, list[int]] = {}
@@ -134,7 +134,11 @@ def dealt(
         ends = [len(crowd) * piece // pieces for piece in range(pieces + 1)]
         parts += [sorted(crowd[a:b]) for a, b in itertools.pairwise(ends)]
     heavy = {number: form.work or form.size for number, form in enumerate(forms) if form}
-    return sorted(parts, key=lambda part: (len(part) == 1, -sum(heavy.get(n, 0) for n in part)))
+    stacks = sorted(
+        (part for part in parts if len(part) > 1),
+        key=lambda part: -sum(heavy.get(n, 0) for n in part),
+    )
+    return [*stacks, *sorted(part for part in parts if len(part) == 1)]
 
 
 def stored(folder: Path, numbers: Sequence[int]) -> dict[Path, list[int]]:

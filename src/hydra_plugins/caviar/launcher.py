@@ -304,13 +304,6 @@ class AutoLauncher(StackedLauncher):
     # else, and a stack gains nothing on a CPU. 128 units in 4 layers and batches of 64 are 3.8e6.
     MOST_WORK = 4e6
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
-        if len(job_overrides) < self.settings.least:
-            return PoolLauncher.launch(self, job_overrides, initial_job_idx)
-        return super().launch(job_overrides, initial_job_idx)
-
     def _why_not(self, config: DictConfig, slots: Sequence[Any]) -> str | None:
         if any(slot.gpus for slot in slots):  # where nobody has measured what is faster
             return "for stacks on a GPU, write hydra/launcher=stacked"
@@ -322,5 +315,7 @@ class AutoLauncher(StackedLauncher):
             super()._say(line)
 
     def _forms(self, jobs: Sequence[Sequence[str]]) -> list[Any]:
+        if len(jobs) < self.settings.least:  # too few to look at, but for what a kill has left
+            return [None] * len(jobs)
         forms = super()._forms(jobs)
         return [f if f is not None and f.work and f.work <= self.MOST_WORK else None for f in forms]
