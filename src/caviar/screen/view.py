@@ -107,7 +107,7 @@ def print_stage(
     for trial, row in zip(best, rows, strict=True):
         assert trial.result is not None
         value, at = f"{trial.result.best:.4g}", _best_at(trial.result)
-        table.add_row(str(trial.number), value, at, *row, f"{trial.result.seconds:.1f}")
+        table.add_row(str(trial.number), value, at, *row, _seconds(trial.result.seconds))
     if best:
         console.print(table)
     console.print(f"{plural(len(trials), 'trial')}: {counts(trials)}")
@@ -184,6 +184,11 @@ def shown_path(path: Path) -> Path:
 def plural(count: int, what: str) -> str:
     """`1 trial`, `2 trials`."""
     return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _seconds(seconds: float) -> str:
+    """Of a training; of one in a stack its part, which may be hundredths."""
+    return f"{seconds:.1f}" if seconds >= 0.1 else f"{seconds:.2g}"
 
 
 def duration(seconds: float) -> str:
