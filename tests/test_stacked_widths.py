@@ -17,6 +17,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
 ]
 
+NIGHTLY = pytest.mark.nightly
 WIDTHS = (5, 12, 8, 8)
 
 
@@ -27,7 +28,7 @@ def _settings(key: str = "model.units") -> list[dict[str, float]]:
     ]
 
 
-@pytest.mark.parametrize("kind", ["ReLU", "Sigmoid", "Normed"])
+@pytest.mark.parametrize("kind", [pytest.param("ReLU", marks=NIGHTLY), "Sigmoid", "Normed"])
 def test_the_narrow_come_to_what_they_come_to_alone(make: Make, kind: str) -> None:
     overrides = of("Wide", "+model.units=5", f"+model.kind={kind}", "+model.lr=0.1")
     runs = make([*overrides, "trainer.max_epochs=3", "data.batch_size=16"], _settings())
@@ -46,7 +47,9 @@ def test_the_narrow_come_to_what_they_come_to_alone(make: Make, kind: str) -> No
             assert ours[place]["momentum_buffer"].shape == state["momentum_buffer"].shape
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize(
+    "optimizer", ["adam", pytest.param("adamw", marks=NIGHTLY), pytest.param("sgd", marks=NIGHTLY)]
+)
 def test_with_every_optimizer(make: Make, optimizer: str) -> None:
     more = [f"optimizer={optimizer}", "optimizer.weight_decay=0.01", "trainer.gradient_clip_val=1"]
     runs = make([*THEIRS, *more], _settings("model.width"))
@@ -56,7 +59,7 @@ def test_with_every_optimizer(make: Make, optimizer: str) -> None:
         same(found[number], runs.alone(number))
 
 
-@pytest.mark.parametrize("kind", ["Layer", "Softmax", "Dropped"])
+@pytest.mark.parametrize("kind", ["Layer", pytest.param("Softmax", marks=NIGHTLY), "Dropped"])
 def test_what_cannot_be_filled_up_shares_a_stack_by_its_width(make: Make, kind: str) -> None:
     overrides = of("Wide", "+model.units=5", f"+model.kind={kind}", "+model.lr=0.1")
     runs = make([*overrides, "trainer.max_epochs=2", "data.batch_size=16"], _settings())
