@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -73,6 +75,12 @@ for name in CALLED:
         setattr(Hooked, name, _hook(name))
 
 
+class Normed(Model):
+    def __init__(self, schedule: str = "step") -> None:
+        super().__init__(schedule)
+        self.net.insert(1, nn.BatchNorm1d(8))
+
+
 class Clipping(Model):
     def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
         self.told.append(f"clip {kwargs}")
@@ -106,7 +114,9 @@ class Direct(DirectSteps):
         self.epochs += "advance" in vars(trainer.fit_loop.epoch_loop)
 
 
-def _fit(model: Model, direct: bool, **trainer: Any) -> tuple[pl.Trainer, int]:
+def _fit(
+    model: Model, direct: bool, more: Sequence[Any] = (), **trainer: Any
+) -> tuple[pl.Trainer, int]:
     quiet()
     pl.seed_everything(1, verbose=False)
     for part in model.net.modules():
@@ -122,7 +132,7 @@ def _fit(model: Model, direct: bool, **trainer: Any) -> tuple[pl.Trainer, int]:
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
-        callbacks=[watch, Watching()],
+        callbacks=[watch, Watching(), *map(copy.deepcopy, more)],
         log_every_n_steps=2,
         **trainer,
     )
@@ -212,6 +222,12 @@ def test_what_does_more_in_a_step_keeps_lightnings_loop(
 
 def test_accumulated_gradients_are_lightnings() -> None:
     _same(Model, 3, accumulate_grad_batches=2)
+
+
+def test_averaged_weights_are_those_of_lightning() -> None:
+    """Its last epoch takes steps without a backward."""
+    averaging = pl.callbacks.StochasticWeightAveraging(0.01, swa_epoch_start=1)
+    _same(Normed, 4, schedule="epoch", more=[averaging])
 
 
 def test_the_loop_is_lightnings_again_when_the_run_has_ended() -> None:

@@ -127,7 +127,9 @@ class _Steps:
     def advance(self, fetcher: Any) -> None:
         """One batch; Lightning's own where a run goes on inside of an epoch, or accumulates."""
         loop, trainer = self.loop, self.trainer
-        if loop.restarting or trainer.accumulate_grad_batches != 1:
+        # The last is what StochasticWeightAveraging sets for an epoch that only counts statistics.
+        accumulates = trainer.accumulate_grad_batches != 1
+        if loop.restarting or accumulates or loop.automatic_optimization._skip_backward:
             return self.usual(fetcher)
         loop.val_loop.restarting = False
         batch, _, _ = next(fetcher)
