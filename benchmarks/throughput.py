@@ -159,6 +159,7 @@ def optuna(size: Size) -> dict[str, Any]:
 
 def ray(size: Size) -> dict[str, Any]:
     """Ray Tune with two workers."""
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # keeps Ray on loopback, if set before
     import ray as library
     from ray import tune
 
@@ -168,13 +169,17 @@ def ray(size: Size) -> dict[str, Any]:
     def one(point: dict[str, int]) -> None:
         import torch
 
+        from caviar.config import resolvers
+
+        resolvers.register()  # of a process of Ray's
         torch.set_num_threads(1)
         with tempfile.TemporaryDirectory() as folder:
             tune.report({"loss": trained(queue[point["number"]], Path(folder), size.device)})
 
     library.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     tuner = tune.Tuner(one, param_space={"number": tune.grid_search([*range(size.trials)])})
-    tuner.fit()
+    if (failed := tuner.fit().num_errors) > 0:
+        raise RuntimeError(f"{failed} of Ray's trials failed")
     return {}
 
 
@@ -273,7 +278,7 @@ def main() -> None:
         if given.shapes and name == "arithmetic":
             continue
         if name == "ray" and importlib.util.find_spec("ray") is None:
-            print(f"{name:>10}  not installed")
+            print(f"{name:>10}  not installed; pip install 'ray[tune]'")
             continue
         trials = max(2, round(given.trials * (given.share if name in SLOW else 1)))
         with tempfile.TemporaryDirectory() as runs:
