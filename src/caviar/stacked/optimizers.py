@@ -50,7 +50,7 @@ class StackedOptimizer(Optimizer):
             groups.append({"params": [stacked[id(p)] for p in group["params"]], **fixed})
         super().__init__(groups, {})
         self.taken = 0  # steps
-        self._values: list[dict[str, Any]] = []
+        self._values: list[_Columns] = []
         for optimizer in self.own:
             vars(optimizer)["_opt_called"] = True  # a schedule asks for it
 
@@ -71,14 +71,13 @@ class StackedOptimizer(Optimizer):
         """One step of every member."""
         with torch.enable_grad():
             loss = None if closure is None else closure()
-        if not self._values:
-            self._values = [self._settings(i) for i in range(len(self.param_groups))]
-        self.taken += 1
         step = STEPS[self.kind]
-        for number, group in enumerate(self.param_groups):
-            settings = step.prepared(self._values[number], self.taken)
-            if self.kind is SGD:  # whose numbers stay as they are until a schedule changes them
-                self._values[number] = settings
+        if not self._values:
+            groups = range(len(self.param_groups))
+            self._values = [_Columns(step.fixed(self._settings(i))) for i in groups]
+        self.taken += 1
+        for group, settings in zip(self.param_groups, self._values, strict=True):
+            settings.put(step.moving(settings, self.taken))
             for p in group["params"]:
                 if p.grad is not None:
                     grad = p.grad.neg_() if group.get("maximize") else p.grad
@@ -165,6 +164,11 @@ class _Columns(dict[str, Any]):
         super().__init__(values)
         self._made: dict[Any, Tensor] = {}
 
+    def put(self, values: Mapping[str, Any]) -> None:
+        """Set other values under their names."""
+        self.update(values)
+        self._made = {key: made for key, made in self._made.items() if key[0] not in values}
+
     def like(self, name: str, p: Tensor) -> Tensor:
         """A column of the precision and dimensions of a stacked parameter."""
         key = name, p.dtype, p.dim()
@@ -173,17 +177,20 @@ class _Columns(dict[str, Any]):
         return self._made[key]
 
 
-# Both change what they are given in place: a temporary of all members' parameters is megabytes, and
-# to get the memory takes longer than to compute. So the gradients are used up.
+# `fixed` is what follows from the settings until a schedule changes them, `moving` what follows from
+# the number of the step. `take` changes what it is given in place, the gradient too: a temporary of
+# all members' parameters is megabytes, and to get the memory takes longer than to compute.
 
 
 class _SGD:
     @staticmethod
-    def prepared(values: dict[str, Any], taken: int) -> _Columns:
-        if isinstance(values, _Columns):  # of the step before
-            return values
+    def fixed(values: dict[str, Any]) -> dict[str, Any]:
         some = {n: bool(values[n].any()) for n in ("momentum", "weight_decay", "dampening")}
-        return _Columns({**values, "undamped": 1 - values["dampening"], "some": some})
+        return {**values, "undamped": 1 - values["dampening"], "some": some}
+
+    @staticmethod
+    def moving(values: Mapping[str, Any], taken: int) -> dict[str, Any]:
+        return {}
 
     @staticmethod
     def take(
@@ -208,21 +215,21 @@ class _SGD:
 class _Adam:
     decoupled = False
 
-    @classmethod
-    def prepared(cls, values: dict[str, Any], taken: int) -> _Columns:
-        one, two = 1 - values["beta1"] ** taken, 1 - values["beta2"] ** taken
+    @staticmethod
+    def fixed(values: dict[str, Any]) -> dict[str, Any]:
         decay = values["weight_decay"]
-        return _Columns(
-            {
-                **values,
-                "size": values["lr"] / one,
-                "root": two.sqrt(),
-                "left": 1 - values["lr"] * decay,
-                "mixed": 1 - values["beta1"],
-                "squared": 1 - values["beta2"],
-                "decays": bool(decay.any()),
-            }
-        )
+        return {
+            **values,
+            "left": 1 - values["lr"] * decay,
+            "mixed": 1 - values["beta1"],
+            "squared": 1 - values["beta2"],
+            "decays": bool(decay.any()),
+        }
+
+    @staticmethod
+    def moving(values: Mapping[str, Any], taken: int) -> dict[str, Any]:
+        one, two = 1 - values["beta1"] ** taken, 1 - values["beta2"] ** taken
+        return {"size": values["lr"] / one, "root": two.sqrt()}
 
     @classmethod
     def take(

@@ -79,10 +79,8 @@ def by_overrides(jobs: Sequence[Sequence[str]]) -> list[list[int]]:
 class Form:
     """Of a job's model and data: what decides whom it can share a stack with."""
 
-    shape: str
-    """The same for jobs whose tensors have the same sizes."""
     build: str
-    """The same for jobs that are alike but for those sizes."""
+    """The same for jobs that are alike but for the sizes of their tensors."""
     size: int
     """Numbers in the model's parameters."""
     work: float | None = None

@@ -82,6 +82,8 @@ ConfigStore.instance().store(
 class PoolLauncher(Launcher):
     """Hands jobs to `caviar.pool.Pool`, and what died to the ledger."""
 
+    _example: Any = None  # the config of the first job, which is asked for several times
+
     def __init__(self, **settings: Any) -> None:
         self.settings = PoolSettings(**settings)
 
@@ -127,9 +129,12 @@ class PoolLauncher(Launcher):
         from caviar.pool.process import start_server
 
         start_server(self.settings.preload)  # which takes seconds to import what it is to
-        if len(jobs) > 1:
+        if len(jobs) < 2:
+            return
+        if self._example is None or self._example.overrides != [*jobs[0]]:
             with suppress(Exception):  # a slip, which each job will say itself
-                launched.example = Example(launched.compose(jobs[0]), jobs[0])
+                self._example = Example(launched.compose(jobs[0]), jobs[0])
+        launched.example = self._example
 
     def _run(
         self, launched: Any, jobs: Sequence[Any], first: int, died: Any, size: int = 1
