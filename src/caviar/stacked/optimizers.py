@@ -177,7 +177,7 @@ class _Columns(dict[str, Any]):
         return self._made[key]
 
 
-# `fixed` is what follows from the settings until a schedule changes them, `moving` what follows from
+# `fixed` follows from the settings until a schedule changes them, and `moving` follows from
 # the number of the step. `take` changes what it is given in place, the gradient too: a temporary of
 # all members' parameters is megabytes, and to get the memory takes longer than to compute.
 
