@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -31,7 +30,6 @@ from typing import TYPE_CHECKING, Any
 
 from caviar.base.result import DIVERGED, PRUNED, TRANSIENT, Length, Result
 from caviar.ledger import operations as ops
-from caviar.ledger.claims import Claims
 from caviar.ledger.operations import (
     Operation,
     create_study,
@@ -42,39 +40,20 @@ from caviar.ledger.operations import (
     set_state,
     set_study_attribute,
 )
-from caviar.ledger.overview import Overview
+from caviar.ledger.reader import Reader
 from caviar.ledger.storages import HEARTBEAT, KINDS, open_storage, patient
-from caviar.ledger.trials import Planned, Trial, as_trial, optuna_axis, optuna_value
+from caviar.ledger.trials import Planned, as_trial, optuna_axis, optuna_value
 from caviar.ledger.tries import FORGIVEN, RETRIED, Try, another
 from caviar.space import Space
 
 if TYPE_CHECKING:
-    from optuna.pruners import BasePruner
+    pass
 
-    from caviar.ledger.database import Database
-    from caviar.ledger.journal import Journal
-
-SEPARATOR = "/"  # between study and stage in an Optuna study's name
 UNSEEN = "its worker died"  # a fault that nobody was there to see
 
-Mark = Any  # of `Ledger.changed`
 
-
-class Ledger:
-    """The trials of one study, in all its stages."""
-
-    elsewhere = False
-    """Whether another service gives out the trials of its search stages."""
-
-    def __init__(self, store: Journal | Database, study: str, claims: Claims) -> None:
-        self._store, self.study, self._claims = store, study, claims
-        self._ids: dict[str, int] = {}
-        # By a stage's number, what `trials` gave last: of many, few have changed since.
-        self._known: dict[int, tuple[Mark, list[Trial]]] = {}
-        self._reading = threading.Lock()
-        # Of the trials that this process has claimed.
-        self._tokens: dict[int, str] = {}
-        self._claimed: dict[tuple[str, int], int] = {}
+class Ledger(Reader):
+    """The trials of one study, in all its stages: read, claimed, and their results written."""
 
     @classmethod
     def open(cls, storage: str, study: str, heartbeat: int = HEARTBEAT) -> Ledger:
@@ -92,17 +71,6 @@ class Ledger:
     # -- stages
 
     @patient
-    def stages(self) -> list[str]:
-        """Names of all stages, in the order in which they were begun."""
-        prefix = self.study + SEPARATOR
-        self._ids = {
-            name.removeprefix(prefix): number
-            for name, number in self._store.stages().items()
-            if name.startswith(prefix)
-        }
-        return [*self._ids]
-
-    @patient
     def begin(self, stage: str, spec: Mapping[str, Any], mode: str) -> dict[str, Any]:
         """Make the stage if it is new; what was written down when it was made."""
         # Exclusively: two drivers that are started at once would make the stage twice.
@@ -115,11 +83,6 @@ class Ledger:
                 # New, or its maker died before it wrote them.
                 self._store.write([set_study_attribute(study, "facts", dict(spec))])
         return self.spec(stage)
-
-    @patient
-    def spec(self, stage: str) -> dict[str, Any]:
-        """What was written down when the stage was made: its overrides, seed, metric."""
-        return self._store.stage(self._id(stage)).attributes.get("facts", {})
 
     @patient
     def withdraw(self, stage: str) -> bool:
@@ -148,27 +111,6 @@ class Ledger:
             known = {**self.code(stage), name: dict(files)}
             self._store.write([set_study_attribute(self._id(stage), "code", known)])
 
-    @patient
-    def code(self, stage: str) -> dict[str, dict[str, str]]:
-        """Every state of the code that the stage was trained with: name → path → hash."""
-        return self._store.stage(self._id(stage)).attributes.get("code", {})
-
-    def note(self, stage: str) -> str:
-        """Where a stage runs, if that is not here."""
-        return ""
-
-    def no_retry(self, stage: str) -> str:
-        """Why a failed trial of the stage cannot be put back; empty if it can."""
-        return ""
-
-    def refresh(self) -> None:
-        """Read again, at the next look, what is read from afar only now and then."""
-
-    @property
-    def continued_by(self) -> str:
-        """Which command goes on with a stage that nobody runs."""
-        return "the command that began the study"
-
     # -- trials
 
     @patient
@@ -186,67 +128,6 @@ class Ledger:
                 distributions = {name: shown[name] for name in params}
                 operations.append(new_trial(study, planned.attributes(), params, distributions))
             self._store.write(operations)
-
-    def trials(self, stage: str) -> list[Trial]:
-        """All trials of a stage, by number."""
-        if stage not in self.stages():
-            return []
-        study = self._id(stage)
-        with self._reading:
-            mark, trials = self._known.get(study, (None, []))
-            if mark is None:
-                trials = []
-            mark, changed = self.changed(stage, mark)
-            for trial in changed:  # in the order of their numbers, where they are new
-                trials[trial.number : trial.number + 1] = [trial]
-            self._known[study] = mark, trials
-            return [*trials]
-
-    @patient
-    def changed(self, stage: str, since: Mark = None) -> tuple[Mark, list[Trial]]:
-        """Trials of a stage that something was written of since a mark, and perhaps others; and a
-        mark of now, for the next time.
-
-        Arguments:
-            stage: of the study.
-            since: a mark; None for all trials, by number.
-        """
-        mark, tries = self._store.changed(self._id(stage), since)
-        return mark, [as_trial(stage, one) for one in tries]
-
-    @patient
-    def mark(self, stage: str) -> Mark:
-        """Of now, for `changed`."""
-        return self._store.mark(self._id(stage))
-
-    @patient
-    def overview(self, stage: str) -> Overview:
-        """How far a stage is, in numbers; of a journal without reading its trials one by one."""
-        return self._store.overview(self._id(stage))
-
-    @patient
-    def some(self, stage: str, numbers: Sequence[int]) -> list[Trial]:
-        """Some trials of a stage."""
-        tries = self._store.tries(self._id(stage), numbers, {})
-        return [as_trial(stage, one) for one in tries]
-
-    @patient
-    def trial(self, stage: str, number: int) -> Trial:
-        """One trial."""
-        return as_trial(stage, self._try(stage, number))
-
-    @patient
-    def claimable(self, stage: str) -> list[int]:
-        """Numbers of the trials that wait, or whose worker has died."""
-        study = self._id(stage)
-        states = self._store.states(study)
-        running = [one for one, state in states if state == ops.RUNNING]
-        dead = self._claims.abandoned(study, running) if running else set()
-        return [
-            number
-            for number, (one, state) in enumerate(states)
-            if state == ops.WAITING or one in dead
-        ]
 
     def claim(self, stage: str, number: int, **worker: Any) -> bool:
         """Make a waiting trial, or one whose worker died, this process's own; False if a living
@@ -344,15 +225,6 @@ class Ledger:
         numbers = [*dict.fromkeys(number for number, _, _ in points)]
         own = {t.number: t.id for t in self._tries(stage, numbers) if self._has(t)}
         self._store.write([set_point(own[n], p, v) for n, p, v in points if n in own])
-
-    @patient
-    def should_prune(self, stage: str, number: int, pruner: BasePruner) -> bool:
-        """Whether a running trial should be given up, judged by the curves of all others."""
-        import optuna
-
-        storage = self._store.optuna
-        study = optuna.load_study(study_name=self._name(stage), storage=storage, pruner=pruner)
-        return pruner.prune(study, storage.get_trial(self._trial_id(stage, number)))
 
     def finish(self, stage: str, number: int, result: Result) -> bool:
         """Write the result of an own trial. A diverged one is complete, with the worst value.
@@ -458,28 +330,6 @@ class Ledger:
         self._claimed.pop((stage, number), None)
         self._tokens.pop(trial_id, None)
         self._claims.drop(trial_id)
-
-    # -- Optuna's names and numbers
-
-    def _name(self, stage: str) -> str:
-        return f"{self.study}{SEPARATOR}{stage}"
-
-    def _id(self, stage: str) -> int:
-        if stage not in self._ids:
-            self._ids[stage] = self._store.stages()[self._name(stage)]
-        return self._ids[stage]
-
-    def _trial_id(self, stage: str, number: int) -> int:
-        return self._try(stage, number).id
-
-    def _try(self, stage: str, number: int) -> Try:
-        (only,) = self._tries(stage, [number])
-        return only
-
-    def _tries(self, stage: str, numbers: Sequence[int]) -> list[Try]:
-        """The trials' latest tries, or those which this process has."""
-        own = {n: self._claimed[stage, n] for n in numbers if (stage, n) in self._claimed}
-        return self._store.tries(self._id(stage), numbers, own)
 
 
 def _was_of(trial: Try, pid: int | None) -> bool:

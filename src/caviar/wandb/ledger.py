@@ -15,8 +15,9 @@ from typing import Any
 from caviar.base.errors import SearchFailed, UserError
 from caviar.config.commands import caviar_command
 from caviar.ledger import storages
-from caviar.ledger.ledger import Ledger, Mark
+from caviar.ledger.ledger import Ledger
 from caviar.ledger.overview import Overview
+from caviar.ledger.reader import Mark
 from caviar.ledger.storages import HEARTBEAT, JOURNAL, open_storage
 from caviar.ledger.trials import WAITING, Planned, Trial
 from caviar.wandb.client import fetch_runs, fetch_sweep
