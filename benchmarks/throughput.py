@@ -254,6 +254,8 @@ PEERS: dict[str, Peer] = {
     **{name: inside(name) for name in INSIDE},
 }
 SLOW = ("pool", "optuna", "ray")
+# How many times as many trials a minute `auto` should have, of one shape and of many.
+GOALS = {False: {"optuna": 20.0, "pool": 8.0, "arithmetic": 0.5}, True: {"optuna": 6.0}}
 
 
 def main() -> None:
@@ -289,7 +291,11 @@ def main() -> None:
         rates[name] = 60 * trials / seconds
         ratio = ""
         if (ours := next(iter(rates))) != name and ours in ("auto", "stacked"):
-            ratio = f"; {ours} has {rates[ours] / rates[name]:.2f} times as many"
+            found = rates[ours] / rates[name]
+            ratio = f"; {ours} has {found:.2f} times as many"
+            if (goal := GOALS[given.shapes].get(name)) is not None:
+                missed = f", missed by a factor of {goal / found:.1f}" if found < goal else ""
+                ratio += f" (goal {goal:g}{missed})"
         part = "" if trials == given.trials else f"; {trials} of them"
         each = f"{rates[name]:8.0f} trials a minute, {1e3 * seconds / trials:7.1f} ms each"
         print(f"{name:>10}  {each}{ratio}{part}", flush=True)
