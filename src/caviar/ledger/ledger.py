@@ -43,7 +43,7 @@ from caviar.ledger.operations import (
 from caviar.ledger.reader import Reader
 from caviar.ledger.storages import HEARTBEAT, KINDS, open_storage, patient
 from caviar.ledger.trials import Planned, as_trial, optuna_axis, optuna_value
-from caviar.ledger.tries import FORGIVEN, RETRIED, Try, another
+from caviar.ledger.tries import FORGIVEN, RETRIED, RUNG, Try, another, further
 from caviar.space import Space
 
 if TYPE_CHECKING:
@@ -320,6 +320,23 @@ class Ledger(Reader):
             again = another(study, failed, result, resume)
             self._store.write([set_study_attribute(study, RETRIED, True), again])
         return True
+
+    @patient
+    def advance(self, stage: str, numbers: Sequence[int], rung: int) -> None:
+        """Let trials that were stopped at a rung wait again, to go on from their last checkpoints,
+        with one write for all.
+
+        Arguments:
+            stage: of the study.
+            numbers: of the trials.
+            rung: how many rungs they have come past then.
+        """
+        with self._claims.exclusive():
+            study = self._id(stage)
+            stopped = [t for t in self._tries(stage, numbers) if t.finished]
+            behind = [t for t in stopped if t.attributes.get(RUNG, 0) < rung]
+            operations = [further(study, trial, rung) for trial in behind]
+            self._store.write([set_study_attribute(study, RETRIED, True), *operations])
 
     def _has(self, trial: Try) -> bool:
         """Whether this process still has the trial: in a database it may have been taken for

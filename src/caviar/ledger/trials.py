@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from caviar.base.result import EPOCH, EXCEPTION, Length, Result
-from caviar.ledger.tries import FORGIVEN, Try
+from caviar.base.result import EPOCH, EXCEPTION, PRUNED, Length, Result
+from caviar.ledger.tries import FORGIVEN, RUNG, Try
 from caviar.space import Axis, Choice, Integer, Log, LogInteger
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Trial:
     """The worker that has or had it: `host`, `pid`, `slot`, and the `epochs` it will train."""
     measured: Mapping[str, Any] = field(default_factory=dict)
     """The length of its training, as the running trial told it."""
+    rung: int = 0
+    """How many rungs of its stage it has come past."""
 
     @property
     def point(self) -> Mapping[str, Any]:
@@ -95,6 +97,11 @@ class Trial:
     def failed(self) -> bool:
         """Whether a fault ended it, for good or until it is put back."""
         return self.result is not None and self.result.failed
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped before the end of its training: at a rung, or as hopeless."""
+        return self.status == PRUNED
 
     @property
     def waiting(self) -> bool:
@@ -147,6 +154,7 @@ def as_trial(stage: str, latest: Try) -> Trial:
         forgiven=attributes.get(FORGIVEN, 0),
         claim=latest.claim,
         measured=attributes.get("length", {}),
+        rung=attributes.get(RUNG, 0),
     )
 
 

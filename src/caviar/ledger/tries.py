@@ -18,6 +18,7 @@ from caviar.ledger.operations import FINISHED, RUNNING, Operation, new_trial
 NUMBER = "try_of"  # in a later try: the trial's number
 RETRIED = "retried"  # in an Optuna study: that some trials of the stage have several tries
 FORGIVEN = "forgiven"  # in a later try: how many of its faults are of earlier ones
+RUNG = "rung"  # in a try that goes on behind a rung: how many it has come past
 OF_PLAN = ("point", "seed", "note", "checkpoint")  # attributes that every try has
 
 # Attributes of a try that goes on from a checkpoint: who left it, and what its curve counts.
@@ -55,6 +56,21 @@ class Try:
         return self.attributes.get("claim", {})
 
 
+def further(study: int, stopped: Try, rung: int) -> Operation:
+    """A try that goes on behind a rung, from the last checkpoint of the one that was stopped there.
+
+    Arguments:
+        study: its stage.
+        stopped: the trial's latest try.
+        rung: how many it has come past then.
+    """
+    before = stopped.attributes
+    kept = (*OF_PLAN, *OF_CHECKPOINT, "faults", FORGIVEN)
+    attributes = {name: before[name] for name in kept if name in before}
+    attributes |= {NUMBER: stopped.number, RUNG: rung}
+    return new_trial(study, attributes, stopped.params, stopped.distributions, stopped.curve)
+
+
 def another(study: int, failed: Try, result: Result, resume: bool) -> Operation:
     """One more try of a trial that failed, with the faults of all tries before it.
 
@@ -69,6 +85,8 @@ def another(study: int, failed: Try, result: Result, resume: bool) -> Operation:
     faults = before.get("faults") or [result.error or result.status]
     attributes = {name: before[name] for name in OF_PLAN if name in before}
     attributes |= {NUMBER: failed.number, "faults": faults, FORGIVEN: len(faults)}
+    if RUNG in before and resume:
+        attributes[RUNG] = before[RUNG]
     if resume:
         attributes |= {name: before[name] for name in OF_CHECKPOINT if name in before}
     curve = failed.curve if resume else None

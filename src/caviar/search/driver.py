@@ -25,6 +25,7 @@ from caviar.ledger import Planned, Trial
 from caviar.screen.live import PERIOD, StageView
 from caviar.screen.view import console, shown_path
 from caviar.search.provenance import refuse_other_config
+from caviar.search.rungs import rungs_of
 from caviar.search.settings import CONFIRM, TEST
 from caviar.search.study import Study
 from caviar.space import Space
@@ -206,6 +207,8 @@ def _job(
         place["search.heartbeat"] = study.settings.heartbeat
     if study.settings.keep_checkpoints != "all":
         place["search.keep_checkpoints"] = study.settings.keep_checkpoints
+    if (rungs := rungs_of(dict(spec))) and (until := rungs.until(trial.rung)) is not None:
+        place["trial.until"] = until
     if spec.get("pruner", "none") != "none":
         place["search.pruner"] = spec["pruner"]
     overrides = rewrite_one_minus(trial_overrides(trial.planned, stage_overrides))

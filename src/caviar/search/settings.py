@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,11 @@ class StageSettings:
     num_trials: int = DEFAULT_TRIALS
     overrides: list[str] = field(default_factory=list)
     """Hydra overrides of every trial of the stage, such as `trainer.max_epochs=5`."""
+    rungs: list[float] | None = None
+    """Where its trials wait for each other: epochs, or shares of the training below 1. None for
+    `search.rungs`."""
+    keep: float | None = None
+    """Share of the trials that goes on behind each rung. None for `search.keep`."""
 
 
 @dataclass
@@ -61,6 +68,8 @@ class SearchSettings:
     heartbeat: int = HEARTBEAT
     idle: float = 60.0
     pruner: str = "none"
+    rungs: list[float] = field(default_factory=list)
+    keep: float = 0.5
     sweep: str | None = None
     dry_run: bool = False
     rehearse: bool = True
@@ -96,6 +105,7 @@ class SearchSettings:
             ("seed", self.seed, self.seed >= 0, "0 or more"),
             ("idle", self.idle, self.idle >= 0, "seconds, 0 or more"),
             ("heartbeat", self.heartbeat, self.heartbeat >= 1, "whole seconds, 1 or more"),
+            *self._rung_rules(),
             ("stages", self.stages, bool(self.stages), "at least one stage"),
             ("confirm.top", self.confirm.top, self.confirm.top >= 1, "1 or more"),
             # One value has no spread, and without a spread nobody can say what a gain is worth.
@@ -122,6 +132,24 @@ class SearchSettings:
         for name, number in {"num_trials": self.num_trials, **trials}.items():
             rules.append((name, number, number is None or number >= 1, "1 or more"))
         check_rules("search.", rules)
+
+    def _rung_rules(self) -> Iterator[tuple[str, Any, bool, str]]:
+        own = {f"stages.{name}.": (s.rungs, s.keep) for name, s in self.stages.items()}
+        for place, (rungs, keep) in {"": (self.rungs, self.keep), **own}.items():
+            rising = all(a < b for a, b in itertools.pairwise(rungs or ()))
+            legal = rising and all(r > 0 and (r < 1 or r == int(r)) for r in rungs or ())
+            rule = "rising epochs, or shares of the training below 1: [2,6] or [0.25]"
+            yield f"{place}rungs", rungs, legal, rule
+            yield f"{place}keep", keep, keep is None or 0 < keep < 1, "a share between 0 and 1"
+        if self.pruner != "none" and any(rungs for rungs, _ in [(self.rungs, 0), *own.values()]):
+            rule = "none where there are rungs: both stop trials early"
+            yield "pruner", self.pruner, False, rule
+
+    def rungs_of(self, stage: str) -> tuple[list[float], float]:
+        """The rungs of a stage, by its full name, and which share of its trials each keeps."""
+        declared = self.stage_names().get(stage, StageSettings())
+        rungs = self.rungs if declared.rungs is None else declared.rungs
+        return [*rungs], self.keep if declared.keep is None else declared.keep
 
     def stage_names(self) -> dict[str, StageSettings]:
         """Stages in order, by their full names: `01_coarse`, `02_fine`, …"""

@@ -158,6 +158,8 @@ class Stage:
         """Write down the points of a validation; who is to be given up."""
         named = [(m.number, point, value) for m, point, value, _ in points]
         self.ledger.report_all(self.name, named)
+        if (until := self.configs.config.trial.get("until")) is not None:
+            return [m for m, point, _, length in points if until <= point + 1 != length.points]
         if self.pruner == "none" or self.name in (CONFIRM, TEST):
             return []
         hopeless = []
@@ -246,7 +248,7 @@ def train_stage(stage: Stage, max_stack: int) -> None:
                 [job for job in ours if isinstance(stage.found.get(job, Alone("")), Alone)]
             )
     keep = config.search.keep_checkpoints
-    if stage.name not in (CONFIRM, TEST):
+    if stage.name not in (CONFIRM, TEST) and config.trial.get("until") is None:
         tidy_checkpoints(study_folder(config), ledger, keep, stage.metric_mode)
 
 

@@ -22,9 +22,10 @@ from caviar.config.kept import kept_config
 from caviar.config.overrides import joined, point_overrides
 from caviar.ledger import Ledger, Planned, Trial
 from caviar.refine import Refinement, TooFewTrials, refine
-from caviar.screen.view import counts
+from caviar.screen.view import console, counts
 from caviar.search.driver import run_trials
 from caviar.search.provenance import refuse_edited_conf, trained_alike
+from caviar.search.rungs import rungs_of, rungs_spec
 from caviar.search.settings import DEFAULT_TRIALS, SearchSettings
 from caviar.search.study import Study
 from caviar.space import Choice, Space
@@ -216,16 +217,18 @@ def stage_spec(study: Study, sweep: SweepFile) -> dict[str, Any]:
     own = declared.overrides if declared else []
     before = study.stages_before(sweep.stage)
     kept = study.ledger.spec(before[-1])["shared"] if before else sweep.overrides
+    config = study.compose(sweep.overrides)
     return {
         "sweep": sweep.text(),
         "overrides": list(sweep.overrides),
         # Without any stage's own: what confirm trains with, and later stages inherit.
         "shared": list(joined((o for o in kept if before or o not in own), study.overrides)),
-        "config": kept_config(study.compose(sweep.overrides)),
+        "config": kept_config(config),
         "sources": list(study.sources),
         "seed": study.settings.seed,
         "sampler": study.settings.sampler,
         "pruner": study.settings.pruner,
+        "rungs": rungs_spec(config, *study.settings.rungs_of(sweep.stage)),
     }
 
 
@@ -276,7 +279,19 @@ def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
     if changed or written is None or written.num_trials != sweep.num_trials:
         filed.write(path)
     planned = plan(sweep, study.settings)
-    return run_trials(study, sweep.stage, planned, sweep.space, sweep.overrides)
+    trials = run_trials(study, sweep.stage, planned, sweep.space, sweep.overrides)
+    rungs = rungs_of(study.ledger.spec(sweep.stage))
+    while rungs is not None:
+        rung, going = rungs.promoted(trials, study.mode)
+        if not going:
+            break
+        console.print(
+            f"{sweep.stage}: {len(going)} of {len(trials)} trials go on behind epoch "
+            f"{rungs.epochs[rung - 1]}"
+        )
+        study.ledger.advance(sweep.stage, going, rung)
+        trials = run_trials(study, sweep.stage, planned, sweep.space, sweep.overrides)
+    return trials
 
 
 def check_follows(study: Study, sweep: SweepFile) -> None:

@@ -99,7 +99,7 @@ def run_trial(config: DictConfig, output: Path, ended: Ended | None = None) -> f
         raise
     if error is not None:
         raise (TryAgain if again else RuntimeError)(result.error) from error
-    if stage not in (CONFIRM, TEST):
+    if stage not in (CONFIRM, TEST) and config.trial.get("until") is None:  # it may yet go on
         keep = config.search.keep_checkpoints
         tidy_checkpoints(study_folder(config), ledger, keep, config.metric.mode)
     return result.best
@@ -144,6 +144,7 @@ def _reporter(config: DictConfig, ledger: Ledger) -> Report:
     """
     stage, number = config.trial.stage, config.trial.number
     prunes = stage not in (CONFIRM, TEST) and config.search.pruner != "none"
+    until = config.trial.get("until")
     told = Length(total=config.trainer.get("max_epochs"))  # what its claim says already
 
     def report(point: int, value: float, length: Length) -> bool:
@@ -155,6 +156,8 @@ def _reporter(config: DictConfig, ledger: Ledger) -> Report:
         # The last validation has nothing left to save. One that is undefined tells nothing yet; a
         # run that has diverged ends by itself.
         last = length.points is not None and point + 1 >= length.points
+        if until is not None and point + 1 >= until:
+            return not last
         if not prunes or last or math.isnan(value):
             return False
         pruner = make_pruner(config.search.pruner, length.points)
