@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtri
 
 from caviar.refine import METHODS, TooFewTrials, candidates, refine
 from caviar.refine.ranges import SHRINK_LIMIT, TOP
+from caviar.refine.surrogate import normal_scores
 from caviar.space import Axis, Choice, Integer, Linear, Log, LogInteger, OneMinusLog, Space
 
 both = pytest.mark.parametrize("method", METHODS)
@@ -187,6 +189,14 @@ def test_diverged_trials_are_the_worst(method, worst):
     chosen = candidates(coarse, points, np.where(diverged, worst, losses), 30, method)
     assert not diverged[chosen].any()
     assert len(chosen) == (~diverged).sum()
+
+
+def test_scores_of_ties_are_those_of_their_middle_rank():
+    loss = np.random.default_rng(0).integers(0, 6, 50).astype(float)
+    loss[:7] = np.inf
+    below = (loss[:, None] > loss).sum(axis=1)
+    alike = (loss[:, None] == loss).sum(axis=1)
+    assert normal_scores(loss).tolist() == ndtri((below + alike / 2) / 50).tolist()
 
 
 @both

@@ -1,4 +1,4 @@
-"""Refine: from finished trials to the next stage's ranges. NumPy and scikit-learn, no torch."""
+"""Refine: from finished trials to the next ranges. NumPy, SciPy and scikit-learn, no torch."""
 
 from caviar.refine.ranges import METHODS, Refinement, TooFewTrials, refine
 from caviar.refine.surrogate import candidates

@@ -12,8 +12,6 @@ averaged over.
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from caviar.refine.gaussian import fitted
 from caviar.space import Choice, Space
 
 Array = NDArray[np.float64]
@@ -28,14 +27,6 @@ Array = NDArray[np.float64]
 # Best trials that are looked at one by one, and the fewest to learn from. In simulation, three
 # rounds of 20 trials on noisy 6-D surfaces: a regret of 0.0237 by five, 0.0281 by the best alone.
 TOP = 5
-
-# Normal scores have a variance of about 1, and a unit box a width of 1.
-LENGTHS = (0.1, 30.0)  # shorter, each trial would stand alone; at 30 an axis is flat: no effect
-SIGNAL = (0.05, 20.0)  # variance of the smooth part
-NOISE = (1e-3, 2.0)  # variance of the rest: a little always, for the inversion; at 2 all is noise
-PIECE = (
-    512  # points predicted at a time: pieces that fit into the processor's cache, a third faster
-)
 
 
 def worst_if_diverged(losses: Sequence[float]) -> Array:
@@ -52,10 +43,9 @@ def normal_scores(losses: Array) -> Array:
     """
     from scipy.special import ndtri
 
-    n = len(losses)
-    below = (losses[:, None] > losses[None, :]).sum(axis=1)
-    ties = (losses[:, None] == losses[None, :]).sum(axis=1)  # itself included
-    return ndtri((below + ties / 2) / n)
+    _, place, ties = np.unique(losses, return_inverse=True, return_counts=True)
+    middle = np.cumsum(ties) - ties / 2  # trials below, and half of those alike
+    return ndtri(middle[place] / len(losses))
 
 
 def features(space: Space, units: Array) -> Array:
@@ -72,8 +62,7 @@ def features(space: Space, units: Array) -> Array:
 
 
 class Surrogate:
-    """Gaussian process with a Matérn 5/2 kernel, one length scale an axis, fitted by maximum
-    likelihood (Rasmussen & Williams 2006, ch. 5).
+    """Gaussian process with a Matérn 5/2 kernel, one length scale an axis (`gaussian`).
 
     Arguments:
         space: gives the unit coordinates; the coarse stage's space, whatever came later.
@@ -82,34 +71,24 @@ class Surrogate:
     """
 
     def __init__(self, space: Space, units: Array, losses: Array) -> None:
-        from sklearn.gaussian_process import GaussianProcessRegressor
-        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+        # Its library of matrices has threads of its own, which are found only once it is loaded.
+        import scipy.linalg  # noqa: F401
 
         self.space = space
-        inputs = features(space, units)
-        smooth = Matern(np.ones(inputs.shape[1]), length_scale_bounds=LENGTHS, nu=2.5)
-        kernel = ConstantKernel(1.0, SIGNAL) * smooth + WhiteKernel(0.1, NOISE)
-        self._process = GaussianProcessRegressor(kernel)
         # Matrices this small are up to ten times slower on several threads of a busy machine.
         self._threads = ThreadpoolController()
-        with self._threads.limit(limits=1), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a length scale at its bound is meant: no effect
-            self._process.fit(inputs, normal_scores(losses))
+        with self._threads.limit(limits=1):
+            self._process = fitted(features(space, units), normal_scores(losses))
 
     def mean(self, units: Array) -> Array:
         """Expected normal score at `units`, shape (n, axes) → (n,). Lower is better."""
         with self._threads.limit(limits=1):
-            pieces = np.array_split(features(self.space, units), math.ceil(len(units) / PIECE))
-            return np.concatenate([self._process.predict(piece) for piece in pieces])
+            return self._process.mean(features(self.space, units))
 
     def left_out_mean(self) -> Array:
-        """Expected normal score at each trial by a model that has not seen it, shape (n,).
-
-        Leave-one-out in closed form (Rasmussen & Williams 2006, eq. 5.12).
-        """
-        factor = self._process.L_
-        inverse = np.linalg.inv(factor @ factor.T)
-        return self._process.y_train_ - self._process.alpha_ / np.diag(inverse)
+        """Expected normal score at each trial by a model that has not seen it, shape (n,)."""
+        with self._threads.limit(limits=1):
+            return self._process.left_out_mean()
 
     def total_effects(self, cloud: Array, rng: np.random.Generator) -> Array:
         """Share of the variance of ranks within `cloud` that each axis takes part in, (axes,).
@@ -118,7 +97,7 @@ class Surrogate:
         relative to all variance there, noise included, so that pure noise has no effects.
         """
         mean = self.mean(cloud)
-        noise = self._process.kernel_.k2.noise_level
+        noise = self._process.kernel.noise
         effects = np.empty(cloud.shape[1])
         for j in range(cloud.shape[1]):
             moved = cloud.copy()
