@@ -132,6 +132,8 @@ class Stage:
     pruner: str
     found: dict[int, Any] = field(default_factory=dict)
     """By job: the best value, or `Alone`."""
+    begun: dict[int, Any] = field(default_factory=dict)
+    """By job: what it goes on from behind a rung."""
 
     def folder(self, job: int) -> Path:
         """Of a trial."""
@@ -151,7 +153,7 @@ class Stage:
             (hydra / "overrides.yaml").write_text(words, encoding="utf-8")
         with _output(config, folder):
             member = built(config, folder)
-        member.number = self.numbers[job]
+        member.number, member.begun = self.numbers[job], self.begun.get(job)
         return member
 
     def report(self, points: Sequence[tuple[Any, int, float, Length]]) -> list[Any]:
@@ -212,6 +214,7 @@ def _run(stacks: Stacks, configs: Configs, environment: Mapping[str, str]) -> Jo
 
 def train_stage(stage: Stage, max_stack: int) -> None:
     """Claim the trials, train them in stacks, and give back what no stack can take."""
+    from caviar.stacked.begun import begun
     from caviar.stacked.run import train_all
 
     ledger, config = stage.ledger, stage.configs.of(0)
@@ -223,7 +226,17 @@ def train_stage(stage: Stage, max_stack: int) -> None:
         if (before[number].claim and (stage.folder(job) / LAST).exists())
         or len(before[number].faults[before[number].forgiven :]) > GIVE_UP
     ]
-    stage.found |= dict.fromkeys(resumed, Alone("they were begun by themselves"))
+    for job in resumed:
+        trial = before[stage.numbers[job]]
+        checkpoint = None
+        if trial.rung:  # and not one that a kill has interrupted, which may be in an epoch
+            last = stage.folder(job) / LAST
+            checkpoint = begun(stage.folder(job), last, config.trust_checkpoints)
+        if checkpoint is None:
+            stage.found[job] = Alone("they were begun by themselves")
+        else:
+            stage.begun[job] = checkpoint
+    resumed = [job for job in resumed if job not in stage.begun]
     wanted = [n for job, n in enumerate(stage.numbers) if job not in resumed]
     epochs, slot = config.trainer.get("max_epochs"), os.environ.get(SLOT)
     code = keep_code(ledger, stage.name)

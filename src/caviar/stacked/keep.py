@@ -199,7 +199,8 @@ class Keep(Checkpoint):
         now = all_tensors(module)
         for place in places:
             member: Member = module.members[place]
-            best = self._path(self.best, member) if "best" in member.kept else None
+            # Of one that goes on, that of its earlier epochs may stay.
+            best = self._path(self.best, member) if "best" in member.kept else member.checkpoint
             for name, callback, tensors in (
                 ("best", self.best, self._tensors),
                 ("last", self.last, now),

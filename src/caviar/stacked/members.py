@@ -80,6 +80,8 @@ class Member:
     random: dict[str, Any]
     common: str
     data: Any = None
+    begun: Any = None
+    """What it goes on from (`caviar.stacked.begun`); None for its beginning."""
     number: int = 0
     """Of its trial."""
     optimizer: Any = None
@@ -101,11 +103,16 @@ class Member:
 
     def shape(self) -> tuple[Any, ...]:
         """What members of a stack have in common in which nothing is filled up."""
-        return self.common, shape_of(self.model)
+        return self.common, self._trained, shape_of(self.model)
 
     def build(self) -> tuple[Any, ...]:
         """What members of any stack have in common: all but the sizes of their tensors."""
-        return self.common, build_of(self.model)
+        return self.common, self._trained, build_of(self.model)
+
+    @property
+    def _trained(self) -> int:
+        """Steps that it has been trained before."""
+        return 0 if self.begun is None else self.begun.steps
 
     @property
     def size(self) -> int:

@@ -19,6 +19,7 @@ from caviar.base.errors import fault_of
 from caviar.base.result import COMPLETE, DIVERGED, OUT_OF_MEMORY, PRUNED, Length, Result
 from caviar.base.signals import handlers_kept
 from caviar.config.compose import build
+from caviar.stacked.begun import joined
 from caviar.stacked.errors import Differs, NotStackable, OutOfMemory
 from caviar.stacked.keep import Keep, Store
 from caviar.stacked.loaders import StackedData
@@ -199,6 +200,11 @@ def _train(
     data = adopted(StackedData(members, lambda: module.members, True), package)
     data.ready(trainer, config)
     module = stacked_module(members, trainer, package)
+    whole = None
+    if resume is None and members[0].begun is not None:
+        folder = Path(members[0].output)
+        resume = whole = folder / "stack.ckpt"
+        torch.save(joined(members), whole)
     try:
         with handlers_kept():
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -214,6 +220,9 @@ def _train(
         # Perhaps a slip of the model's, which the run alone will tell as its own.
         words = " ".join(str(error).split())[:160]
         raise NotStackable(f"together they end with {type(error).__name__}: {words}") from error
+    finally:
+        if whole is not None:
+            whole.unlink(missing_ok=True)
     keep.finish(module)
 
 

@@ -281,12 +281,13 @@ class Together(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kept = checkpoint["stack"]
-        self.state = {}
-        for path, value in kept["state"].items():
-            found = Kept.of(value)
-            assert found is not None
-            self.state[path] = found
-        put(self.template, kept["plain"])
+        if "state" in kept:  # not where it was put together from checkpoints of runs alone
+            self.state = {}
+            for path, value in kept["state"].items():
+                found = Kept.of(value)
+                assert found is not None
+                self.state[path] = found
+            put(self.template, kept["plain"])
         self.known.update(kept["known"])
         for member, own in zip(self.members, kept["members"], strict=True):
             member.best.load_state_dict(own["best"])
