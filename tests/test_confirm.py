@@ -15,10 +15,11 @@ from caviar.base.errors import SearchFailed, UserError
 from caviar.base.result import COMPLETE, DIVERGED, EXCEPTION, Result
 from caviar.ledger import Ledger, Planned
 from caviar.search.confirm import confirm, confirm_spec, print_plan
+from caviar.search.loop import print_verdict
 from caviar.search.retry import going_on, put_back
-from caviar.search.settings import ConfirmSettings
+from caviar.search.settings import VERDICT, ConfirmSettings
 from caviar.search.study import Study
-from caviar.search.verdict import Verdict
+from caviar.search.verdict import Verdict, read_verdict, write_verdict
 from caviar.space import Space
 from conftest import ROOT
 from made_studies import LR, WIDTH, made
@@ -131,20 +132,29 @@ def test_a_candidate_with_a_seed_that_diverged_or_failed_is_no_winner(
     assert values_of(found)["candidate 2"][2] == math.inf
 
 
-def test_a_failed_seed_of_the_default_is_left_out_of_all(runs: Path) -> None:
-    found = confirm(
-        opened(runs, lambda n, k: math.nan if (n, k) == ("default", 1) else usual(n, k), budget=13)
-    )
-    assert found.default.values == [usual("default", k) for k in (0, 2, 3, 4)]
-    assert found.winner.values == [usual("candidate 2", k) for k in (0, 2, 3, 4)]
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_failed_seed_of_the_default_is_left_out_of_all(
+    runs: Path, lost: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def value(note: str, k: int) -> float:
+        return math.nan if (note, k) == ("default", lost) else usual(note, k)
+
+    found = confirm(study := opened(runs, value, budget=13))
+    kept = [k for k in range(5) if k != lost]
+    assert found.default.values == [usual("default", k) for k in kept]
+    assert found.winner.values == [usual("candidate 2", k) for k in kept]
     assert found.paired.pairs == 4
+    write_verdict(found, study.folder / VERDICT)
+    assert read_verdict(study.folder / VERDICT).sentence() == found.sentence()
+    print_verdict(found, study)
+    assert ("none" in capsys.readouterr().out) == (lost == 0)  # candidate 1 has had that seed alone
 
 
 def test_without_any_run_of_the_default_no_more_is_spent(runs: Path) -> None:
     study = opened(runs, lambda n, k: math.nan if n == "default" else usual(n, k))
     with pytest.raises(SearchFailed, match="every run of the default setting failed"):
         confirm(study)
-    assert len(given(study)) == 4
+    assert len(given(study)) == 7  # one failure may be its seed's
     # Mended, it goes on with the same seeds.
     put_back(study, [t for t in study.ledger.trials("confirm") if t.failed])
     assert confirm(opened(runs)).winner.note == "candidate 2"

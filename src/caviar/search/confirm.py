@@ -143,8 +143,7 @@ def _race(study: Study, chosen: Sequence[dict[str, Any]], overrides: Sequence[st
         plan = [t.planned for t in study.ledger.trials(CONFIRM)] or fixed
         # Candidates may lie outside of the coarse walls, so they are shown as points only.
         trials = run_trials(study, CONFIRM, plan, Space(()), overrides) if plan else []
-        if trials:
-            _refuse_failed_default(study, trials)
+        _refuse_failed_default(study, trials)
         # What is being tested was decided before the first look.
         if fixed or TEST in study.stages():
             return trials
@@ -202,10 +201,9 @@ def _refuse_failed_default(study: Study, trials: Sequence[Trial]) -> None:
         SearchFailed: all of its runs failed.
     """
     results = [t.result for t in trials if t.note == DEFAULT and t.result]
-    if all(result.failed for result in results):
-        reason = results[0].error if results else ""
+    if len(results) > 1 and all(result.failed for result in results):  # one may be its seed's fault
         raise SearchFailed(
-            f"every run of the default setting failed, the first with\n  {reason}\n"
+            f"every run of the default setting failed, the first with\n  {results[0].error}\n"
             f"{how_to_mend(study, CONFIRM)}"
         )
 

@@ -37,7 +37,7 @@ class Setting:
 
     @property
     def mean(self) -> float:
-        return float(np.mean(self.values))
+        return float(np.mean(self.values)) if self.values else math.nan
 
     @property
     def standard_error(self) -> float:
@@ -124,8 +124,8 @@ class Verdict:
         error = f" ± {found.error:.2g}" if math.isfinite(found.error) else ""
         units = f", {self.gain_in_noise:.1f} σ" if math.isfinite(self.gain_in_noise) else ""
         gain = f"{found.gain:.3g}{error} in {self.metric}{units}"
-        if found.error == 0:
-            judged = f"with each of {found.pairs} seeds the same"
+        if math.isfinite(found.needed) and found.error == 0:
+            judged = f"the same with each of {found.pairs} seeds"
         elif math.isfinite(found.needed):
             judged = (
                 f"{found.gain / found.error:.1f} standard errors, where {found.needed:.1f} are "
@@ -154,6 +154,8 @@ def paired_gain(default: Setting, winner: Setting, mode: str, candidates: int = 
 
 def mean_text(values: Sequence[float]) -> str:
     """`0.123 ± 0.004` of one value for each seed, or how many of them diverged or failed."""
+    if not values:  # the default has failed with its seeds
+        return "none"
     diverged = sum(not math.isfinite(v) for v in values)
     if diverged:
         return f"{diverged} of {len(values)} diverged or failed"
