@@ -42,7 +42,7 @@ FILES = {
 # What a search costs, not what it does.
 SMALLER = (
     "trainer.max_epochs=1 logger=none search.stages.coarse.num_trials=5 "
-    "search.stages.fine.num_trials=1 '~search.stages.finest' search.confirm.default_seeds=2 "
+    "search.stages.fine.num_trials=1 '~search.stages.finest' search.confirm.budget=4 "
     "search.confirm.top=1"
 )
 # The fewest runs that a sweep can be refined from.
@@ -139,14 +139,14 @@ def smaller(command: str) -> str:
     if command.startswith("make sweep"):
         return f"{command} ARGS={shlex.quote(FEW_RUNS)}"
     if command.startswith("make confirm"):
-        return f"{command} ARGS='search.confirm.default_seeds=2 search.confirm.top=1'"
+        return f"{command} ARGS='search.confirm.budget=4 search.confirm.top=1'"
     trains = command.startswith("python train.py") and "--cfg" not in command
     if trains and "check=" not in command and "max_epochs" not in command:
         return f"{command} trainer.max_epochs=1"
     if command.startswith("caviar search"):
         return f"{command} {SMALLER}"
     if command.startswith("caviar confirm"):
-        return f"{command} search.confirm.default_seeds=2 search.confirm.top=1"
+        return f"{command} search.confirm.budget=4 search.confirm.top=1"
     return command
 
 

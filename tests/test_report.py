@@ -282,12 +282,13 @@ def test_a_confirmed_study_says_what_won(show: Any, runs: Path) -> None:
     opened.fine()
     sentences = opened.page.locator("#verdict p").all_inner_texts()
     assert len(sentences) == 3
-    assert "The winning setting is lr=" in sentences[0]
+    assert "The best candidate is lr=" in sentences[0]
     assert "10.0 σ" in sentences[1]
     assert "worth it" in sentences[2]
     confirmed = opened.page.locator("#confirm").inner_text()
     assert (
-        "The test set was opened once. test/loss: default 0.305 ± 0.005, winner 0.21." in confirmed
+        "The test set was opened once. test/loss: default 0.305 ± 0.005, best candidate 0.21."
+        in confirmed
     )
 
 

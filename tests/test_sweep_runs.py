@@ -154,7 +154,7 @@ def test_a_whole_search_takes_the_edited_file_that_it_finds(main: Main, runs: Pa
     narrow = first.space.replace({"optimizer.lr": Log(0.011, 0.012)})
     replace(first, stage="02_fine", num_trials=2, space=narrow).write(runs / "s/02_fine.yaml")
     small = ["search.stages.coarse.num_trials=5", "~search.stages.finest", "search.confirm.top=1"]
-    seeds = "search.confirm.default_seeds=2"
+    seeds = "search.confirm.budget=4"
     assert main("-m", "search.action=search", *few, *small, seeds) == 0
     found = Ledger.open(str(runs / "s/study.journal"), "s").trials("02_fine")
     assert len(found) == 2
@@ -169,7 +169,7 @@ def test_a_search_that_begins_with_a_file_trains_all_its_stages_by_it(
     fixed = ("logger=none", "trainer.max_epochs=1", "model.depth=1")
     SweepFile("s", "any", space, 5, "val/loss", "min", fixed).write(tmp_path / "a.yaml")
     stages = ["search.stages.fine.num_trials=1", "~search.stages.finest"]
-    seeds = ["search.confirm.top=1", "search.confirm.default_seeds=2"]
+    seeds = ["search.confirm.top=1", "search.confirm.budget=4"]
     file = f"search.sweep={tmp_path}/a.yaml"
     assert main("-m", "search.action=search", file, *stages, *seeds) == 0
     ledger = Ledger.open(str(runs / "s/study.journal"), "s")

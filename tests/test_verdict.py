@@ -24,29 +24,51 @@ def verdict(default: list[float], winner: list[float], noise: float, mode: str =
     )
 
 
-def test_a_gain_beyond_the_noise_is_clear() -> None:
-    found = verdict([1.0, 1.1, 0.9, 1.0, 1.0], [0.5, 0.5], noise=0.1)
+DEFAULT = [1.0, 1.1, 0.9, 1.0]
+
+
+def test_a_gain_that_is_shown_says_what_was_needed() -> None:
+    found = verdict(DEFAULT, [0.5, 0.52, 0.48, 0.5], noise=0.1)
     assert found.gain == pytest.approx(0.5)
     assert found.gain_in_noise == pytest.approx(5)
     assert found.clear
-    assert "more than seeds alone explain" in found.sentence()
+    assert [label for label, _ in found.rows()] == ["default", "winner"]
+    assert found.sentence() == (
+        "The winner beats the default by 0.5 ± 0.033 in val/loss, 5.0 σ: 15.1 standard errors, "
+        "where 3.0 are needed to err in at most 5 % of studies."
+    )
 
 
-def test_a_gain_inside_the_noise_is_called_that() -> None:
-    found = verdict([1.0, 1.1, 0.9, 1.0, 1.0], [0.9, 0.9], noise=0.1)
+def test_a_gain_that_is_not_shown_is_no_winners() -> None:
+    found = verdict(DEFAULT, [0.9, 0.8, 1.0, 0.9], noise=0.1)
     assert not found.clear
-    assert "inside the noise" in found.sentence()
+    assert [label for label, _ in found.rows()] == ["default", "best candidate"]
+    said = found.sentence()
+    assert said.startswith("Not shown to be better than the default; keep it: the best candidate's")
+    assert "where 3.0 are needed to err in at most 5 % of studies" in said
+    assert "search.confirm.budget=16 in a new study" in said
+    assert "winner" not in said
+
+
+def test_the_best_of_more_candidates_needs_more() -> None:
+    found = verdict(DEFAULT, [0.8, 0.97, 0.71, 0.85], noise=0.1)
+    assert found.clear
+    found.others = [Setting(f"candidate {i}", {}, [2.0], []) for i in (2, 3)]
+    more = found.paired.needed
+    found.others *= 3
+    assert found.paired.needed > more
+    assert not found.clear
 
 
 def test_a_winner_that_spreads_more_than_the_default_is_not_clear() -> None:
-    assert not verdict([1.0, 1.01, 0.99, 1.0, 1.0], [0.5, 1.2], noise=0.01).clear
-    assert verdict([1.0, 1.01, 0.99, 1.0, 1.0], [0.8, 0.81], noise=0.01).clear
+    assert not verdict([1.0, 1.01, 0.99, 1.0], [0.5, 1.2, 0.4, 0.8], noise=0.01).clear
+    assert verdict([1.0, 1.01, 0.99, 1.0], [0.8, 0.81, 0.8, 0.79], noise=0.01).clear
 
 
-def test_two_equal_seeds_are_not_taken_for_certainty() -> None:
-    found = verdict([1.0, 1.1, 0.9, 1.0, 1.0], [0.9, 0.9], noise=0.1)
-    alone = found.default.standard_error
-    assert found.gain_error > alone
+def test_a_few_seeds_show_nothing() -> None:
+    found = verdict(DEFAULT, [0.1, 0.1], noise=0.1)
+    assert not found.clear
+    assert "over 2 pairs of seeds, where 4 are needed to show anything" in found.sentence()
 
 
 def test_a_gain_is_positive_when_the_winner_is_better() -> None:

@@ -53,7 +53,7 @@ def test_coarse_refine_fine_confirm_by_two_agents(
     assert [run.state for run in service.runs_of(fine)] == ["finished"]
     assert "from 01_coarse: 6 trials of all stages" in (runs / "s/02_fine.yaml").read_text()
 
-    few = ["search.confirm.default_seeds=2", "search.confirm.top=1"]
+    few = ["search.confirm.budget=4", "search.confirm.top=1"]
     printed = done(start("caviar", "confirm", "search.study=s", *few))
     assert "11 trainings in all" in printed
     assert (runs / "s/verdict.json").exists()

@@ -26,9 +26,9 @@ def search(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     _train_py("search", overrides, config_dir)
 
 
-@app.command(epilog="Example: caviar confirm search.study=mine search.confirm.seeds=4")
+@app.command(epilog="Example: caviar confirm search.study=mine search.confirm.budget=20")
 def confirm(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
-    """Train the best settings again with fresh seeds, then open the test set, once."""
+    """Race the best settings against the default with fresh seeds, then open the test set, once."""
     _train_py("confirm", overrides, config_dir)
 
 

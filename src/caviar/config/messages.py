@@ -24,6 +24,13 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errn
 
 SLIPS = (UserError, HydraException, OmegaConfBaseException)  # whatever raises them
 
+# Settings of earlier versions, and what to write instead.
+REMOVED = {
+    f"search.confirm.{key}": f"search.confirm.{key} is no more: seeds are given out in rounds; "
+    "write search.confirm.budget=11, the trainings of the confirmation in all"
+    for key in ("default_seeds", "seeds")
+}
+
 NULL_GROUP = "Config group override must be"  # Hydra's ValueError for `scheduler=null`
 
 
@@ -83,6 +90,8 @@ def message(error: BaseException) -> str:
     # mostly a slip of the pen: the nearest key that there is comes first.
     if unknown := re.search(r"Could not override '(.+?)'\.", text):
         key = unknown[1]
+        if key in REMOVED:
+            return REMOVED[key]
         added = re.search(r"To append to your config use (\+.*)", text)
         add = f"to add it, write {added[1]}" if added else ""
         meant = _nearest(key)

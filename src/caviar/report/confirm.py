@@ -105,7 +105,7 @@ def _table(verdict: Verdict) -> Table:
     """Every setting: where it was found, its mean, its seeds, what it is."""
     rows = []
     for label, setting in verdict.rows():
-        each = ", ".join("diverged" if finite(v) is None else f"{v:.4g}" for v in setting.values)
+        each = ", ".join("none" if finite(v) is None else f"{v:.4g}" for v in setting.values)
         shown = setting_text(setting.point or verdict.defaults)
         rows.append([label, setting.origin or "conf/", mean_text(setting.values), each, shown])
     return Table(["setting", "found as", f"{verdict.metric}, mean ± s.e.", "each seed", "is"], rows)

@@ -62,7 +62,7 @@ def _winner(snapshot: Snapshot) -> str:
     point = winner.point or (verdict.defaults if winner.note == DEFAULT else {})
     origin = f", found as {winner.origin}" if winner.origin else ""
     return (
-        f"The winning setting is {setting_text(point)}{origin}: {snapshot.metric} "
+        f"The {verdict.best} is {setting_text(point)}{origin}: {snapshot.metric} "
         f"{winner.mean:.4g} ± {winner.standard_error:.2g} over "
         f"{plural(len(winner.values), 'fresh seed')}."
     )

@@ -1,14 +1,19 @@
 """Confirm: the best few again with fresh seeds, then the test set, once.
 
 The best of n trials flatters itself: even equal settings differ by luck, and the maximum picks
-the luck. So the default setting is run with several seeds for the noise floor σ, the best three
-with fresh seeds, and what is reported is their mean ± s.e., never the search's own best value.
+the luck. So the default and the best three race with fresh seeds (`race.py`): in each round those
+that are left get one more, and the worse half of the candidates drops out. What is reported is
+their mean ± s.e., never the search's own best value.
+
+The ledger holds the rounds that were given out, and each follows from the values before it: after a
+kill, or by two drivers at once, the race goes on the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,12 +24,13 @@ from caviar.base.result import COMPLETE, test_metric
 from caviar.config.kept import kept_config
 from caviar.ledger import Planned, Trial
 from caviar.refine import candidates
+from caviar.search import race
 from caviar.search.driver import how_to_mend, print_commands, run_trials
 from caviar.search.provenance import refuse_edited_conf
 from caviar.search.settings import CONFIRM, TEST
 from caviar.search.stages import LOWER, pooled_trials, shared_overrides
 from caviar.search.study import Study
-from caviar.search.verdict import DEFAULT, Setting, Verdict, deviation
+from caviar.search.verdict import DEFAULT, Setting, Verdict, deviation, paired_gain
 from caviar.space import Space
 from caviar.space.sampling import trial_seed
 
@@ -35,15 +41,16 @@ def confirm(study: Study) -> Verdict:
     overrides, chosen = spec["overrides"], spec["settings"]
     # From here on the candidates are fixed: more trials of the search change them no more.
     study.begin(CONFIRM, spec)
-    # Candidates may lie outside of the coarse walls, so they are shown as points only.
-    trials = run_trials(study, CONFIRM, _plan(study, chosen), Space(()), overrides)
+    trials = _race(study, chosen, overrides)
     settings = _settings(study, chosen, trials)
-    sign = 1 if study.mode == "min" else -1
-    default = settings[0]
-    winner = min(settings, key=lambda s: sign * s.mean)
+    default, best = settings[0], race.leader(_losses(study, chosen, trials))
+    # A gain that is not shown is a candidate's all the same; the verdict says so.
+    ahead = best is not None and paired_gain(default, settings[best], study.mode).gain > 0
+    winner = settings[best] if best is not None and ahead else default
     if not math.isfinite(winner.mean):
         raise SearchFailed(
-            f"every confirmed setting diverged with at least one of its fresh seeds; {LOWER}"
+            "every confirmed setting diverged or failed with at least one of its fresh seeds; "
+            f"{LOWER}"
         )
     _open_test_set(study, spec, [default, winner])
     coarse = study.begun_sweep(study.search_stages()[0]).space
@@ -67,10 +74,12 @@ def confirm(study: Study) -> Verdict:
 
 
 def print_plan(study: Study) -> None:
-    """A dry run: the commands of the trainings to come."""
+    """A dry run: the commands of the trainings that are known, which is those of the next round."""
     spec = confirm_spec(study)
     overrides, chosen = spec["overrides"], spec["settings"]
-    print_commands(_plan(study, chosen), overrides, study.sources)
+    begun = study.ledger.trials(CONFIRM) if CONFIRM in study.stages() else []
+    first = _fixed_plan(study, chosen) or _round(study, chosen, range(len(chosen)), [])
+    print_commands([t.planned for t in begun] or first, overrides, study.sources)
 
 
 def confirm_spec(study: Study) -> dict[str, Any]:
@@ -94,9 +103,15 @@ def confirm_spec(study: Study) -> dict[str, Any]:
         "seed": study.settings.seed,
         "confirm": asdict(study.settings.confirm),
     }
-    if CONFIRM in study.stages():
-        return spec | {"settings": study.ledger.spec(CONFIRM)["settings"]}
-    return spec | {"settings": _settings_to_confirm(study)}
+    if CONFIRM not in study.stages():
+        return spec | {"settings": _settings_to_confirm(study)}
+    begun = study.ledger.spec(CONFIRM)
+    same = spec | {"settings": begun["settings"]}
+    before, asked = begun.get("confirm", {}), study.settings.confirm
+    # An earlier version's study has its fixed seeds; a race may be given a larger budget.
+    if before.get("budget", 0) <= asked.budget and before.get("top", 0) == asked.top:
+        same["confirm"] = before
+    return same
 
 
 def _settings_to_confirm(study: Study) -> list[dict[str, Any]]:
@@ -115,49 +130,94 @@ def _settings_to_confirm(study: Study) -> list[dict[str, Any]]:
             "note": f"candidate {rank}",
             "point": pooled[i].point,
             "origin": f"{pooled[i].stage}/{pooled[i].number}",
-            "seeds": study.settings.confirm.seeds,
         }
         for rank, i in enumerate(best, start=1)
     ]
-    seeds = study.settings.confirm.default_seeds
-    return [{"note": DEFAULT, "point": {}, "origin": "", "seeds": seeds}, *chosen]
+    return [{"note": DEFAULT, "point": {}, "origin": ""}, *chosen]
 
 
-def _plan(study: Study, chosen: Sequence[dict[str, Any]]) -> list[Planned]:
-    """Seed k is the same for every setting: what it does to all of them cancels."""
+def _race(study: Study, chosen: Sequence[dict[str, Any]], overrides: Sequence[str]) -> list[Trial]:
+    """Run the confirmation's rounds until the race is over; its trials."""
+    fixed = _fixed_plan(study, chosen)
+    while True:
+        plan = [t.planned for t in study.ledger.trials(CONFIRM)] or fixed
+        # Candidates may lie outside of the coarse walls, so they are shown as points only.
+        trials = run_trials(study, CONFIRM, plan, Space(()), overrides) if plan else []
+        _refuse_failed_default(study, trials)
+        # What is being tested was decided before the first look.
+        if fixed or TEST in study.stages():
+            return trials
+        losses = _losses(study, chosen, trials)
+        settings = race.next_seeds(losses, study.settings.confirm.budget)
+        if not settings:
+            return trials
+        study.ledger.extend(CONFIRM, plan + _round(study, chosen, settings, plan), Space(()))
+
+
+def _round(
+    study: Study,
+    chosen: Sequence[dict[str, Any]],
+    settings: Iterable[int],
+    before: Sequence[Planned],
+) -> list[Planned]:
+    """One more seed for each of these settings. Seed k is the same for all: what it does to all of
+    them cancels."""
+    done = Counter(planned.note for planned in before)
+    return [
+        Planned(c["point"], trial_seed(study.settings.seed, CONFIRM, done[c["note"]]), c["note"])
+        for c in (chosen[i] for i in settings)
+    ]
+
+
+def _fixed_plan(study: Study, chosen: Sequence[dict[str, Any]]) -> list[Planned]:
+    """Of a study that an earlier version began to confirm, with so many seeds each; else none."""
     return [
         Planned(c["point"], trial_seed(study.settings.seed, CONFIRM, k), c["note"])
         for c in chosen
-        for k in range(c["seeds"])
+        for k in range(c.get("seeds", 0))
     ]
+
+
+def _losses(
+    study: Study, chosen: Sequence[dict[str, Any]], trials: Sequence[Trial]
+) -> list[list[float]]:
+    """What the race sees of each setting. A seed with which it diverged or failed counts as worst:
+    a setting that does so sometimes is no winner, whatever its other seeds gave."""
+    sign = 1 if study.mode == "min" else -1
+    return [[sign * _value(study, t) for t in trials if t.note == c["note"]] for c in chosen]
+
+
+def _value(study: Study, trial: Trial) -> float:
+    result = trial.result
+    if trial.status == COMPLETE and result is not None and result.best is not None:
+        return result.best
+    return math.inf if study.mode == "min" else -math.inf
+
+
+def _refuse_failed_default(study: Study, trials: Sequence[Trial]) -> None:
+    """Without the default there is nothing to compare with, and no round is worth its cost.
+
+    Raises:
+        SearchFailed: all of its runs failed.
+    """
+    results = [t.result for t in trials if t.note == DEFAULT and t.result]
+    if len(results) > 1 and all(result.failed for result in results):  # one may be its seed's fault
+        raise SearchFailed(
+            f"every run of the default setting failed, the first with\n  {results[0].error}\n"
+            f"{how_to_mend(study, CONFIRM)}"
+        )
 
 
 def _settings(
     study: Study, chosen: Sequence[dict[str, Any]], trials: Sequence[Trial]
 ) -> list[Setting]:
-    """What the seeds gave, default first. A failed run says nothing of its setting."""
-    worst = math.inf if study.mode == "min" else -math.inf
+    """What the seeds gave, default first. A failed run of the default says nothing of it, and its
+    seed is left out of every setting: the first values are those of the same seed, and so on."""
+    lost = {t.seed for t in trials if t.note == DEFAULT and t.failed}
     settings = []
     for c in chosen:
-        runs = [t for t in trials if t.note == c["note"]]
-        own = [t for t in runs if t.result and not t.result.failed]
-        if not own and c["note"] == DEFAULT:
-            reason = runs[0].result.error if runs[0].result else ""
-            raise SearchFailed(
-                f"every run of the default setting failed, the first with\n  {reason}\n"
-                f"{how_to_mend(study, CONFIRM)}"
-            )
-        if not own:  # the view has said so
-            continue
-        # A seed with which it diverged counts as worst: a setting that does so sometimes is no
-        # winner, whatever its other seeds gave.
-        values = [
-            t.result.best
-            if t.status == COMPLETE and t.result and t.result.best is not None
-            else worst
-            for t in own
-        ]
-        numbers = [t.number for t in own]
+        own = [t for t in trials if t.note == c["note"] and t.seed not in lost]
+        values, numbers = [_value(study, t) for t in own], [t.number for t in own]
         settings.append(Setting(c["note"], c["point"], values, numbers, c["origin"]))
     return settings
 

@@ -124,11 +124,12 @@ def print_refinement(sweep: SweepFile, refinement: Refinement) -> None:
 
 
 def print_verdict(verdict: Verdict, study: Study) -> None:
-    """Default against winner, and in plain words whether to believe it."""
+    """Default against candidates, and in plain words whether to believe it."""
     metric = verdict.metric
     rows, names = verdict.rows(), verdict.test_metrics
     head, settings = setting_columns([s.point or verdict.defaults for _, s in rows])
-    table = plain_table(f"{study.name}: default against winner", "", metric, "seeds", *names)
+    against = verdict.best if verdict.winner.note != DEFAULT else "candidates"
+    table = plain_table(f"{study.name}: default against {against}", "", metric, "seeds", *names)
     points = plain_table("settings", "", "found as", *head)
     for (label, setting), row in zip(rows, settings, strict=True):
         tests = [mean_text(setting.test[name]) if name in setting.test else "" for name in names]
@@ -162,7 +163,7 @@ def _finish(study: Study, confirmed: Confirmed | None) -> None:
         below = path.relative_to(study.folder) if path.is_relative_to(study.folder) else path
         console.print(f"  {below}: {what}")
     if verdict.winner.note != DEFAULT:
-        console.print(f"train the winner: {winner_command(study)}")
+        console.print(f"train the {verdict.best}: {winner_command(study)}")
     tests = study.ledger.trials(TEST)
     if failed := [t.result.error for t in tests if t.result and t.result.failed]:
         raise SearchFailed(

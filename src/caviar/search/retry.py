@@ -142,5 +142,5 @@ def _confirm_command(study: Study) -> str:
     asked, shared = asdict(study.settings.confirm), shared_overrides(study)
     begun = spec.get("confirm", {})
     words = [o for o in spec["overrides"] if o not in shared]
-    words += [set_to(f"search.confirm.{k}", v) for k, v in begun.items() if asked[k] != v]
+    words += [set_to(f"search.confirm.{k}", v) for k, v in begun.items() if asked.get(k, v) != v]
     return caviar_command("confirm", study.name, *words)

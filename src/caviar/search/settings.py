@@ -13,9 +13,11 @@ from omegaconf import DictConfig
 
 from caviar.base.errors import UserError, check_rules
 from caviar.config.compose import read_settings
+from caviar.config.messages import REMOVED
 from caviar.ledger import HEARTBEAT, JOURNAL, Ledger, known_storage
 from caviar.ledger.storages import check_kind, patient
 from caviar.refine import METHODS
+from caviar.search.race import FEWEST
 from caviar.space.sampling import SAMPLERS
 
 ACTIONS = ("stage", "search", "confirm", "worker")
@@ -44,14 +46,12 @@ class StageSettings:
 
 @dataclass
 class ConfirmSettings:
-    """The best few again, with fresh seeds."""
+    """The best few again, with fresh seeds, in a race against the default."""
 
-    default_seeds: int = 5
-    """Runs of the default setting; their spread is the noise floor σ."""
     top: int = 3
     """Settings to confirm."""
-    seeds: int = 2
-    """Fresh seeds for each of them."""
+    budget: int = 11
+    """Trainings in all, the default's included."""
 
 
 @dataclass
@@ -86,6 +86,9 @@ class SearchSettings:
         Raises:
             UserError: a field is unknown, of another type, or breaks its rule.
         """
+        for key in config.search.get("confirm") or ():
+            if (name := f"search.confirm.{key}") in REMOVED:
+                raise UserError(REMOVED[name])
         settings = read_settings(config, "search", cls)
         settings._check()
         return settings
@@ -109,12 +112,12 @@ class SearchSettings:
             ("stages", self.stages, bool(self.stages), "at least one stage"),
             ("confirm.top", self.confirm.top, self.confirm.top >= 1, "1 or more"),
             # One value has no spread, and without a spread nobody can say what a gain is worth.
-            ("confirm.seeds", self.confirm.seeds, self.confirm.seeds >= 2, "2 or more"),
             (
-                "confirm.default_seeds",
-                self.confirm.default_seeds,
-                self.confirm.default_seeds >= self.confirm.seeds,
-                f"{self.confirm.seeds} or more (as confirm.seeds)",
+                "confirm.budget",
+                self.confirm.budget,
+                self.confirm.budget >= self.confirm.top + 3,
+                f"{self.confirm.top + 3} or more: two seeds of the default and of one setting, and "
+                f"one of each other; {self.confirm.top + 2 * FEWEST - 1} or more to show a gain",
             ),
         ]
         if self.action == "search":

@@ -1,4 +1,4 @@
-"""What a study found: default against winner, and whether seeds alone could explain the gain."""
+"""What a study found: default against winner, and whether the gain is shown or may be luck."""
 
 from __future__ import annotations
 
@@ -13,12 +13,9 @@ import numpy as np
 
 from caviar.base.files import replaced
 from caviar.base.result import finite
+from caviar.search.race import ERROR_RATE, FEWEST, Gain, gain_test
 
 DEFAULT = "default"
-# Standard errors of the difference, from which a gain is called more than noise. With all settings
-# equal that is said in 7.8 % of 6,000 simulated studies, and in 4.2 % of those with one candidate:
-# the winner is chosen as the best of three by the same seeds.
-CLEAR = 2.0
 
 
 @dataclass
@@ -29,7 +26,8 @@ class Setting:
     point: dict[str, Any]
     """Search coordinates; empty for the default setting."""
     values: list[float]
-    """Best value of the metric, one for each seed; infinite where training diverged."""
+    """Best value of the metric, one for each seed; infinite where training diverged or failed.
+    The first of each setting have the same seed, and so on."""
     trials: list[int]
     """Their numbers in the stage `confirm`."""
     origin: str = ""
@@ -39,7 +37,7 @@ class Setting:
 
     @property
     def mean(self) -> float:
-        return float(np.mean(self.values))
+        return float(np.mean(self.values)) if self.values else math.nan
 
     @property
     def standard_error(self) -> float:
@@ -56,6 +54,8 @@ class Verdict:
     """Standard deviation σ of the default setting over its seeds."""
     default: Setting
     winner: Setting
+    """The candidate that the race has left, shown to be better or not; the default, if that is not
+    even ahead."""
     others: list[Setting]
     trials: int
     """Trials of all stages, confirmation included."""
@@ -63,10 +63,15 @@ class Verdict:
     """The default setting's natural values, by config key."""
 
     @property
+    def paired(self) -> Gain:
+        """How much better the winner is, seed by seed, and whether that is shown."""
+        candidates = len(self.others) + (self.winner.note != DEFAULT)
+        return paired_gain(self.default, self.winner, self.mode, max(candidates, 1))
+
+    @property
     def gain(self) -> float:
         """How much better the winner is, positive is better, in units of the metric."""
-        sign = 1 if self.mode == "min" else -1
-        return sign * (self.default.mean - self.winner.mean)
+        return self.paired.gain
 
     @property
     def gain_in_noise(self) -> float:
@@ -81,23 +86,16 @@ class Verdict:
         return f"noise σ = {self.noise:.3g}"
 
     @property
-    def gain_error(self) -> float:
-        """Standard error of the gain.
-
-        Two seeds say little about a setting's own spread, so the winner is granted at least the
-        spread that all confirmed settings have within themselves.
-        """
-        pooled = pooled_deviation([self.default, self.winner, *self.others])
-        winner = max(pooled, deviation(self.winner.values))
-        default = deviation(self.default.values)
-        return math.sqrt(
-            default**2 / len(self.default.values) + winner**2 / len(self.winner.values)
-        )
+    def clear(self) -> bool:
+        """Whether the winner is shown to be better: that errs in at most 5 % of studies."""
+        return self.winner.note != DEFAULT and self.paired.clear
 
     @property
-    def clear(self) -> bool:
-        """Whether the gain exceeds two standard errors."""
-        return self.gain > CLEAR * self.gain_error
+    def best(self) -> str:
+        """What the winner may be called."""
+        if self.winner.note == DEFAULT:
+            return "default setting"
+        return "winner" if self.clear else "best candidate"
 
     def rows(self) -> list[tuple[str, Setting]]:
         """The settings as a table lists them, by label: default, winner, the others.
@@ -106,7 +104,7 @@ class Verdict:
         """
         rows = [(DEFAULT, self.default)]
         if self.winner.note != DEFAULT:
-            rows.append(("winner", self.winner))
+            rows.append((self.best, self.winner))
         return [*rows, *((setting.note, setting) for setting in self.others)]
 
     @property
@@ -120,23 +118,47 @@ class Verdict:
             return (
                 "No setting beat the default when trained again with fresh seeds: keep the default."
             )
-        if not math.isfinite(self.gain):
-            return "The default setting diverged with at least one seed; the winner did not."
+        found = self.paired
+        if not math.isfinite(found.gain):
+            return f"The default setting diverged with at least one seed; the {self.best} did not."
+        error = f" ± {found.error:.2g}" if math.isfinite(found.error) else ""
         units = f", {self.gain_in_noise:.1f} σ" if math.isfinite(self.gain_in_noise) else ""
-        gain = f"{self.gain:.3g} ± {self.gain_error:.2g} in {self.metric}{units}"
+        gain = f"{found.gain:.3g}{error} in {self.metric}{units}"
+        if math.isfinite(found.needed) and found.error == 0:
+            judged = f"the same with each of {found.pairs} seeds"
+        elif math.isfinite(found.needed):
+            judged = (
+                f"{found.gain / found.error:.1f} standard errors, where {found.needed:.1f} are "
+                f"needed to err in at most {100 * ERROR_RATE:.0f} % of studies"
+            )
+        else:
+            judged = (
+                f"over {found.pairs} pairs of seeds, where {FEWEST} are needed to show anything"
+            )
         if self.clear:
-            return f"The winner beats the default by {gain}: more than seeds alone explain."
+            return f"The winner beats the default by {gain}: {judged}."
+        spent = sum(len(s.values) for s in (self.default, self.winner, *self.others))
         return (
-            f"The gain of {gain}, is inside the noise: seeds alone could explain it. More seeds "
-            "would tell: search.confirm.seeds=5 in a new study."
+            f"Not shown to be better than the default; keep it: the best candidate's gain of "
+            f"{gain}, is {judged}. More seeds would tell: search.confirm.budget="
+            f"{max(2 * spent, 16)} in a new study."
         )
 
 
+def paired_gain(default: Setting, winner: Setting, mode: str, candidates: int = 1) -> Gain:
+    """How much better a setting is than the default, the best of so many candidates."""
+    sign = 1 if mode == "min" else -1
+    first, second = ([sign * v for v in s.values] for s in (default, winner))
+    return gain_test(first, second, candidates)
+
+
 def mean_text(values: Sequence[float]) -> str:
-    """`0.123 ± 0.004` of one value for each seed, or how many of them diverged."""
+    """`0.123 ± 0.004` of one value for each seed, or how many of them diverged or failed."""
+    if not values:  # the default has failed with its seeds
+        return "none"
     diverged = sum(not math.isfinite(v) for v in values)
     if diverged:
-        return f"{diverged} of {len(values)} diverged"
+        return f"{diverged} of {len(values)} diverged or failed"
     error = f" ± {standard_error(values):.2g}" if len(values) > 1 else ""
     return f"{float(np.mean(values)):.4g}{error}"
 
@@ -153,22 +175,14 @@ def standard_error(values: Sequence[float]) -> float:
     return deviation(values) / math.sqrt(len(values))
 
 
-def pooled_deviation(settings: Sequence[Setting]) -> float:
-    """Spread within settings, over those of several seeds that did not diverge; 0 without any."""
-    spreads = [(len(s.values) - 1, deviation(s.values)) for s in settings if len(s.values) > 1]
-    finite = [(freedom, spread) for freedom, spread in spreads if math.isfinite(spread)]
-    if not finite:
-        return 0.0
-    freedom = sum(f for f, _ in finite)
-    return math.sqrt(sum(f * spread**2 for f, spread in finite) / freedom)
-
-
 def write_verdict(verdict: Verdict, path: Path) -> None:
     """As JSON, whole or not at all."""
+    found = verdict.paired
     values = asdict(verdict) | {
-        "gain": verdict.gain,
-        "gain_error": verdict.gain_error,
+        "gain": found.gain,
+        "gain_error": found.error,
         "gain_in_noise": verdict.gain_in_noise,
+        "standard_errors_needed": found.needed,
         "clear": verdict.clear,
         "sentence": verdict.sentence(),
     }

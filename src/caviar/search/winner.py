@@ -19,7 +19,7 @@ from caviar.base.files import replaced
 from caviar.config.commands import set_to, train_command
 from caviar.search.settings import CONFIRM
 from caviar.search.study import Study
-from caviar.search.verdict import DEFAULT, Verdict
+from caviar.search.verdict import Verdict
 from caviar.space import OneMinusLog
 from caviar.space.scales import one_minus
 
@@ -37,8 +37,7 @@ def write_winner(study: Study, verdict: Verdict) -> list[Left]:
         best = min(with_checkpoint, key=lambda r: r.loss(study.mode))
         assert best.checkpoint is not None
         target = study.folder / "best.ckpt"
-        whose = "default setting" if verdict.winner.note == DEFAULT else "winner"
-        what = f"the {whose}'s best checkpoint, seed {best.seed}"
+        what = f"the {verdict.best}'s best checkpoint, seed {best.seed}"
         if Path(best.checkpoint).exists():
             with replaced(target) as partial:
                 shutil.copyfile(best.checkpoint, partial)
@@ -97,7 +96,7 @@ def winner_text(
         _put(values, name, value)
     lines = [
         "# @package _global_",
-        f"# Winner of study {study}: {command}",
+        f"# {verdict.best.capitalize()} of study {study}: {command}",
         f"# {verdict.sentence()}",
         *(f"# The search also had {override}; write it on the command line." for override in lost),
     ]

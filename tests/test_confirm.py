@@ -1,0 +1,216 @@
+"""The rounds of a confirmation: given out by the ledger alone, so a kill or a second driver changes
+nothing; what a seed that failed means; and studies that an earlier version began to confirm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caviar.base.errors import SearchFailed, UserError
+from caviar.base.result import COMPLETE, DIVERGED, EXCEPTION, Result
+from caviar.ledger import Ledger, Planned
+from caviar.search.confirm import confirm, confirm_spec, print_plan
+from caviar.search.loop import print_verdict
+from caviar.search.retry import going_on, put_back
+from caviar.search.settings import VERDICT, ConfirmSettings
+from caviar.search.study import Study
+from caviar.search.verdict import Verdict, read_verdict, write_verdict
+from caviar.space import Space
+from conftest import ROOT
+from made_studies import LR, WIDTH, made
+
+Value = Callable[[str, int], float]  # of a setting and its seed's number; NaN: it fails
+MEANS = {"default": 0.6, "candidate 1": 0.5, "candidate 2": 0.3, "candidate 3": 0.4}
+
+
+def usual(note: str, k: int) -> float:
+    return MEANS[note] + 0.01 * (k % 3) + 0.002 * len(note) * (k % 2)
+
+
+class Killed(BaseException):
+    """As if the driver had been killed."""
+
+
+def opened(
+    runs: Path, value: Value = usual, budget: int = 11, dies_after: int = 10**6, mode: str = "min"
+) -> Study:
+    """A searched study whose trainings are these values; the driver dies after so many."""
+    folder = runs / "s"
+    fresh = made(folder, Space((LR, WIDTH)), mode=mode) if not folder.exists() else None
+    ledger, left = Ledger.open(str(folder / "study.journal"), "s"), [dies_after]
+
+    def launch(jobs: Sequence[Sequence[str]], first: int) -> None:
+        for job in jobs:
+            if not left[0]:
+                raise Killed
+            left[0] -= 1
+            number = int(next(o for o in job if o.startswith("trial.number=")).partition("=")[2])
+            trials = ledger.trials("confirm")
+            seeds = [t.seed for t in trials if t.note == trials[number].note]
+            best = value(trials[number].note, seeds.index(trials[number].seed))
+            assert ledger.claim("confirm", number)
+            if math.isnan(best):
+                ledger.fail("confirm", number, Result(EXCEPTION, error="boom"), retries=0)
+                continue
+            told = Result(COMPLETE, best=best) if math.isfinite(best) else Result(DIVERGED)
+            ledger.finish("confirm", number, told)
+
+    study = fresh or made(runs / "unused", Space((LR, WIDTH)), mode=mode)
+    settings = replace(study.settings, study="s", confirm=ConfirmSettings(budget=budget))
+    return replace(
+        study,
+        settings=settings,
+        folder=folder,
+        storage=str(folder / "study.journal"),
+        launch=launch,
+    )
+
+
+@pytest.fixture(autouse=True)
+def project(runs: Path, monkeypatch: pytest.MonkeyPatch, hydra_state: None) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def given(study: Study) -> list[tuple[str, int]]:
+    """Setting and seed of each training, in order."""
+    return [(t.note, t.seed) for t in study.ledger.trials("confirm")]
+
+
+def values_of(verdict: Verdict) -> dict[str, list[float]]:
+    return {s.note: s.values for s in (verdict.default, verdict.winner, *verdict.others)}
+
+
+def test_the_worse_half_drops_out_and_the_last_meets_the_default(runs: Path) -> None:
+    study = opened(runs)
+    found = confirm(study)
+    counts = {note: len(values) for note, values in values_of(found).items()}
+    assert counts == {"default": 4, "candidate 2": 4, "candidate 3": 2, "candidate 1": 1}
+    assert found.winner.note == "candidate 2"
+    assert found.clear
+    # Seed k is the same for every setting.
+    by_note: dict[str, list[int]] = {}
+    for note, seed in given(study):
+        by_note.setdefault(note, []).append(seed)
+    assert all(seeds == by_note["default"][: len(seeds)] for seeds in by_note.values())
+
+
+@pytest.mark.parametrize("dies_after", range(12))
+def test_a_kill_changes_nothing(runs: Path, dies_after: int) -> None:
+    study = opened(runs, dies_after=dies_after)
+    if dies_after < 11:
+        with pytest.raises(Killed):
+            confirm(study)
+    found = confirm(again := opened(runs))
+    assert [note for note, _ in given(again)] == [
+        *("default", "candidate 1", "candidate 2", "candidate 3"),
+        *("default", "candidate 2", "candidate 3"),
+        *("default", "candidate 2") * 2,
+    ]
+    assert values_of(found)["candidate 2"] == [usual("candidate 2", k) for k in range(4)]
+
+
+def test_the_mode_max_prefers_what_is_larger(runs: Path) -> None:
+    found = confirm(opened(runs, lambda note, k: 1 - usual(note, k), mode="max"))
+    assert found.winner.note == "candidate 2"
+    assert found.gain > 0
+    assert found.clear
+
+
+@pytest.mark.parametrize("worst", [math.inf, math.nan])
+def test_a_candidate_with_a_seed_that_diverged_or_failed_is_no_winner(
+    runs: Path, worst: float
+) -> None:
+    found = confirm(
+        opened(runs, lambda n, k: worst if (n, k) == ("candidate 2", 2) else usual(n, k))
+    )
+    assert found.winner.note != "candidate 2"
+    assert values_of(found)["candidate 2"][2] == math.inf
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_failed_seed_of_the_default_is_left_out_of_all(
+    runs: Path, lost: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def value(note: str, k: int) -> float:
+        return math.nan if (note, k) == ("default", lost) else usual(note, k)
+
+    found = confirm(study := opened(runs, value, budget=13))
+    kept = [k for k in range(5) if k != lost]
+    assert found.default.values == [usual("default", k) for k in kept]
+    assert found.winner.values == [usual("candidate 2", k) for k in kept]
+    assert found.paired.pairs == 4
+    write_verdict(found, study.folder / VERDICT)
+    assert read_verdict(study.folder / VERDICT).sentence() == found.sentence()
+    print_verdict(found, study)
+    assert ("none" in capsys.readouterr().out) == (lost == 0)  # candidate 1 has had that seed alone
+
+
+def test_without_any_run_of_the_default_no_more_is_spent(runs: Path) -> None:
+    study = opened(runs, lambda n, k: math.nan if n == "default" else usual(n, k))
+    with pytest.raises(SearchFailed, match="every run of the default setting failed"):
+        confirm(study)
+    assert len(given(study)) == 7  # one failure may be its seed's
+    # Mended, it goes on with the same seeds.
+    put_back(study, [t for t in study.ledger.trials("confirm") if t.failed])
+    assert confirm(opened(runs)).winner.note == "candidate 2"
+
+
+def test_a_default_that_is_best_is_kept(runs: Path) -> None:
+    found = confirm(opened(runs, lambda n, k: 0.1 + k / 100 if n == "default" else usual(n, k)))
+    assert found.winner is found.default
+    assert "keep the default" in found.sentence()
+    assert len(found.others) == 3
+
+
+def test_a_race_may_be_given_a_larger_budget_and_never_a_smaller_one(runs: Path) -> None:
+    luck = [0.5, 0.9, 0.4, 0.8, 0.45, 0.7, 0.6, 0.5]
+
+    def noisy(note: str, k: int) -> float:
+        return luck[(k + len(note)) % 8] if note == "default" else usual(note, k) + luck[k % 8] / 2
+
+    with pytest.raises(Killed):
+        confirm(opened(runs, noisy, dies_after=8))
+    with pytest.raises(UserError, match="begun with another confirm"):
+        confirm(opened(runs, noisy, budget=10))
+    study = opened(runs, noisy, budget=20)
+    confirm(study)
+    assert 11 < len(given(study)) <= 20
+    # What is being tested was decided before; a budget does not decide it anew.
+    done = given(study)
+    confirm(opened(runs, noisy, budget=40))
+    assert given(study) == done
+
+
+def test_an_earlier_versions_study_keeps_its_seeds(runs: Path) -> None:
+    study = opened(runs)
+    spec = confirm_spec(study)
+    seeds = {"default_seeds": 5, "top": 3, "seeds": 2}
+    settings: list[dict[str, Any]] = [
+        {**c, "seeds": 5 if c["note"] == "default" else 2} for c in spec["settings"]
+    ]
+    study.ledger.begin("confirm", {**spec, "confirm": seeds, "settings": settings}, "min")
+    found = confirm(study)
+    counts = {note: len(values) for note, values in values_of(found).items()}
+    assert counts == {"default": 5, "candidate 2": 2, "candidate 3": 2, "candidate 1": 2}
+    assert "over 2 pairs of seeds, where 4 are needed" in found.sentence()
+    assert going_on(study, study.ledger.trials("confirm")) == ["caviar confirm search.study=s"]
+
+
+def test_a_dry_run_prints_the_first_round(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_plan(opened(runs))
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_two_drivers_give_out_the_same_round(runs: Path) -> None:
+    """Both extend by position: what the other has added is not added again."""
+    study = opened(runs)
+    confirm(study)
+    ledger = Ledger.open(study.storage, "s")
+    plan = [t.planned for t in ledger.trials("confirm")]
+    ledger.extend("confirm", [*plan[:7], Planned({}, 1, "default")], Space(()))
+    assert [t.planned for t in ledger.trials("confirm")] == plan
