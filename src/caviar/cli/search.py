@@ -54,6 +54,7 @@ def refine(
     from caviar.config.overrides import joined
     from caviar.screen.view import console, shown_path
     from caviar.search.loop import print_refinement
+    from caviar.search.rungs import planned_trials
     from caviar.search.stages import refuse_too_early, shared_overrides, stage_sweep
 
     study = study_of(overrides)
@@ -72,7 +73,7 @@ def refine(
     if not early:
         refuse_too_early(study)
     declared = names.get(stage)
-    trials = study.settings.num_trials or (declared.num_trials if declared else 10)
+    trials = study.settings.num_trials or planned_trials(study).get(stage, 10)
     fixed = joined(shared_overrides(study), declared.overrides if declared else ())
     sweep, refinement = stage_sweep(study, stage, trials=trials, overrides=fixed, anew=True)
     assert refinement is not None

@@ -25,6 +25,7 @@ from caviar.config.overrides import joined, override_key
 from caviar.plain import is_function
 from caviar.refine.surrogate import TOP
 from caviar.screen.view import plural
+from caviar.search.rungs import planned_trials
 from caviar.search.study import Study
 from caviar.space import Space, SpaceError, lint
 from caviar.space.sweep_file import SweepFile
@@ -128,6 +129,7 @@ def enough_to_refine(study: Study, coarse: SweepFile, shared: Sequence[str]) -> 
     """
     begun, alike, parent, number = study.stages(), Counter[tuple[str, ...]](), "", 0
     overrides: Sequence[str] = ()
+    planned = planned_trials(study)
     for full, (name, declared) in zip(
         study.settings.stage_names(), study.settings.stages.items(), strict=True
     ):
@@ -148,7 +150,7 @@ def enough_to_refine(study: Study, coarse: SweepFile, shared: Sequence[str]) -> 
                     f"{parent}={number}: {name} would be refined from {plural(trials, 'trial')}, "
                     f"and refining takes {TOP}; write {lacking}"
                 )
-            overrides, number = joined(shared, declared.overrides), declared.num_trials
+            overrides, number = joined(shared, declared.overrides), planned[full]
         there = study.ledger.overview(full).total if full in begun else 0
         alike[tuple(sorted(overrides))] += (number := max(number, there))
         parent = f"search.stages.{name}.num_trials"

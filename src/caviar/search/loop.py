@@ -25,6 +25,7 @@ from caviar.screen.view import (
 )
 from caviar.search.confirm import confirm, confirm_spec, print_plan
 from caviar.search.driver import how_to_mend
+from caviar.search.rungs import planned_trials
 from caviar.search.settings import CONFIRM, TEST, VERDICT, StageSettings
 from caviar.search.stages import run_stage, shared_overrides, stage_spec, stage_sweep
 from caviar.search.study import Study
@@ -104,7 +105,8 @@ def _next_sweep(study: Study, name: str, declared: StageSettings) -> SweepFile:
     """The next stage of a search; prints where its ranges come from."""
     # What the first stage fixed for all of the study, which may stand in its file alone.
     overrides = joined(shared_overrides(study), declared.overrides)
-    sweep, refinement = stage_sweep(study, name, trials=declared.num_trials, overrides=overrides)
+    trials = planned_trials(study)[name]
+    sweep, refinement = stage_sweep(study, name, trials=trials, overrides=overrides)
     if refinement is not None:
         print_refinement(sweep, refinement)
     elif name not in study.stages():  # by caviar refine, and perhaps edited

@@ -20,6 +20,7 @@ from caviar.search import checks, loop
 from caviar.search.beginning import begin_well
 from caviar.search.driver import print_commands, work
 from caviar.search.provenance import warn_of_other_code
+from caviar.search.rungs import planned_trials
 from caviar.search.settings import CONFIRM, DEFAULT_TRIALS
 from caviar.search.stages import plan, shared_overrides, stage_sweep
 from caviar.search.study import Launch, Study, keeping_sampling, open_study, reaching
@@ -111,7 +112,7 @@ def asked_stage(
         sweep, _ = stage_sweep(
             study,
             stage,
-            trials=settings.num_trials or (declared.num_trials if declared else DEFAULT_TRIALS),
+            trials=settings.num_trials or planned_trials(study).get(stage, DEFAULT_TRIALS),
             overrides=joined(study.overrides, declared.overrides if declared else ()),
             space=checks.parse_space(config, compose.sources(arguments)),
         )

@@ -24,6 +24,7 @@ from omegaconf import DictConfig
 from caviar.base.errors import UserError
 from caviar.ledger import Trial
 from caviar.plain import is_function
+from caviar.search.study import Study
 
 
 @dataclass(frozen=True)
@@ -95,51 +96,68 @@ def rungs_of(spec: dict[str, Any]) -> Rungs | None:
     return Rungs(tuple(kept["epochs"]), kept["keep"])
 
 
+def planned_trials(study: Study) -> dict[str, int]:
+    """How many trials each stage of a search has, by its full name: as many as its settings say, or
+    else as its share of the budget pays for.
+
+    A stage that has begun keeps its number, until its settings say a larger one.
+    """
+    settings, begun = study.settings, study.stages()
+    stages = settings.stage_names()
+    config = study.compose(study.overrides)
+    left = settings.budget - settings.confirm.budget
+    shares = sum(stage.share for stage in stages.values())
+    numbers = {}
+    for name, stage in stages.items():
+        if stage.num_trials is not None:
+            numbers[name] = stage.num_trials
+        elif name in begun:
+            numbers[name] = study.begun_sweep(name).num_trials
+        else:
+            spec = rungs_spec(config, *settings.rungs_of(name))
+            rungs = rungs_of({"rungs": spec})
+            cost = 1.0 if rungs is None else rungs.cost(config.trainer.max_epochs)
+            numbers[name] = max(2, int(left * stage.share / shares / cost + 1e-6))
+    return numbers
+
+
 def rungs_spec(config: DictConfig, rungs: Sequence[float], keep: float) -> dict[str, Any] | None:
-    """What the ledger keeps of a stage's rungs; None for a stage without.
+    """What the ledger keeps of a stage's rungs; None where its trials are trained whole.
 
     Arguments:
         config: of its trials.
-        rungs: epochs, or shares of the training below 1.
+        rungs: epochs, or shares of the training below 1. A share that is the whole training, as of
+            one epoch, is none.
         keep: share of the trials that goes on behind each.
 
     Raises:
-        UserError: its trials cannot wait at rungs.
+        UserError: a rung lies behind the end of the training.
     """
-    if not rungs:
+    if not rungs or why_whole(config) is not None:
         return None
-    total = _length(config)
-    epochs = [int(r) if r >= 1 else max(1, math.ceil(r * total)) for r in rungs]
-    inside = [e for e in dict.fromkeys(epochs) if e < total]
-    if len(inside) < len(rungs):
-        raise UserError(
-            f"search rungs {[*rungs]}: of {total} epochs (trainer.max_epochs) they are "
-            f"{epochs}; they must rise, and end before the training does"
-        )
-    return {"epochs": inside, "keep": keep}
+    total = int(config.trainer.max_epochs)
+    for rung in rungs:
+        if rung >= total and rung >= 1:
+            raise UserError(
+                f"rungs {[*rungs]}: a training ends after {total} epochs (trainer.max_epochs), and "
+                "a rung lies before; write a smaller one, or a share such as 0.25"
+            )
+    epochs = [int(r) if r >= 1 else math.ceil(r * total) for r in rungs]
+    inside = [epoch for epoch in dict.fromkeys(epochs) if epoch < total]
+    return {"epochs": inside, "keep": keep} if inside else None
 
 
-def _length(config: DictConfig) -> int:
-    """Epochs of a training whose trials can wait at an epoch's end.
-
-    Raises:
-        UserError: they cannot.
-    """
-    no = "rungs stop trials at the end of an epoch, and go on from the last checkpoint"
+def why_whole(config: DictConfig) -> str | None:
+    """Why a training cannot wait at the end of an epoch, and go on from there; None if it can."""
     if is_function(config):
-        raise UserError(f"{no}; train._target_ is a function of its own: write search.rungs=[]")
+        return "train._target_ is a function of its own"
     trainer = config.trainer
     if trainer.get("max_epochs") in (None, -1) or trainer.get("max_steps", -1) not in (None, -1):
-        raise UserError(f"{no}; write trainer.max_epochs=…, and no trainer.max_steps")
+        return "its length is not in epochs (trainer.max_epochs)"
     if trainer.get("val_check_interval") not in (None, 1.0):
-        raise UserError(
-            f"{no}; trainer.val_check_interval={trainer.val_check_interval} validates in between: "
-            "write search.rungs=[]"
-        )
+        return f"trainer.val_check_interval={trainer.val_check_interval} validates inside of epochs"
     kept = [c for c in (config.callbacks or {}).values() if c and _is_last(c)]
-    if not kept:
-        raise UserError(f"{no}; no callback keeps one: write callbacks=default")
-    return int(trainer.max_epochs)
+    return None if kept else "no callback keeps its last checkpoint (callbacks=default does)"
 
 
 def _is_last(callback: Any) -> bool:

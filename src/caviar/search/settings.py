@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,10 @@ VERDICT = "verdict.json"  # in the study's folder; its presence says that the st
 class StageSettings:
     """One round of `caviar search`."""
 
-    num_trials: int = DEFAULT_TRIALS
+    num_trials: int | None = None
+    """None for its share of `search.budget`."""
+    share: float = 1.0
+    """Its part of the budget, beside those of the other stages."""
     overrides: list[str] = field(default_factory=list)
     """Hydra overrides of every trial of the stage, such as `trainer.max_epochs=5`."""
     rungs: list[float] | None = None
@@ -76,6 +79,7 @@ class SearchSettings:
     keep_checkpoints: str = "all"
     refine: str = "surrogate"
     freeze: bool = False
+    budget: int = 65
     stages: dict[str, StageSettings] = field(default_factory=dict)
     confirm: ConfirmSettings = field(default_factory=ConfirmSettings)
 
@@ -109,6 +113,12 @@ class SearchSettings:
             ("idle", self.idle, self.idle >= 0, "seconds, 0 or more"),
             ("heartbeat", self.heartbeat, self.heartbeat >= 1, "whole seconds, 1 or more"),
             *self._rung_rules(),
+            (
+                "budget",
+                self.budget,
+                self.budget > self.confirm.budget,
+                f"more than {self.confirm.budget} (confirm.budget): it counts all trainings",
+            ),
             ("stages", self.stages, bool(self.stages), "at least one stage"),
             ("confirm.top", self.confirm.top, self.confirm.top >= 1, "1 or more"),
             # One value has no spread, and without a spread nobody can say what a gain is worth.
@@ -143,10 +153,18 @@ class SearchSettings:
             legal = rising and all(r > 0 and (r < 1 or r == int(r)) for r in rungs or ())
             rule = "rising epochs, or shares of the training below 1: [2,6] or [0.25]"
             yield f"{place}rungs", rungs, legal, rule
+            if place:
+                share = self.stages[place.split(".")[1]].share
+                yield f"{place}share", share, share > 0, "above 0"
             yield f"{place}keep", keep, keep is None or 0 < keep < 1, "a share between 0 and 1"
         if self.pruner != "none" and any(rungs for rungs, _ in [(self.rungs, 0), *own.values()]):
             rule = "none where there are rungs: both stop trials early"
             yield "pruner", self.pruner, False, rule
+
+    def without_rungs(self) -> SearchSettings:
+        """The same, where trials cannot wait for each other."""
+        whole = {name: replace(stage, rungs=[]) for name, stage in self.stages.items()}
+        return replace(self, rungs=[], stages=whole)
 
     def rungs_of(self, stage: str) -> tuple[list[float], float]:
         """The rungs of a stage, by its full name, and which share of its trials each keeps."""

@@ -25,7 +25,7 @@ from caviar.refine import Refinement, TooFewTrials, refine
 from caviar.screen.view import console, counts
 from caviar.search.driver import run_trials
 from caviar.search.provenance import refuse_edited_conf, trained_alike
-from caviar.search.rungs import rungs_of, rungs_spec
+from caviar.search.rungs import rungs_of, rungs_spec, why_whole
 from caviar.search.settings import DEFAULT_TRIALS, SearchSettings
 from caviar.search.study import Study
 from caviar.space import Choice, Space
@@ -279,8 +279,11 @@ def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
     if changed or written is None or written.num_trials != sweep.num_trials:
         filed.write(path)
     planned = plan(sweep, study.settings)
-    trials = run_trials(study, sweep.stage, planned, sweep.space, sweep.overrides)
     rungs = rungs_of(study.ledger.spec(sweep.stage))
+    if rungs is None and not begun and study.settings.rungs_of(sweep.stage)[0]:
+        why = why_whole(study.compose(sweep.overrides)) or "they are of one epoch"
+        console.print(f"{sweep.stage}: all trials are trained whole, without rungs: {why}")
+    trials = run_trials(study, sweep.stage, planned, sweep.space, sweep.overrides)
     while rungs is not None:
         rung, going = rungs.promoted(trials, study.mode)
         if not going:
