@@ -157,9 +157,8 @@ class SearchSettings:
                 share = self.stages[place.split(".")[1]].share
                 yield f"{place}share", share, share > 0, "above 0"
             yield f"{place}keep", keep, keep is None or 0 < keep < 1, "a share between 0 and 1"
-        if self.pruner != "none" and any(rungs for rungs, _ in [(self.rungs, 0), *own.values()]):
-            rule = "none where there are rungs: both stop trials early"
-            yield "pruner", self.pruner, False, rule
+        rule = "none beside search.rungs: both stop trials early"
+        yield "pruner", self.pruner, self.pruner == "none" or not self.rungs, rule
 
     def without_rungs(self) -> SearchSettings:
         """The same, where trials cannot wait for each other."""
@@ -170,6 +169,8 @@ class SearchSettings:
         """The rungs of a stage, by its full name, and which share of its trials each keeps."""
         declared = self.stage_names().get(stage, StageSettings())
         rungs = self.rungs if declared.rungs is None else declared.rungs
+        if self.pruner != "none":  # which was asked for, and stops trials early in its own way
+            rungs = []
         return [*rungs], self.keep if declared.keep is None else declared.keep
 
     def stage_names(self) -> dict[str, StageSettings]:
