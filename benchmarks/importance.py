@@ -1,12 +1,14 @@
-"""Is our own fANOVA and PED-ANOVA worth its lines beside Optuna's? What a bootstrap costs by each.
+"""Is our own fANOVA and PED-ANOVA worth its lines beside Optuna's? What each costs.
 
     python benchmarks/importance.py            # 54, 300 and 1000 trials of six axes, minutes
     python benchmarks/importance.py --quick    # 54 trials only, some seconds
 
-`caviar importance` measures each share on all trials and on 30 bootstrap resamples. Each row times
-such 31 measurements on the same unit coordinates: by our code, and by Optuna's evaluator with the
-same settings, for which a study must be built of each resample, because it reads trials of a study
-and nothing else. `apart` is the largest difference between two shares of all trials.
+`caviar importance` measures on all trials and with their scores shuffled 39 times. Each row times
+such 40 measurements on the same unit coordinates: by our code, and by Optuna's evaluator with the
+same settings, for which a study must be built each time, because it reads trials of a study and
+nothing else. `apart` is the largest difference between two shares of all trials. What the command
+prints, shares of trials that a forest's trees have left out, Optuna does not have: the last row of
+each number of trials times all of it.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from optuna.trial import create_trial
 from threadpoolctl import threadpool_limits
 
 from caviar.refine.fanova import DEPTH, TREES, Forest
-from caviar.refine.importance import BEST, RESAMPLES, ped_shares
+from caviar.refine.importance import BEST, SHUFFLES, divergences, measure
 from caviar.refine.surrogate import normal_scores
 from caviar.space import Choice, Space
 
@@ -92,6 +94,11 @@ def optuna_ped(units: Array, scores: Array, seed: int) -> Array:
     return shares / shares.sum()
 
 
+def our_ped(units: Array, scores: Array, seed: int) -> Array:
+    apart = divergences(SPACE, units, scores)
+    return apart / apart.sum()
+
+
 def built(units: Array, scores: Array, seed: int) -> Array:
     """Nothing is measured: what the studies cost alone."""
     study_of(units, scores)
@@ -101,18 +108,26 @@ def built(units: Array, scores: Array, seed: int) -> Array:
 Measure = Callable[[Array, Array, int], Array]
 MEASURES: dict[str, tuple[Measure, Measure]] = {
     "fANOVA": (lambda u, s, seed: Forest(SPACE, u, s, seed).shares(), optuna_fanova),
-    "PED-ANOVA": (lambda u, s, seed: ped_shares(SPACE, u, s), optuna_ped),
+    "PED-ANOVA": (our_ped, optuna_ped),
 }
 
 
-def bootstrap(measure: Measure, units: Array, scores: Array) -> tuple[float, Array]:
-    """CPU seconds of all trials and resamples, and the shares, shape (1 + RESAMPLES, axes)."""
+def often(shares: Measure, units: Array, scores: Array) -> tuple[float, Array]:
+    """CPU seconds, and shares, shape (1 + SHUFFLES, axes): of scores as they are, and shuffled."""
     rng = np.random.default_rng(0)
-    chosen = [np.arange(len(scores))]
-    chosen += [rng.integers(len(scores), size=len(scores)) for _ in range(RESAMPLES)]
+    mixed = [scores, *(rng.permutation(scores) for _ in range(SHUFFLES))]
     start = time.process_time()
-    shares = [measure(units[c], scores[c], seed) for seed, c in enumerate(chosen)]
-    return time.process_time() - start, np.array(shares)
+    found = [shares(units, each, seed) for seed, each in enumerate(mixed)]
+    return time.process_time() - start, np.array(found)
+
+
+def whole(units: Array, scores: Array) -> float:
+    """CPU seconds of all that `caviar importance` measures."""
+    columns = {axis.name: axis.scale.from_unit(u) for axis, u in zip(SPACE, units.T, strict=True)}
+    points = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    start = time.process_time()
+    measure(SPACE, points, scores.tolist())
+    return time.process_time() - start
 
 
 def main() -> None:
@@ -122,16 +137,16 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     threadpool_limits(1)
 
-    print(f"CPU time of all trials and {RESAMPLES} resamples of them, median of {REPEATS}\n")
+    print(
+        f"CPU time of all trials, as they are and {SHUFFLES} times shuffled, median of {REPEATS}\n"
+    )
     print("| trials | measure | ours, s | Optuna's, s | its studies alone, s | ratio | apart |")
     print("|---:|---|---:|---:|---:|---:|---:|")
     for count in COUNTS[:1] if args.quick else COUNTS:
         units, scores = trials(count)
         for name, measures in MEASURES.items():
             # In turn, so that a busy moment of the machine strikes all of them.
-            runs = [
-                [bootstrap(m, units, scores) for m in (*measures, built)] for _ in range(REPEATS)
-            ]
+            runs = [[often(m, units, scores) for m in (*measures, built)] for _ in range(REPEATS)]
             ours, optunas, studies = (
                 statistics.median(seconds for seconds, _ in column)
                 for column in zip(*runs, strict=True)
@@ -142,6 +157,8 @@ def main() -> None:
                 f"| {optunas / ours:.1f} | {np.abs(own - other)[0].max():.3f} |",
                 flush=True,
             )
+        seconds = statistics.median(whole(units, scores) for _ in range(REPEATS))
+        print(f"| {count} | `measure` | {seconds:.2f} | | | | |", flush=True)
 
 
 if __name__ == "__main__":

@@ -146,6 +146,10 @@ def test_importance_is_a_table_with_tiers(
     keys = [row[0] for row in rows if row and row[0].startswith(("optimizer.", "model."))]
     assert keys[0] == "optimizer.lr"  # the formula's strongest
     assert "█" in printed
+    said = " ".join(printed.split())
+    assert "inside chance" in said
+    assert "no effect beyond chance was seen with 20 trials" in said
+    assert "What refine says an axis takes part in is another measure" in said
 
 
 def test_status_of_one_study_and_of_all(

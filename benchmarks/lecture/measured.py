@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from caviar.refine.importance import Importance, measure
+from caviar.refine.fanova import Forest
+from caviar.refine.importance import Importance, measure, prepared
 from caviar.space import Space
 from lecture import stats
 from lecture.lab import Lab
@@ -23,18 +24,19 @@ Shares = dict[str, float]  # by config key
 
 
 def shares(work: tuple[Space, Sequence[Any], Array, int]) -> Shares:
-    """fANOVA shares of all axes, without intervals."""
+    """fANOVA shares of all axes as published, of the forest's variance."""
     space, points, losses, seed = work
-    found = measure(space, points, losses.tolist(), resamples=1, seed=seed)
-    return {one.axis.key: one.share for one in found}
+    found = Forest(space, *prepared(space, points, losses.tolist()), seed).shares()
+    return {axis.key: float(share) for axis, share in zip(space, found, strict=True)}
 
 
 class Measured:
-    """Importance on one task: the project's measurement, resamples of it, and what chance gives.
+    """Importance on one task: what the project prints, and fANOVA as published, chance taken off.
 
-    fANOVA's forest finds something in an axis without effect, too, and more in a bootstrap sample,
-    where trials occur twice. So the chance of each axis is measured, with its own values shuffled
-    among the trials and all else as it is, and taken off: `beyond`.
+    The published one has differences between axes with intervals, by a bootstrap. Its forest finds
+    something in an axis without effect, too, and more in a bootstrap sample, where trials occur
+    twice. So the chance of each axis is measured, with its own values shuffled among the trials
+    and all else as it is, and taken off: `beyond`.
     """
 
     def __init__(self, lab: Lab, task: str, stage: Stage) -> None:
@@ -42,7 +44,7 @@ class Measured:
         points, losses = stage.points, np.array(stage.losses)
         n, rng = len(losses), lab.rng("importance", task)
         self.found: list[Importance] = measure(stage.space, points, losses.tolist(), seed=lab.seed)
-        self.share = {one.axis.key: one.share for one in self.found}
+        self.share = shares((stage.space, points, losses, lab.seed))
         works = []
         for _ in range(lab.repeat(RESAMPLES, 20)):
             chosen = rng.integers(n, size=n)

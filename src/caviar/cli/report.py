@@ -61,7 +61,7 @@ def print_importance(study: Study) -> None:
     from caviar.base.errors import UserError
     from caviar.refine import TooFewTrials
     from caviar.screen.view import console, plain_table, plural
-    from caviar.search.importance import importance_stage, study_importance
+    from caviar.search.importance import OTHER_MEASURE, importance_stage, study_importance
 
     tiers = study.tiers()
     try:
@@ -77,12 +77,15 @@ def print_importance(study: Study) -> None:
     for column in (table.columns[0], table.columns[-3]):
         column.justify = "left"
     for one, (key, tier, share, interval, *ped) in zip(measured.axes, measured.rows(), strict=True):
-        table.add_row(key, *([tier] if tiers else []), share, interval, _bar(one), *ped)
+        bar = _bar(one) if one.seen else "inside chance"
+        table.add_row(key, *([tier] if tiers else []), share, interval, bar, *ped)
     console.print(table)
     console.print(
-        f"share: of the variance of the losses' ranks, by itself (fANOVA on unit coordinates); "
-        f"{measured.unexplained:.0%} is interactions and noise"
+        f"share: of the variance of the losses' ranks that it explains by itself in trials held "
+        f"out (fANOVA on unit coordinates); {measured.unexplained:.0%} is interactions, noise and "
+        f"what so few trials do not show; chance gives an axis up to {measured.chance:.0%}"
     )
+    console.print(OTHER_MEASURE)
     for sentence in measured.sentences():
         console.print(sentence)
 

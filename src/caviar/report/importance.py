@@ -10,13 +10,13 @@ from scipy.special import ndtr
 
 from caviar.refine import TooFewTrials
 from caviar.refine.fanova import Forest
-from caviar.refine.importance import Importance, prepared
+from caviar.refine.importance import Importance, interaction, prepared
 from caviar.report.channels import Spec, axis_channel, place
 from caviar.report.marks import OF_TRIAL, Chart, layers, points, table_of_rows, tooltip, words_of
 from caviar.report.page import Section, Table
 from caviar.report.snapshot import SAMPLE, Snapshot, best_value
 from caviar.screen.view import plural
-from caviar.search.importance import StudyImportance, study_importance
+from caviar.search.importance import OTHER_MEASURE, StudyImportance, study_importance
 from caviar.space import Axis, Choice
 
 FANOVA, PED = "fANOVA", "PED-ANOVA"
@@ -33,10 +33,12 @@ def importance_section(snapshot: Snapshot) -> Section:
         return Section("importance", title, [f"Nothing can be said yet: {error}."])
     words = [
         f"From {plural(len(measured.trials), 'trial')}. fANOVA: the share of the variance of the "
-        f"losses' ranks that an axis explains by itself; {measured.unexplained:.0%} is "
-        "interactions and noise. PED-ANOVA: how far the best quarter of the trials lies from all "
-        "of them along an axis. Both on unit coordinates, each axis as its scale has it; lines "
-        "are 90 % bootstrap intervals.",
+        f"losses' ranks that an axis explains by itself, in trials held out; "
+        f"{measured.unexplained:.0%} is interactions, noise and what so few trials do not show. "
+        "PED-ANOVA: how far the best quarter of the trials lies from all of them along an axis, of "
+        "the farthest that it could. Both beyond chance, and on unit coordinates, each axis as its "
+        "scale has it; lines are 90 % intervals, and a tick is what chance gives an axis at "
+        f"most, in 95 % of studies, {measured.chance:.0%}. {OTHER_MEASURE}",
         *measured.sentences(),
     ]
     charts = [_bars(measured.axes)]
@@ -47,11 +49,11 @@ def importance_section(snapshot: Snapshot) -> Section:
         forest = Forest(measured.space, units, scores, seed=0)
         first, second = (i.axis for i in measured.axes[:2])
         one, other = (measured.space.axes.index(axis) for axis in (first, second))
-        share = forest.interaction(one, other)
-        words.append(
-            f"{first.key} and {second.key} together explain {share:.0%} beyond what each does by "
-            "itself: the map below."
-        )
+        share, chance = interaction(measured.space, units, scores, one, other)
+        together = f"together explain {share:.0%} beyond what each does by itself"
+        if share <= chance:
+            together = "do nothing together, beyond what each does by itself and chance, that shows"
+        words.append(f"{first.key} and {second.key} {together}: the map below.")
         charts.append(_map(snapshot, measured, forest, one, other))
     numbers = Table(["axis", "tier", FANOVA, "90 %", PED, "90 %"], measured.rows())
     return Section("importance", title, words, charts, [numbers], aside=True)
@@ -64,11 +66,11 @@ def _bars(measured: Sequence[Importance]) -> Chart:
         return one.axis.key if one.axis.tier is None else f"{one.axis.key} (tier {one.axis.tier})"
 
     rows = [
-        (label(i), name, share, low, high)
+        (label(i), name, share, low, high, chance)
         for i in measured
-        for name, share, low, high in (
-            (FANOVA, i.share, i.low, i.high),
-            (PED, i.ped, i.ped_low, i.ped_high),
+        for name, share, low, high, chance in (
+            (FANOVA, i.share, i.low, i.high, i.chance),
+            (PED, i.ped, i.ped_low, i.ped_high, None),
         )
     ]
     beside = {"field": "measure", "type": "nominal", "scale": {"domain": [FANOVA, PED]}}
@@ -98,11 +100,15 @@ def _bars(measured: Sequence[Importance]) -> Chart:
         "mark": {"type": "rule", "color": {"expr": "ink"}, "strokeWidth": 1.5},
         "encoding": {**up, "x": {**across, "field": "low"}, "x2": {"field": "high"}},
     }
-    data = table_of_rows(("axis", "measure", "share", "low", "high"), rows)
+    ticks: Spec = {
+        "mark": {"type": "tick", "color": {"expr": "faint"}, "thickness": 2},
+        "encoding": {**up, "x": {**across, "field": "chance"}},
+    }
+    data = table_of_rows(("axis", "measure", "share", "low", "high", "chance"), rows)
     return Chart(
         "importance",
-        "Share of each axis, with 90 % intervals",
-        layers(bars, lines, data=data, height=max(80, ROW * len(measured))),
+        "Share of each axis, with 90 % intervals and what chance reaches",
+        layers(bars, lines, ticks, data=data, height=max(80, ROW * len(measured))),
     )
 
 

@@ -12,6 +12,11 @@ from caviar.search.stages import latest_stage_with, pooled_trials
 from caviar.search.study import Study
 from caviar.space import Space
 
+OTHER_MEASURE = (
+    "What refine says an axis takes part in is another measure and mostly a larger one: it counts "
+    "what the axis does together with others, too, by a smooth model within the latest ranges."
+)
+
 
 @dataclass(frozen=True)
 class StudyImportance:
@@ -28,11 +33,18 @@ class StudyImportance:
 
     @property
     def unexplained(self) -> float:
-        """Share of the variance that no axis explains by itself: interactions and noise."""
+        """Share of the variance that no axis explains by itself: interactions, noise, and what
+        trees do not learn from so few trials."""
         return max(0.0, 1 - sum(axis.share for axis in self.axes))
 
+    @property
+    def chance(self) -> float:
+        """What no axis' share exceeds by chance, in 95 % of studies."""
+        return self.axes[0].chance
+
     def sentences(self) -> list[str]:
-        """Where the tiers and the measurement disagree, and what would tell where it is open."""
+        """What was seen beyond chance, where the tiers and the measurement disagree, and what
+        would tell where it is open."""
         return sentences(self.axes, len(self.trials))
 
     def rows(self) -> list[list[str]]:
