@@ -158,3 +158,16 @@ def test_threads_change_nothing_where_refine_is_the_first_to_load_scipy():
         command = [sys.executable, "-c", MEANS]
         printed.append(subprocess.check_output(command, env=environment))
     assert printed[0] == printed[1]
+
+
+def test_deviation_is_that_of_the_textbook():
+    rng = np.random.default_rng(3)
+    inputs, others = rng.random((40, 3)), rng.random((7, 3))
+    kernel = Kernel(1.3, np.array([0.4, 0.9, 3.0]), 0.2)
+    process = Process(kernel, inputs, inputs, np.sin(4 * inputs[:, 0]))
+    # Rasmussen & Williams, eq. 2.26.
+    across = kernel(others, inputs)
+    whole = kernel(inputs, inputs) + 0.2 * np.eye(40)
+    variance = 1.3 - np.einsum("ij,ij->i", across, np.linalg.solve(whole, across.T).T)
+    assert process.deviation(others) == pytest.approx(np.sqrt(variance), abs=1e-6)
+    assert process.deviation(others + 50) == pytest.approx(np.sqrt(1.3), rel=1e-6)

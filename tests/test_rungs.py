@@ -108,8 +108,8 @@ def test_a_stage_has_its_share_of_the_budget(tmp_path):
     [
         (["search.rungs=[4,2]"], "search.rungs=[4.0, 2.0] should be rising epochs"),
         (["search.rungs=[1.5]"], "or shares of the training below 1"),
-        (["search.rungs=[2]", "search.keep=1.5"], "search.keep=1.5 should be a share between 0 and 1"),
-        (["search.rungs=[2]", "search.pruner=asha"], "search.pruner=asha should be none beside search.rungs"),
+        (["search.keep=1.5"], "search.keep=1.5 should be a share between 0 and 1"),
+        (["search.rungs=[2]", "search.pruner=asha"], "search.pruner=asha should be none beside"),
         (["search.stages.coarse.rungs=[40]"], "a training ends after 15 epochs"),
         (["search.budget=5"], "search.budget=5 should be more than 11"),
     ],

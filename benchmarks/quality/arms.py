@@ -158,7 +158,7 @@ def _asked(study: optuna.Study, search: Search, number: int) -> tuple[optuna.Tri
 
 
 # ---------------------------------------------------------------------------- ours
-def rounds(search: Search, rung: float = 0.25, keep: float = 0.33) -> Arm:
+def rounds(search: Search, rung: float = 0.33, keep: float = 0.33) -> Arm:
     """As `caviar search`: shares of 30, 14 and 10, each round in a box that is read from all trials
     before it; those of the first wait at a rung, from which the best third goes on."""
     epochs, space = search.task.epochs, search.space

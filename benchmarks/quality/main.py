@@ -126,15 +126,18 @@ def main() -> None:
     start = time.perf_counter()
     seeds = list(range(args.seed, args.seed + args.searches))
     work = [(name, args.budgets, seeds, args.only) for name in args.tasks]
+    how = {"searches": args.searches, "seed": args.seed}
     scores: Scores = {}
+    if args.results.exists():  # of the same searches: other kinds, or other budgets, are added
+        before = json.loads(args.results.read_text())
+        scores = before["scores"] if before["how"] == how else {}
     with multiprocessing.get_context("spawn").Pool(args.workers, one_thread) as pool:
         for done, (name, found) in enumerate(pool.imap_unordered(part, work), 1):
-            scores[name] = found
+            for budget, arms in found.items():
+                scores.setdefault(name, {}).setdefault(budget, {}).update(arms)
             seconds = time.perf_counter() - start
             print(f"{seconds:5.0f} s  {done} of {len(work)} tasks  ({name})", flush=True)
-            minutes = round(seconds / 60, 1)
-            how = {"searches": args.searches, "seed": args.seed, "minutes": minutes}
-            ordered = {name: scores[name] for name in args.tasks if name in scores}
+            ordered = {name: scores[name] for name in TASKS if name in scores}
             args.results.write_text(json.dumps({"how": how, "scores": ordered}) + "\n")
     print(tables(json.loads(args.results.read_text())))
 

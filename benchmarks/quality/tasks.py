@@ -349,12 +349,12 @@ TASKS = {
     ),
     "image": Task(
         digits,
-        (300, 500),
+        (200, 400),
         {
             "optimizer": {"lr": log(1e-5, 1), "weight_decay": log(1e-5, 1)},
-            "model": {"channels": whole(2, 6)},
+            "model": {"channels": whole(2, 4)},
         },
-        8,
+        6,
         ADAM
         | {"model.channels": 4, "model.depth": 1, "model.kernel_size": 3}
         | {"data.batch_size": 32},

@@ -1,6 +1,15 @@
 """Refine: from finished trials to the next ranges. NumPy, SciPy and scikit-learn, no torch."""
 
 from caviar.refine.ranges import METHODS, Refinement, TooFewTrials, refine
+from caviar.refine.stopping import Outlook, expected_gain
 from caviar.refine.surrogate import candidates
 
-__all__ = ["METHODS", "Refinement", "TooFewTrials", "candidates", "refine"]
+__all__ = [
+    "METHODS",
+    "Outlook",
+    "Refinement",
+    "TooFewTrials",
+    "candidates",
+    "expected_gain",
+    "refine",
+]

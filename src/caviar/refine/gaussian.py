@@ -157,6 +157,15 @@ class Process:
             means[piece] = self.kernel(inputs[piece], self._basis) @ self._weights
         return means
 
+    def deviation(self, inputs: Array) -> Array:
+        """Standard deviation of the smooth part, shape (m, inputs) → (m,)."""
+        from scipy.linalg import solve_triangular
+
+        functions = solve_triangular(self._root, self.kernel(self._basis, inputs), lower=True)
+        parts = solve_triangular(self._precision, functions, lower=True)
+        known = self.kernel.noise * (parts**2).sum(axis=0) - (functions**2).sum(axis=0)
+        return np.sqrt(np.maximum(self.kernel.signal + known, 0.0))
+
     def left_out_mean(self) -> Array:
         """Expected target at each input by a process without it, of the same kernel, (n,).
 

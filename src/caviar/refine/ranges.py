@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,9 @@ MATTERS = 0.05  # of the rank variance; a range that noise had narrowed would no
 ENOUGH = 20  # trials, from which an axis may be frozen and effects are stated without reserve:
 # freezing is not undone by later stages, so it should not rest on the handful that refine takes
 
+if TYPE_CHECKING:
+    from caviar.refine.stopping import Outlook
+
 Array = NDArray[np.float64]
 
 
@@ -67,6 +70,8 @@ class Refinement:
     """Positions of the best five trials, best first."""
     effects: Mapping[str, float]
     """Share of the rank variance that each axis takes part in."""
+    outlook: Outlook | None = None
+    """What the round is expected to gain, where that was asked for."""
 
 
 def refine(

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 
 from rich.table import Table
 
-from caviar.base.errors import SearchFailed
+from caviar.base.errors import SearchFailed, UserError
 from caviar.config.commands import caviar_command, stage_command
 from caviar.config.overrides import joined
-from caviar.refine import Refinement
+from caviar.refine import Outlook, Refinement
 from caviar.screen.view import (
     console,
     plain_table,
@@ -73,9 +73,14 @@ def search(study: Study, coarse: SweepFile, confirmed: Confirmed | None = None) 
             if CONFIRM in study.stages():
                 break
             if name != coarse.stage:
-                sweep = _next_sweep(study, name, declared)
+                sweep, outlook = _next_sweep(study, name, declared)
+                if study.settings.stop and outlook is not None and not outlook.worth:
+                    console.print(f"{name} is left out (search.stop): on to confirm")
+                    break
             _run_and_print(study, sweep)
             console.print()
+        else:
+            _say_what_one_more_would_gain(study, sweep)
         _finish(study, confirmed)
 
 
@@ -101,8 +106,20 @@ def _run_and_print(study: Study, sweep: SweepFile) -> None:
         console.print(f"once that is mended: {caviar_command('retry', study.name)}")
 
 
-def _next_sweep(study: Study, name: str, declared: StageSettings) -> SweepFile:
-    """The next stage of a search; prints where its ranges come from."""
+def _say_what_one_more_would_gain(study: Study, last: SweepFile) -> None:
+    """Of a round as long as the last one, which is not run."""
+    try:
+        _, refinement = stage_sweep(study, "one_more", trials=last.num_trials, anew=True)
+    except UserError:  # too few trials to tell
+        return
+    if refinement is not None and refinement.outlook is not None:
+        console.print(f"{refinement.outlook.sentence(study.metric)} (not run)")
+
+
+def _next_sweep(
+    study: Study, name: str, declared: StageSettings
+) -> tuple[SweepFile, Outlook | None]:
+    """The next stage of a search, and what it promises; prints where its ranges come from."""
     # What the first stage fixed for all of the study, which may stand in its file alone.
     overrides = joined(shared_overrides(study), declared.overrides)
     trials = planned_trials(study)[name]
@@ -111,7 +128,7 @@ def _next_sweep(study: Study, name: str, declared: StageSettings) -> SweepFile:
         print_refinement(sweep, refinement)
     elif name not in study.stages():  # by caviar refine, and perhaps edited
         console.print(f"{name}: its ranges are those of {shown_path(study.sweep_path(name))}")
-    return sweep
+    return sweep, refinement.outlook if refinement is not None else None
 
 
 def print_refinement(sweep: SweepFile, refinement: Refinement) -> None:
@@ -122,6 +139,8 @@ def print_refinement(sweep: SweepFile, refinement: Refinement) -> None:
     for axis in sweep.space:
         table.add_row(axis.key, str(axis.scale), "; ".join(refinement.reasons.get(axis.name, ())))
     console.print(table)
+    if refinement.outlook is not None:
+        console.print(refinement.outlook.sentence(sweep.metric))
     console.print()
 
 

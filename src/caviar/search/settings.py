@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 from collections.abc import Iterator
@@ -27,6 +28,11 @@ PRUNERS = ("none", "asha", "median", "hyperband")
 # open: from then on the search is closed.
 CONFIRM, TEST = "confirm", "test"
 DEFAULT_TRIALS = 30
+# `search.stages=auto`: as many rounds as are worth their trainings, and as the budget pays for.
+AUTO = {
+    "coarse": {"share": 30, "rungs": [0.33], "keep": 0.33},
+    **{name: {"share": 8, "rungs": []} for name in ("second", "third", "fourth")},
+}
 VERDICT = "verdict.json"  # in the study's folder; its presence says that the study is complete
 
 
@@ -80,6 +86,7 @@ class SearchSettings:
     refine: str = "surrogate"
     freeze: bool = False
     budget: int = 65
+    stop: bool = False
     stages: dict[str, StageSettings] = field(default_factory=dict)
     confirm: ConfirmSettings = field(default_factory=ConfirmSettings)
 
@@ -93,6 +100,9 @@ class SearchSettings:
         for key in config.search.get("confirm") or ():
             if (name := f"search.confirm.{key}") in REMOVED:
                 raise UserError(REMOVED[name])
+        if config.search.get("stages") == "auto":
+            config = copy.deepcopy(config)
+            config.search.stages, config.search.stop = AUTO, True
         settings = read_settings(config, "search", cls)
         settings._check()
         return settings

@@ -21,7 +21,7 @@ from caviar.config.commands import caviar_command
 from caviar.config.kept import kept_config
 from caviar.config.overrides import joined, point_overrides
 from caviar.ledger import Ledger, Planned, Trial
-from caviar.refine import Refinement, TooFewTrials, refine
+from caviar.refine import Refinement, TooFewTrials, expected_gain, refine
 from caviar.screen.view import console, counts
 from caviar.search.driver import run_trials
 from caviar.search.provenance import refuse_edited_conf, trained_alike
@@ -115,6 +115,15 @@ def _refined(
         diverged = bool(losses) and all(map(math.isinf, losses))
         mend = LOWER if diverged else _more_trials(study, parent)
         raise UserError(f"study {study.name}: {error}; {mend}") from None
+    outlook = expected_gain(
+        coarse,
+        refinement.space,
+        [t.point for t in pooled],
+        losses,
+        trials,
+        study.settings.seed,
+    )
+    refinement = replace(refinement, outlook=outlook)
     notes = [
         f"Refined ({study.settings.refine}) from {parent}: {len(pooled)} trials of all stages, "
         f"{sum(map(math.isinf, losses))} diverged.",
