@@ -54,8 +54,7 @@ def follow(work: tuple[str, list[int]]) -> list[tuple[str, int, float, float, fl
             jobs[seed] += new[seed]
             losses[seed] += [float(next(trained)[-1]) for _ in new[seed]]
             search = Search(task, seed, 60)
-            (first,) = candidates(task.searched, as_points(search, jobs[seed]), losses[seed], 1)
-            # The most promising one that is not only the lowest: as confirm would find out.
+            # The most promising one, which is not only the lowest.
             few = candidates(task.searched, as_points(search, jobs[seed]), losses[seed], 2)
             best[seed, number] = jobs[seed][few[-1]]
     fresh = [

@@ -53,8 +53,8 @@ class Outlook:
         """In plain words."""
         what = "worth its trainings" if self.worth else "hardly worth its trainings"
         return (
-            f"a round of {self.trials} more trials: expected to gain {self.gain:.2g} in {metric}, where "
-            f"one training is uncertain by {self.noise:.2g}: {what}"
+            f"a round of {self.trials} more trials: expected to gain {self.gain:.2g} in {metric}, "
+            f"where one training is uncertain by {self.noise:.2g}: {what}"
         )
 
 
