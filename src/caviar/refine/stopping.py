@@ -5,9 +5,9 @@
     outlook.noise    # of one training
     outlook.worth    # whether confirm could tell such a gain from luck
 
-A Gaussian process learns the losses of the better half; of the others it is only told that they are
-no better. In the next round's box it draws as many settings as the round has, each as good as it
-may be by what is known so far; what their best gains on the best setting of today, on average, is
+A Gaussian process learns the losses of the better half, their logarithms where all are positive; of
+the others it is only told that they are no better. In the next round's box it draws as many
+settings as the round has, each as good as it may be by what is known so far; what their best gains on the best setting of today, on average, is
 the round's gain: the expected improvement of a batch (Ginsbourger et al., 2010), of independent
 draws. A gain that is small beside the noise of a training would be found by nobody.
 `python benchmarks/quality/stopping.py` measures how often that was right.
@@ -28,6 +28,7 @@ from caviar.space import Space
 
 WORTH = 0.25
 """Of a training's noise: a gain below is none that a confirmation with a few seeds would show."""
+GOOD = 0.5  # of the trials, whose losses are learned
 DRAWS = 500  # rounds that are imagined
 CONFIRMED = 3  # trainings by which confirm tells two settings apart
 FEWEST = 10  # finite losses
@@ -81,8 +82,10 @@ def expected_gain(
     loss = worst_if_diverged(losses)
     if np.isfinite(loss).sum() < FEWEST:
         return None
-    middle = float(np.median(loss[np.isfinite(loss)]))
-    clipped = np.minimum(loss, middle)
+    # Of a loss that cannot be negative, its logarithm: no draw promises less than nothing.
+    positive = bool((loss > 0).all())
+    told = np.log(loss) if positive else loss
+    clipped = np.minimum(told, np.quantile(told[np.isfinite(told)], GOOD))
     scale = float(clipped.std()) or 1.0
     units = coarse.to_unit({name: [p[name] for p in points] for name in coarse.names})
     rng = np.random.default_rng(seed)
@@ -100,5 +103,9 @@ def expected_gain(
     seen = worth + noise * rng.standard_normal(worth.shape)
     chosen = np.take_along_axis(worth, seen.argmin(axis=1)[:, None], axis=1)[:, 0]
     luck = noise * np.sqrt(2 / CONFIRMED) * rng.standard_normal(DRAWS)
-    gain = float(np.where(chosen + luck < today, today - chosen, 0.0).mean())
-    return Outlook(max(gain, 0.0) * scale, noise * scale, count)
+    gained = np.where(chosen + luck < today, today - chosen, 0.0) * scale
+    unit = 1.0
+    if positive:  # back from logarithms, about the best of today
+        unit = float(np.exp(today * scale + clipped.mean()))
+        gained = 1 - np.exp(-gained)
+    return Outlook(max(float(gained.mean()), 0.0) * unit, noise * scale * unit, count)

@@ -55,7 +55,7 @@ def confirm(study: Study) -> Verdict:
     _open_test_set(study, spec, [default, winner])
     coarse = study.begun_sweep(study.search_stages()[0]).space
     stages = [s for s in study.ledger.stages() if s != TEST]
-    ran = sum(not t.waiting for s in stages for t in study.ledger.trials(s))
+    ran = [t for s in stages for t in study.ledger.trials(s) if not t.waiting]
     finite = [v for v in default.values if math.isfinite(v)]
     config = study.compose(overrides)
     defaults = {axis.key: OmegaConf.select(config, axis.key) for axis in coarse}
@@ -66,7 +66,8 @@ def confirm(study: Study) -> Verdict:
         default=default,
         winner=winner,
         others=[s for s in settings if s is not default and s is not winner],
-        trials=ran,
+        trials=len(ran),
+        stopped=sum(trial.stopped for trial in ran),
         defaults={
             k: v for k, v in defaults.items() if isinstance(v, str | int | float | bool | None)
         },

@@ -158,8 +158,10 @@ def print_verdict(verdict: Verdict, study: Study) -> None:
         points.add_row(label, setting.origin or "conf/", *row)
     console.print(table)
     console.print(points)
+    stopped = f", {verdict.stopped} of them stopped early" if verdict.stopped else ""
     console.print(
         f"mean ± s.e. over fresh seeds; {verdict.noise_text}; {verdict.trials} trainings in all"
+        f"{stopped}"
     )
     if not names:
         console.print("the test set was not opened: no confirmed run has kept a checkpoint")

@@ -145,7 +145,7 @@ class Stage:
 
         config, folder = self.configs.of(job), self.folder(job)
         hydra = folder / ".hydra"
-        if not (hydra / "config.yaml").exists():
+        if job in self.begun or not (hydra / "config.yaml").exists():
             hydra.mkdir(parents=True, exist_ok=True)
             text = self.configs.text(job)
             (hydra / "config.yaml").write_text(text, encoding="utf-8")

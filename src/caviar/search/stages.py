@@ -226,7 +226,7 @@ def stage_spec(study: Study, sweep: SweepFile) -> dict[str, Any]:
     own = declared.overrides if declared else []
     before = study.stages_before(sweep.stage)
     kept = study.ledger.spec(before[-1])["shared"] if before else sweep.overrides
-    config = study.compose(sweep.overrides)
+    config, rungs = study.compose(sweep.overrides), study.settings.rungs_of(sweep.stage)
     return {
         "sweep": sweep.text(),
         "overrides": list(sweep.overrides),
@@ -237,7 +237,7 @@ def stage_spec(study: Study, sweep: SweepFile) -> dict[str, Any]:
         "seed": study.settings.seed,
         "sampler": study.settings.sampler,
         "pruner": study.settings.pruner,
-        "rungs": rungs_spec(config, *study.settings.rungs_of(sweep.stage)),
+        "rungs": None if study.ledger.elsewhere else rungs_spec(config, *rungs),
     }
 
 

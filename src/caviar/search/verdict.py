@@ -59,6 +59,8 @@ class Verdict:
     others: list[Setting]
     trials: int
     """Trials of all stages, confirmation included."""
+    stopped: int = 0
+    """How many of them were stopped before their end: at a rung, or as hopeless."""
     defaults: dict[str, Any] = field(default_factory=dict)
     """The default setting's natural values, by config key."""
 
@@ -207,6 +209,7 @@ def read_verdict(path: Path) -> Verdict:
         winner=setting(values["winner"]),
         others=[setting(s) for s in values["others"]],
         noise=_or(values["noise"], math.nan),
+        stopped=values.get("stopped", 0),  # an earlier version did not write it
         **{k: values[k] for k in ("metric", "mode", "trials", "defaults")},
     )
 
