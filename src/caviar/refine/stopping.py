@@ -7,10 +7,12 @@
 
 A Gaussian process learns the losses of the better half, their logarithms where all are positive; of
 the others it is only told that they are no better. In the next round's box it draws as many
-settings as the round has, each as good as it may be by what is known so far; what their best gains on the best setting of today, on average, is
-the round's gain: the expected improvement of a batch (Ginsbourger et al., 2010), of independent
-draws. A gain that is small beside the noise of a training would be found by nobody.
-`python benchmarks/quality/stopping.py` measures how often that was right.
+settings as the round has, each as good as it may be by what is known so far. The round trains each
+once, takes the best, and confirms it against the best setting of today; what that gains, on
+average, is the round's gain: the expected improvement of a batch (Ginsbourger et al., 2010), of
+independent draws, as far as noise lets it be found. One that is small beside the noise of a
+training would be found by nobody. `python benchmarks/quality/stopping.py` measures how often that
+was right.
 """
 
 from __future__ import annotations
