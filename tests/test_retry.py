@@ -237,14 +237,7 @@ def test_mended_trials_run_again_to_the_results_of_an_undisturbed_stage(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """One that raised begins anew, one that hung goes on from its last checkpoint."""
-    stage = [
-        "-m",
-        "search.stages.coarse.rungs=[]",
-        "search.num_trials=3",
-        "trainer.max_epochs=3",
-        "space=tier_2",
-        "logger=csv",
-    ]
+    stage = ["-m", "search.num_trials=3", "trainer.max_epochs=3", "space=tier_2", "logger=csv"]
     stage += ["model._target_=slow_models.Unmended"]
     assert main(*stage, "search.study=undisturbed", HERE) == 0
     undisturbed = trials(runs, study="undisturbed")

@@ -21,8 +21,7 @@ from made_studies import made
 
 TWO = Rungs((2, 4), 0.5)
 STAGE = ["-m", "space=tier_1", "search.num_trials=6", "model.width=8", "trainer.max_epochs=5"]
-RUNGS = [*STAGE, "search.rungs=[2]", "search.stages.coarse.rungs=[2]"]
-RUNGS += ["search.stages.coarse.keep=0.5"]
+RUNGS = [*STAGE, "search.rungs=[2]"]
 
 
 def at_rung(number: int, values: list[float], rung: int = 0, status: str = PRUNED) -> Trial:
@@ -92,14 +91,14 @@ def test_a_stage_has_its_share_of_the_budget(tmp_path):
         "fine": StageSettings(share=14),
         "finest": StageSettings(share=10, rungs=[0.25], keep=0.33),
     }
-    settings = SearchSettings(study="s", stages=stages)
+    settings = SearchSettings(study="s", stages=stages, action="search")
     study = dataclasses.replace(study, settings=settings)
     # Begun: as it was. 15 epochs stop behind 4: 10 / (4/15 + 0.33 · 11/15) = 19.7
     assert planned_trials(study) == {"01_coarse": 12, "02_fine": 14, "03_finest": 19}
     less = dataclasses.replace(settings, budget=38)
     assert planned_trials(dataclasses.replace(study, settings=less))["02_fine"] == 7
-    whole = dataclasses.replace(study, settings=settings.without_rungs())
-    assert planned_trials(whole)["03_finest"] == 10
+    whole = dataclasses.replace(settings, action="stage")
+    assert planned_trials(dataclasses.replace(study, settings=whole))["03_finest"] == 10
     assert rungs_of({}) is None  # of a stage that an earlier version began
 
 
@@ -110,7 +109,7 @@ def test_a_stage_has_its_share_of_the_budget(tmp_path):
         (["search.rungs=[1.5]"], "or shares of the training below 1"),
         (["search.keep=1.5"], "search.keep=1.5 should be a share between 0 and 1"),
         (["search.rungs=[2]", "search.pruner=asha"], "search.pruner=asha should be none beside"),
-        (["search.stages.coarse.rungs=[40]"], "a training ends after 15 epochs"),
+        (["search.rungs=[40]"], "a training ends after 15 epochs"),
         (["search.budget=5"], "search.budget=5 should be more than 11"),
     ],
 )
@@ -126,8 +125,7 @@ def test_going_on_is_the_same_training(launcher: str, main: Main, runs: Path, ca
     said = " ".join(capsys.readouterr().out.split())
     assert "01_coarse: 3 of 6 trials go on behind epoch 2" in said
     assert ("trained one by one" in said) is False
-    whole = [*STAGE, "search.stages.coarse.rungs=[]"]
-    assert main(*whole, f"hydra/launcher={launcher}", "search.study=whole") == 0
+    assert main(*STAGE, f"hydra/launcher={launcher}", "search.study=whole") == 0
     ours, theirs = trials(runs), trials(runs, study="whole")
     going = sorted(range(6), key=lambda i: min(list(theirs[i].curve.values())[:2]))[:3]
     for one, other in zip(ours, theirs, strict=True):
@@ -166,7 +164,7 @@ def test_a_trial_that_is_killed_behind_a_rung_goes_on(main: Main, runs: Path) ->
 
 @pytest.mark.slow
 def test_trials_that_cannot_wait_are_trained_whole(main: Main, runs: Path, capsys) -> None:
-    assert main(*STAGE, "callbacks=none", "search.study=s", "search.num_trials=2") == 0
+    assert main(*RUNGS, "callbacks=none", "search.study=s", "search.num_trials=2") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "trained whole, without rungs: no callback keeps its last checkpoint" in said
     assert [t.status for t in trials(runs)] == [COMPLETE] * 2

@@ -17,7 +17,6 @@ from conftest import Main, awaited, meanwhile, trials
 pytestmark = pytest.mark.slow
 
 STAGE = ["-m", "space=tier_1", "search.num_trials=6", "model.width=8", "trainer.max_epochs=3"]
-STAGE += ["search.stages.coarse.rungs=[]"]
 STACKED = [*STAGE, "hydra/launcher=stacked", "hydra.launcher.num_workers=1"]
 
 

@@ -6,7 +6,7 @@ import copy
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -170,14 +170,15 @@ class SearchSettings:
         rule = "none beside search.rungs: both stop trials early"
         yield "pruner", self.pruner, self.pruner == "none" or not self.rungs, rule
 
-    def without_rungs(self) -> SearchSettings:
-        """The same, where trials cannot wait for each other."""
-        whole = {name: replace(stage, rungs=[]) for name, stage in self.stages.items()}
-        return replace(self, rungs=[], stages=whole)
-
     def rungs_of(self, stage: str) -> tuple[list[float], float]:
-        """The rungs of a stage, by its full name, and which share of its trials each keeps."""
-        declared = self.stage_names().get(stage, StageSettings())
+        """The rungs of a stage, by its full name, and which share of its trials each keeps.
+
+        Those of the stages are part of how `caviar search` deals its budget out. One stage by
+        itself trains as many trials as it was asked for, whole, unless `search.rungs` says more.
+        """
+        searching = self.action == "search"
+        declared = self.stage_names().get(stage) if searching else None
+        declared = declared or StageSettings()
         rungs = self.rungs if declared.rungs is None else declared.rungs
         if self.pruner != "none":  # which was asked for, and stops trials early in its own way
             rungs = []

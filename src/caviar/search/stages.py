@@ -237,7 +237,7 @@ def stage_spec(study: Study, sweep: SweepFile) -> dict[str, Any]:
         "seed": study.settings.seed,
         "sampler": study.settings.sampler,
         "pruner": study.settings.pruner,
-        "rungs": None if study.ledger.elsewhere else rungs_spec(config, *rungs),
+        "rungs": rungs_spec(config, *rungs),
     }
 
 
@@ -289,8 +289,9 @@ def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
         filed.write(path)
     planned = plan(sweep, study.settings)
     rungs = rungs_of(study.ledger.spec(sweep.stage))
-    if rungs is None and not begun and study.settings.rungs_of(sweep.stage)[0]:
+    if rungs is None and study.settings.rungs_of(sweep.stage)[0]:
         why = why_whole(study.compose(sweep.overrides)) or "they are of one epoch"
+        why = "it was begun so" if begun else why
         console.print(f"{sweep.stage}: all trials are trained whole, without rungs: {why}")
     trials = run_trials(study, sweep.stage, planned, sweep.space, sweep.overrides)
     while rungs is not None:

@@ -43,8 +43,11 @@ def asked_sweep(study: Study, overrides: Sequence[str]) -> tuple[Study, DictConf
     Raises:
         UserError: as `python train.py -m` would; or all stages of the study are registered.
     """
-    # Agents of W&B take one run after the other: none can wait for the others at a rung.
-    study = study.changed(settings=study.settings.without_rungs())
+    if study.settings.rungs:
+        raise UserError(
+            "search.rungs: agents of W&B take one run after the other, and none waits for the "
+            "others at a rung; leave search.rungs out"
+        )
     if study.settings.sweep is None and study.settings.stage is None:
         registered = read_registered(study.folder)
         to_come = _unregistered(study, registered)
