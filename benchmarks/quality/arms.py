@@ -146,7 +146,8 @@ def hyperband(search: Search) -> Arm:
 
 
 def _study(sampler: Any, pruner: Any = None) -> optuna.Study:
-    return optuna.create_study(sampler=sampler, pruner=pruner)
+    # Hyperband deals trials out to its brackets by the study's name, which would be a random one.
+    return optuna.create_study(study_name="search", sampler=sampler, pruner=pruner)
 
 
 def _asked(study: optuna.Study, search: Search, number: int) -> tuple[optuna.Trial, Job]:

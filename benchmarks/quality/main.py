@@ -5,6 +5,8 @@
     python benchmarks/quality/main.py --only Caviar random --tasks wine --budgets 60
     python benchmarks/quality/main.py --page           # from the last results, docs/quality.md
 
+CMA-ES takes `pip install cmaes`, and is left out without.
+
 A search spends the epochs of 20, 60 or 120 trainings, confirmation included, and hands over one
 setting. Its score is the mean validation loss of that setting over ten fresh seeds; one that
 diverges counts as a loss that is worse than doing nothing. All searches of a task go in lockstep,
@@ -21,6 +23,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +125,9 @@ def main() -> None:
         return
     if args.quick:
         args.searches, args.budgets = 4, [20]
+    if find_spec("cmaes") is None and "CMA-ES" in args.only:
+        print("CMA-ES is left out: pip install cmaes")
+        args.only.remove("CMA-ES")
     one_thread()
     start = time.perf_counter()
     seeds = list(range(args.seed, args.seed + args.searches))
