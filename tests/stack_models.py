@@ -189,6 +189,14 @@ class Undecided(MLP):
         return loss if loss > 0.5 else 2 * loss
 
 
+class NormedMLP(MLP):
+    """Ours, with a norm before its first layer."""
+
+    def __init__(self, in_features: int, **sizes: Any) -> None:
+        super().__init__(in_features, **sizes)
+        self.net.insert(0, nn.BatchNorm1d(in_features))
+
+
 class OwnStep(Plain):
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         self.log("grad", next(self.parameters()).grad.norm())

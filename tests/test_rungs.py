@@ -168,3 +168,35 @@ def test_trials_that_cannot_wait_are_trained_whole(main: Main, runs: Path, capsy
     said = " ".join(capsys.readouterr().out.split())
     assert "trained whole, without rungs: no callback keeps its last checkpoint" in said
     assert [t.status for t in trials(runs)] == [COMPLETE] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["optimizer=adamw", "scheduler=warmup_cosine"],
+        [
+            "space=tier_2",
+            "~space.data",
+            "space.model.width=${integer:4,12}",
+            "hydra.launcher.least=2",
+        ],
+        ["model._target_=stack_models.NormedMLP"],
+        ["callbacks=early_stopping", "callbacks.early_stopping.patience=1"],
+    ],
+    ids=["adamw, a schedule by the step", "several widths", "batch norm", "early stopping"],
+)
+def test_a_stack_goes_on_as_it_was(words: list[str], main: Main, runs: Path, capsys) -> None:
+    stack = ["hydra/launcher=stacked", "hydra.launcher.num_workers=1", *words]
+    stage = [word for word in STAGE if "space=tier_2" not in words or word != "model.width=8"]
+    assert main(*stage, "search.rungs=[2]", *stack, "search.study=s") == 0
+    assert "one by one" not in capsys.readouterr().out
+    assert main(*stage, *stack, "search.study=whole") == 0
+    for ours, theirs in zip(trials(runs), trials(runs, study="whole"), strict=True):
+        length = len(ours.curve)
+        assert length == 2 or ours.rung == 1
+        assert [*ours.curve.values()] == pytest.approx([*theirs.curve.values()][:length], rel=1e-4)
+        if ours.rung:
+            assert ours.status == theirs.status
+            assert length == len(theirs.curve)
+    assert sum(t.rung for t in trials(runs)) == 3
