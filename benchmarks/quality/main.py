@@ -1,6 +1,7 @@
 """Which search finds the best setting? Nine really trained tasks, the same epochs for everyone.
 
-    python benchmarks/quality/main.py                  # half an hour on two cores
+    python benchmarks/quality/main.py                  # eight searches of each kind: half an hour
+    python benchmarks/quality/main.py --searches 16    # an hour: those of docs/quality.md
     python benchmarks/quality/main.py --quick          # four searches of 20 trainings, minutes
     python benchmarks/quality/main.py --only Caviar random --tasks wine --budgets 60
     python benchmarks/quality/main.py --page           # from the last results, docs/quality.md
@@ -111,7 +112,7 @@ def part(work: tuple[str, list[int], list[int], list[str]]) -> tuple[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="four searches of 20 trainings")
-    parser.add_argument("--searches", type=int, default=16, help="of each kind (default 16)")
+    parser.add_argument("--searches", type=int, default=8, help="of each kind (default 8)")
     parser.add_argument("--seed", type=int, default=0, help="of the first search")
     parser.add_argument("--only", nargs="+", choices=[*ARMS], default=[*ARMS], metavar="KIND")
     parser.add_argument("--tasks", nargs="+", choices=[*TASKS], default=[*TASKS])
