@@ -125,11 +125,11 @@ mean lies behind that of the best kind on that task. *Caviar is better* is the s
 searches, one of each kind, in which Caviar's has the better score. The tasks are in \
 `benchmarks/quality/tasks.py`; nothing was set for one of them alone.
 
-Where the rung is, and how much it keeps, was chosen among six on these tasks and, for 60 trainings, \
-on these seeds (`benchmarks/quality/log.md`). So that was repeated with other seeds, \
+Where the rung is, and how much it keeps, was chosen among six on these tasks and, for 60 \
+trainings, on these seeds (`benchmarks/quality/log.md`). So that was repeated with other seeds, \
 `--seed 100 --budgets 60`, against three kinds: Caviar has a mean rank of 1.6, TPE 2.1 and CMA-ES \
-2.3; it is better in 55 % of pairs than TPE, in 62 % than CMA-ES and in 64 % than random search with \
-twice the epochs, and no choice diverged.
+2.3; it is better in 55 % of pairs than TPE, in 62 % than CMA-ES and in 64 % than random search \
+with twice the epochs, and no choice diverged.
 
 """
 
