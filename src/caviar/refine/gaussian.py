@@ -14,11 +14,15 @@ the smooth part is a sum of kernels about them, with weights learned from all po
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 Array = NDArray[np.float64]
 
@@ -189,6 +193,19 @@ class Process:
             piece = slice(first, first + PIECE)
             across = self.kernel(self._basis, self._inputs[piece])
             yield piece, solve_triangular(self._root, across, lower=True)
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """While it is entered, matrices are worked on by one thread: small ones are up to ten times
+    slower on several threads of a busy machine."""
+    return _threads().limit(limits=1)
+
+
+@functools.cache
+def _threads() -> ThreadpoolController:
+    import scipy.linalg  # noqa: F401  its library has threads of its own, found once it is loaded
+
+    return ThreadpoolController()
 
 
 def fitted(inputs: Array, targets: Array, few: int = FEW) -> Process:

@@ -22,9 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
-from caviar.refine.gaussian import fitted
+from caviar.refine.gaussian import fitted, one_thread
 from caviar.refine.surrogate import features, worst_if_diverged
 from caviar.space import Space
 
@@ -79,8 +78,6 @@ def expected_gain(
         count: trials of the round.
         seed: of what is imagined.
     """
-    import scipy.linalg  # noqa: F401  its threads are found only once it is loaded
-
     loss = worst_if_diverged(losses)
     if np.isfinite(loss).sum() < FEWEST:
         return None
@@ -93,7 +90,7 @@ def expected_gain(
     rng = np.random.default_rng(seed)
     drawn = box.from_unit(rng.random((DRAWS * count, len(box))))
     cloud = coarse.to_unit({name: drawn[name] for name in coarse.names})
-    with ThreadpoolController().limit(limits=1):
+    with one_thread():
         process = fitted(features(coarse, units), (clipped - clipped.mean()) / scale)
         today = process.mean(features(coarse, units)).min()
         inputs = features(coarse, cloud)

@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
-from caviar.refine.gaussian import fitted
+from caviar.refine.gaussian import fitted, one_thread
 from caviar.space import Choice, Space
 
 Array = NDArray[np.float64]
@@ -71,23 +70,18 @@ class Surrogate:
     """
 
     def __init__(self, space: Space, units: Array, losses: Array) -> None:
-        # Its library of matrices has threads of its own, which are found only once it is loaded.
-        import scipy.linalg  # noqa: F401
-
         self.space = space
-        # Matrices this small are up to ten times slower on several threads of a busy machine.
-        self._threads = ThreadpoolController()
-        with self._threads.limit(limits=1):
+        with one_thread():
             self._process = fitted(features(space, units), normal_scores(losses))
 
     def mean(self, units: Array) -> Array:
         """Expected normal score at `units`, shape (n, axes) → (n,). Lower is better."""
-        with self._threads.limit(limits=1):
+        with one_thread():
             return self._process.mean(features(self.space, units))
 
     def left_out_mean(self) -> Array:
         """Expected normal score at each trial by a model that has not seen it, shape (n,)."""
-        with self._threads.limit(limits=1):
+        with one_thread():
             return self._process.left_out_mean()
 
     def total_effects(self, cloud: Array, rng: np.random.Generator) -> Array:

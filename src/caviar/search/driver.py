@@ -207,7 +207,7 @@ def _job(
         place["search.heartbeat"] = study.settings.heartbeat
     if study.settings.keep_checkpoints != "all":
         place["search.keep_checkpoints"] = study.settings.keep_checkpoints
-    if (rungs := rungs_of(dict(spec))) and (until := rungs.until(trial.rung)) is not None:
+    if (rungs := rungs_of(spec)) and (until := rungs.until(trial.rung)) is not None:
         place["trial.until"] = until
     if spec.get("pruner", "none") != "none":
         place["search.pruner"] = spec["pruner"]

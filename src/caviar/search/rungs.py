@@ -15,7 +15,7 @@ the whole length, and resuming is exact.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,7 @@ def best_until(trial: Trial, until: int, sign: int) -> float | None:
     return best if trial.finished and trial.status != "diverged" else None
 
 
-def rungs_of(spec: dict[str, Any]) -> Rungs | None:
+def rungs_of(spec: Mapping[str, Any]) -> Rungs | None:
     """The rungs of a stage that was begun; None if it has none."""
     if not (kept := spec.get("rungs")):
         return None
@@ -114,15 +114,14 @@ def planned_trials(study: Study) -> dict[str, int]:
         elif name in begun:
             numbers[name] = study.begun_sweep(name).num_trials
         else:
-            spec = rungs_spec(config, *settings.rungs_of(name))
-            rungs = rungs_of({"rungs": spec})
+            rungs = rungs_asked(config, *settings.rungs_of(name))
             cost = 1.0 if rungs is None else rungs.cost(config.trainer.max_epochs)
             numbers[name] = max(2, int(left * stage.share / shares / cost + 1e-6))
     return numbers
 
 
-def rungs_spec(config: DictConfig, rungs: Sequence[float], keep: float) -> dict[str, Any] | None:
-    """What the ledger keeps of a stage's rungs; None where its trials are trained whole.
+def rungs_asked(config: DictConfig, rungs: Sequence[float], keep: float) -> Rungs | None:
+    """The rungs that settings ask for; None where the trials are trained whole.
 
     Arguments:
         config: of its trials.
@@ -144,7 +143,7 @@ def rungs_spec(config: DictConfig, rungs: Sequence[float], keep: float) -> dict[
             )
     epochs = [int(r) if r >= 1 else math.ceil(r * total) for r in rungs]
     inside = [epoch for epoch in dict.fromkeys(epochs) if epoch < total]
-    return {"epochs": inside, "keep": keep} if inside else None
+    return Rungs(tuple(inside), keep) if inside else None
 
 
 def why_whole(config: DictConfig) -> str | None:

@@ -163,10 +163,9 @@ class SearchSettings:
             legal = rising and all(r > 0 and (r < 1 or r == int(r)) for r in rungs or ())
             rule = "rising epochs, or shares of the training below 1: [2,6] or [0.25]"
             yield f"{place}rungs", rungs, legal, rule
-            if place:
-                share = self.stages[place.split(".")[1]].share
-                yield f"{place}share", share, share > 0, "above 0"
             yield f"{place}keep", keep, keep is None or 0 < keep < 1, "a share between 0 and 1"
+        for name, stage in self.stages.items():
+            yield f"stages.{name}.share", stage.share, stage.share > 0, "above 0"
         rule = "none beside search.rungs: both stop trials early"
         yield "pruner", self.pruner, self.pruner == "none" or not self.rungs, rule
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from caviar.refine import Refinement, TooFewTrials, expected_gain, refine
 from caviar.screen.view import console, counts
 from caviar.search.driver import run_trials
 from caviar.search.provenance import refuse_edited_conf, trained_alike
-from caviar.search.rungs import rungs_of, rungs_spec, why_whole
+from caviar.search.rungs import rungs_asked, rungs_of, why_whole
 from caviar.search.settings import DEFAULT_TRIALS, SearchSettings
 from caviar.search.study import Study
 from caviar.space import Choice, Space
@@ -226,7 +226,8 @@ def stage_spec(study: Study, sweep: SweepFile) -> dict[str, Any]:
     own = declared.overrides if declared else []
     before = study.stages_before(sweep.stage)
     kept = study.ledger.spec(before[-1])["shared"] if before else sweep.overrides
-    config, rungs = study.compose(sweep.overrides), study.settings.rungs_of(sweep.stage)
+    config = study.compose(sweep.overrides)
+    rungs = rungs_asked(config, *study.settings.rungs_of(sweep.stage))
     return {
         "sweep": sweep.text(),
         "overrides": list(sweep.overrides),
@@ -237,7 +238,7 @@ def stage_spec(study: Study, sweep: SweepFile) -> dict[str, Any]:
         "seed": study.settings.seed,
         "sampler": study.settings.sampler,
         "pruner": study.settings.pruner,
-        "rungs": rungs_spec(config, *rungs),
+        "rungs": asdict(rungs) if rungs is not None else None,
     }
 
 

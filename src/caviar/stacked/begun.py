@@ -17,6 +17,7 @@ from torch import Tensor
 from caviar.base.errors import UserError
 from caviar.stacked.members import Member
 from caviar.stacked.optimizers import NUMBERS, SKIPPED
+from caviar.stacked.widths import filled
 from caviar.training.callbacks import BestMetric
 from caviar.training.checkpoints import read_checkpoint, rows_before
 
@@ -87,7 +88,7 @@ def joined(members: Sequence[Member]) -> dict[str, Any]:
     known = [(c.get("gathered") or {}).get("known", {}) for c in own]
     return {
         **{k: first[k] for k in ("epoch", "global_step", "pytorch-lightning_version", "loops")},
-        "state_dict": {at: _filled([t[n] for t in of_model]) for n, at in places.items()},
+        "state_dict": {at: filled([t[n] for t in of_model]) for n, at in places.items()},
         "callbacks": {"Keep": {"tensors": {}}},
         "optimizer_states": [{**_optimizer(own), "taken": first["global_step"]}],
         "lr_schedulers": [{"own": [*same]} for same in zip(*schedules, strict=True)],
@@ -121,7 +122,7 @@ def _optimizer(checkpoints: Sequence[dict[str, Any]]) -> dict[str, Any]:
         names = {n: t for one in kept for n, t in one.items() if isinstance(t, Tensor)}
         # SGD without momentum has no buffer; one of zeros is as good.
         together[number] = {
-            name: _filled(
+            name: filled(
                 [like.new_zeros(()) if one.get(name) is None else one[name] for one in kept]
             )
             for name, like in names.items()
@@ -132,14 +133,3 @@ def _optimizer(checkpoints: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for group in own[0]["param_groups"]
     ]
     return {"state": together, "param_groups": groups}
-
-
-def _filled(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors as one, shape (members, …); the smaller ones are filled up with zeros."""
-    largest = max(tensors, key=lambda tensor: (tensor.dim(), tensor.numel()))
-    shape = [max(t.shape[i] for t in tensors if t.dim()) for i in range(largest.dim())]
-    whole = largest.new_zeros(len(tensors), *shape)
-    for place, tensor in enumerate(tensors):
-        if tensor.dim() == largest.dim():
-            whole[place][tuple(map(slice, tensor.shape))] = tensor
-    return whole

@@ -18,7 +18,7 @@ from caviar.stacked.logged import Collected, Log
 from caviar.stacked.members import BETWEEN, Member, MemberTrainer, refuse_unstackable
 from caviar.stacked.stand_in import stand_in
 from caviar.stacked.state import Kept, State, emptied, plain_of, put, stacked, state_of
-from caviar.stacked.widths import Widths
+from caviar.stacked.widths import Widths, filled
 from caviar.training.package import is_inherited
 from caviar.training.streams import restore, stream
 
@@ -66,7 +66,7 @@ class Together(LightningModule):
         self.names = [*own[0]]
         self.stacked = nn.ParameterList(
             nn.Parameter(
-                self.widths.stacked(n, [tensors[n].detach() for tensors in own]),
+                filled([tensors[n].detach() for tensors in own]),
                 requires_grad=own[0][n].requires_grad,
             )
             for n in self.names
@@ -74,7 +74,7 @@ class Together(LightningModule):
         buffers = [dict(m.named_buffers()) for m in models]
         self.buffer_names = [*buffers[0]]
         for i, name in enumerate(self.buffer_names):
-            together = self.widths.stacked(name, [tensors[name].detach() for tensors in buffers])
+            together = filled([tensors[name].detach() for tensors in buffers])
             self.register_buffer(f"stacked_buffer_{i}", together)
         self.state: State = stacked([state_of(model) for model in models])
         self.training_logs, self.validation_logs = Collected(), Collected()

@@ -56,15 +56,6 @@ class Widths:
     def _largest(self, name: str) -> tuple[int, ...]:
         return tuple(map(max, *own)) if len(own := self._of(name)) > 1 else own[0]
 
-    def stacked(self, name: str, tensors: Sequence[Tensor]) -> Tensor:
-        """The members' tensors as one, shape (members, …)."""
-        if len(set(self._of(name))) == 1:
-            return torch.stack(list(tensors))
-        whole = tensors[0].new_zeros(len(tensors), *self._largest(name))
-        for place, tensor in enumerate(tensors):
-            self.own(name, place, whole).copy_(tensor)
-        return whole
-
     def own(self, name: str, place: int, whole: Tensor) -> Tensor:
         """A member's part of a stacked tensor: a view."""
         part = whole[place]
@@ -86,6 +77,22 @@ class Widths:
         for place in range(len(whole)):
             self.own(name, place, mask).fill_(1)
         return mask
+
+
+def filled(tensors: Sequence[Tensor]) -> Tensor:
+    """The members' tensors as one, shape (members, …), the smaller ones filled up with zeros.
+
+    One without dimensions, among others that have some, stands for nothing but zeros.
+    """
+    if len({tensor.shape for tensor in tensors}) == 1:
+        return torch.stack(list(tensors))
+    largest = max(tensors, key=lambda tensor: tensor.dim())
+    shape = [max(t.shape[i] for t in tensors if t.dim()) for i in range(largest.dim())]
+    whole = largest.new_zeros(len(tensors), *shape)
+    for place, tensor in enumerate(tensors):
+        if tensor.dim():
+            whole[place][tuple(map(slice, tensor.shape))] = tensor
+    return whole
 
 
 def alone(model: Any, hook: str, batch: Any, *args: Any) -> tuple[Tensor, list[Any], nn.Module]:
