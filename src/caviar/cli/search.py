@@ -54,8 +54,9 @@ def refine(
     from caviar.config.overrides import joined
     from caviar.screen.view import console, shown_path
     from caviar.search.loop import print_refinement
+    from caviar.search.pooled import refuse_too_early
     from caviar.search.rungs import planned_trials
-    from caviar.search.stages import refuse_too_early, shared_overrides, stage_sweep
+    from caviar.search.stages import shared_overrides, stage_sweep
 
     study = study_of(overrides)
     study.refuse_when_confirmed()

@@ -26,9 +26,10 @@ from caviar.ledger import Planned, Trial
 from caviar.refine import candidates
 from caviar.search import race
 from caviar.search.driver import how_to_mend, print_commands, run_trials
+from caviar.search.pooled import pooled_trials
 from caviar.search.provenance import refuse_edited_conf
 from caviar.search.settings import CONFIRM, TEST
-from caviar.search.stages import LOWER, pooled_trials, shared_overrides
+from caviar.search.stages import LOWER, shared_overrides
 from caviar.search.study import Study
 from caviar.search.verdict import DEFAULT, Setting, Verdict, deviation, paired_gain
 from caviar.space import Space

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from caviar.ledger import Trial
 from caviar.refine.importance import Importance, measure, sentences
 from caviar.refine.surrogate import TOP
-from caviar.search.stages import latest_stage_with, pooled_trials
+from caviar.search.pooled import latest_stage_with, pooled_trials
 from caviar.search.study import Study
 from caviar.space import Space
 

@@ -20,11 +20,12 @@ from caviar.base.errors import UserError
 from caviar.config.commands import caviar_command
 from caviar.config.kept import kept_config
 from caviar.config.overrides import joined, point_overrides
-from caviar.ledger import Ledger, Planned, Trial
+from caviar.ledger import Planned, Trial
 from caviar.refine import Refinement, TooFewTrials, expected_gain, refine
-from caviar.screen.view import console, counts
+from caviar.screen.view import console
 from caviar.search.driver import run_trials
-from caviar.search.provenance import refuse_edited_conf, trained_alike
+from caviar.search.pooled import pooled_trials
+from caviar.search.provenance import refuse_edited_conf
 from caviar.search.rungs import rungs_asked, rungs_of, why_whole
 from caviar.search.settings import DEFAULT_TRIALS, SearchSettings
 from caviar.search.study import Study
@@ -161,63 +162,6 @@ def _more_trials(study: Study, stage: str) -> str:
     if study.ledger.no_retry(stage) or not any(t.failed for t in trials):
         return more
     return f"put back what failed with {caviar_command('retry', study.name)}, or {more}"
-
-
-def pooled_trials(
-    study: Study, like: str, most: int | None = None
-) -> tuple[Space, Space, list[Trial]]:
-    """The coarse space, the latest space, and the finished trials that may be pooled.
-
-    Failed trials say nothing of their setting. Stages that trained otherwise than the stage `like`,
-    such as for fewer epochs, are left out, because their losses do not compare.
-
-    Arguments:
-        study: that has begun a stage.
-        like: the stage.
-        most: of a stage with many times as many trials, so many at even distances; all for None.
-    """
-    ledger, stages = study.ledger, study.search_stages()
-    pooled = [
-        trial
-        for stage in stages
-        if trained_alike(ledger.spec(stage), ledger.spec(like))
-        for trial in _some(ledger, stage, most)
-        if trial.result is not None and not math.isnan(trial.result.loss(study.mode))
-    ]
-    return study.begun_sweep(stages[0]).space, study.begun_sweep(stages[-1]).space, pooled
-
-
-def _some(ledger: Ledger, stage: str, most: int | None) -> list[Trial]:
-    total = ledger.overview(stage).total
-    if most is None or total <= 2 * most:
-        return ledger.trials(stage)
-    return ledger.some(stage, [number * total // most for number in range(most)])
-
-
-def latest_stage_with(study: Study, fewest: int) -> str:
-    """The latest stage with `fewest` results or more; just the latest if there is none."""
-    stages = study.search_stages()
-    for stage in reversed(stages):
-        losses = study.ledger.overview(stage).losses
-        if sum(not math.isnan(loss) for loss in losses) >= fewest:
-            return stage
-    return stages[-1]
-
-
-def refuse_too_early(study: Study) -> None:
-    """A region read from the first trials of a stage is not the stage's.
-
-    Raises:
-        UserError: less than half of the latest stage has finished.
-    """
-    stage = study.search_stages()[-1]
-    trials = study.ledger.trials(stage)
-    finished = sum(t.finished for t in trials)
-    if 2 * finished < len(trials):
-        raise UserError(
-            f"{finished} of {len(trials)} trials of {stage} have finished ({counts(trials)}); "
-            f"wait for the others ({caviar_command('status', study.name)}), or write --early"
-        )
 
 
 def stage_spec(study: Study, sweep: SweepFile) -> dict[str, Any]:
