@@ -33,8 +33,9 @@ import optuna
 import torch
 from arms import ARMS, MOST, Ask, Search
 from page import tables, write_page
-from tasks import TASKS, Job, curves
+from tasks import TASKS, Job
 from threadpoolctl import threadpool_limits
+from trained import curves
 
 from caviar.space.sampling import trial_seed
 

@@ -18,7 +18,8 @@ import os
 import numpy as np
 from arms import Search, as_points, draw
 from main import one_thread
-from tasks import TASKS, Job, curves
+from tasks import TASKS, Job
+from trained import curves
 
 from caviar.refine import candidates, refine
 from caviar.refine.stopping import WORTH, expected_gain
