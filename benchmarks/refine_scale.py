@@ -43,7 +43,7 @@ def measure(trials: int) -> str:
     """A line of the table."""
     import scipy.linalg
     import scipy.optimize
-    import scipy.special  # noqa: F401
+    import scipy.special  # noqa: F401  what refine imports is not its own time
 
     from caviar.refine import candidates, refine
     from caviar.space import Axis, Log, Space
