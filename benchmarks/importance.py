@@ -30,8 +30,10 @@ from optuna.importance import (
 from optuna.trial import create_trial
 from threadpoolctl import threadpool_limits
 
+from caviar.refine.chance import SHUFFLES
 from caviar.refine.fanova import DEPTH, TREES, Forest
-from caviar.refine.importance import BEST, SHUFFLES, divergences, measure
+from caviar.refine.importance import measure
+from caviar.refine.ped import BEST, divergences
 from caviar.refine.surrogate import normal_scores
 from caviar.space import Choice, Space
 

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from caviar.refine.fanova import Forest
-from caviar.refine.importance import divergences, measure, prepared
+from caviar.refine.importance import measure, prepared
+from caviar.refine.ped import divergences
 from caviar.space import Space
 
 Array = NDArray[np.float64]

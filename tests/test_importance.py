@@ -16,18 +16,10 @@ from optuna.trial import create_trial
 from sklearn.ensemble import RandomForestRegressor
 
 from caviar.refine import TooFewTrials
+from caviar.refine.chance import explained, interaction
 from caviar.refine.fanova import DEPTH, TREES, Forest
-from caviar.refine.importance import (
-    BEST,
-    Importance,
-    divergences,
-    explained,
-    interaction,
-    measure,
-    prepared,
-    sentences,
-    trials_to_rank,
-)
+from caviar.refine.importance import Importance, measure, prepared, sentences, trials_to_rank
+from caviar.refine.ped import BEST, divergences
 from caviar.refine.surrogate import features
 from caviar.space import Axis, Choice, Integer, Linear, Log, OneMinusLog, Space
 

@@ -9,8 +9,9 @@ import numpy as np
 from scipy.special import ndtr
 
 from caviar.refine import TooFewTrials
+from caviar.refine.chance import interaction
 from caviar.refine.fanova import Forest
-from caviar.refine.importance import Importance, interaction, prepared
+from caviar.refine.importance import Importance, prepared
 from caviar.report.channels import Spec, axis_channel, place
 from caviar.report.marks import OF_TRIAL, Chart, layers, points, table_of_rows, tooltip, words_of
 from caviar.report.page import Section, Table
