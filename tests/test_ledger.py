@@ -20,8 +20,8 @@ import pytest
 from caviar.base.errors import UserError
 from caviar.base.result import DIVERGED, EXCEPTION, KILLED, PRUNED, TIMEOUT, Result
 from caviar.ledger import WAITING, Ledger, Planned
-from caviar.ledger.ledger import UNSEEN
 from caviar.ledger.trials import distribution
+from caviar.ledger.writer import UNSEEN
 from caviar.space import Axis, Choice, Log, Space
 
 SPACE = Space((Axis("optimizer.lr", Log(1e-4, 1.0)), Axis("act", Choice(("relu", None, 3)))))

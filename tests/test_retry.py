@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from caviar.base.errors import UserError
 from caviar.base.result import EXCEPTION, KILLED, TIMEOUT, Result
 from caviar.ledger import Ledger, Planned
-from caviar.ledger.ledger import UNSEEN
+from caviar.ledger.writer import UNSEEN
 from caviar.search.driver import run_claimable
 from caviar.search.retry import failed_trials, put_back
 from caviar.search.study import Study

@@ -5,7 +5,7 @@
     ledger.trials("01_coarse")                      # by number
     ledger.changed("01_coarse", since)              # those that something was written of
 
-Nothing here writes a result; `caviar.ledger.ledger` does.
+Nothing here writes a result; `caviar.ledger.writer` does.
 """
 
 from __future__ import annotations
