@@ -16,8 +16,8 @@ from lecture.evidence import Claim, Finding, Section, Table, Verdict, near, toge
 from lecture.lab import Lab, capped
 from lecture.matching import grid_units
 from lecture.pictures import HALF, Spec
+from lecture.searches import SPACE, draw
 from lecture.stats import Array, resampled
-from refine import SPACE, draw
 from trainings import Job
 
 # The lecture's plane: one axis that matters, one that hardly does.

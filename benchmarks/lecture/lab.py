@@ -17,9 +17,10 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
 
 from caviar.space.sampling import seed_sequence
-from refine import one_thread
 from trainings import CAP, STACK, Job, train
 
 EVERY = 3.0  # seconds between lines about one piece of work
@@ -90,6 +91,13 @@ class Lab:
         jobs = [Job(point, seed) for point in points for seed in seeds]
         losses = self.train(name, jobs, label).reshape(len(points), len(seeds))
         return capped(losses).mean(axis=1)
+
+
+def one_thread() -> None:
+    """Of torch and of the Gaussian process: two threads slow small matrices down."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    threadpool_limits(1)
 
 
 def begin() -> None:

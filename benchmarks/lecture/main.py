@@ -12,8 +12,8 @@ in evidence.py, and from nothing else. The same seed gives the same numbers, wha
 import sys
 from pathlib import Path
 
-# The one place that makes this folder, `lecture`, and its neighbours (trainings, refine)
-# importable; the pool's processes inherit it.
+# The one place that makes this folder, `lecture`, and its neighbour, `trainings`, importable; the
+# pool's processes inherit it.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lecture.run import main

@@ -17,8 +17,8 @@ from lecture import stats
 from lecture.evidence import Claim, Finding, Section, Table, above
 from lecture.lab import Lab
 from lecture.pictures import bands, rule
+from lecture.searches import SPACE, draw
 from lecture.stats import Array, Estimate
-from refine import SPACE, draw
 from trainings import TASKS, Job
 
 WIDE, USUAL = "wide ranges", "usual ranges"
@@ -162,9 +162,9 @@ def run(lab: Lab) -> Section:
         lecture="",
         done=f"For the match, {lab.repeat(48, 4)} grids of 3⁴ = 81 or 5·5·2·2 = 100 trials over "
         "lr, momentum, weight decay and lr decay, each moved inside its cells by a random offset, "
-        f"stand against {lab.repeat(2048, 256)} random trials from the same box; with the wide "
-        "ranges of benchmarks/refine.py (lr 1e-6 to 10, 1-β 0.001 to 1) and with usual ones (lr "
-        "1e-4 to 1, β 0.9 to 0.999).",
+        f"stand against {lab.repeat(2048, 256)} random trials from the same box; with wide "
+        "ranges (lr 1e-6 to 10, 1-β 0.001 to 1) and with usual ones (lr 1e-4 to 1, β 0.9 to "
+        "0.999).",
         claims=[
             Claim(
                 "8 random trials match a grid of about 100",

@@ -16,8 +16,8 @@ from lecture import stats
 from lecture.evidence import Claim, Finding, Section, Table, above, near, together
 from lecture.lab import Lab, capped
 from lecture.pictures import HALF, Spec, facet
+from lecture.searches import SPACE, draw
 from lecture.stats import Array, Estimate
-from refine import SPACE, draw
 from trainings import TASKS, Job
 
 SETTING = (0.03, 0.1, 1e-4, 0.1)  # lr, 1-momentum, weight decay, lr decay; an ordinary one

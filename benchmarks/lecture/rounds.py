@@ -3,7 +3,7 @@
     python benchmarks/lecture/main.py --only rounds
     python benchmarks/lecture/main.py --only rounds --quick
 
-The searches are those of benchmarks/refine.py, with the project's own refine and confirm.
+What a search does, and what it scores, is in searches.py.
 """
 
 from __future__ import annotations
@@ -19,37 +19,24 @@ from lecture import stats
 from lecture.evidence import Claim, Finding, Section, Table, below
 from lecture.lab import Lab
 from lecture.pictures import Spec, log_channel, panel
-from refine import (
+from lecture.searches import (
     BUDGET,
-    CHUNK,
     CONFIRM,
     FRESH,
     SEEDS,
-    SPACE,
     STAGES,
     Arm,
     coarse_to_fine,
-    confirm,
-    draw,
+    random_search,
     scores,
 )
 from trainings import CAP, TASKS
 
-
-def random_search(budget: int, confirmed: bool, seed: int) -> Arm:
-    """One random round; its trainings, confirmation included, are `budget`."""
-    count = budget - (CONFIRM * SEEDS if confirmed else 0)
-    jobs = draw(SPACE, seed, "01_coarse", count)
-    losses = yield jobs
-    if confirmed:
-        return (yield from confirm(seed, jobs, losses, "top_k"))
-    return jobs[int(np.argmin(losses))].point
-
-
+CHUNK = 16  # searches that run in lockstep, so that their trials fill a stack
 OURS = "coarse to fine, 60"
 SAME, TWICE = "random 60", "random 120"
 ARMS: dict[str, Callable[[int], Arm]] = {
-    OURS: functools.partial(coarse_to_fine, "surrogate"),
+    OURS: coarse_to_fine,
     SAME: functools.partial(random_search, BUDGET, True),
     TWICE: functools.partial(random_search, 2 * BUDGET, True),
     "random 60, unconfirmed": functools.partial(random_search, BUDGET, False),

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from lecture import averages, beta, grid, importance, noise, rounds, scales
 from lecture.evidence import Section
-from lecture.lab import Lab
+from lecture.lab import Lab, one_thread
 from lecture.page import Run, write_page
-from refine import one_thread
 
 ROOT = Path(__file__).resolve().parents[2]
 SECTIONS: dict[str, Callable[[Lab], Section]] = {

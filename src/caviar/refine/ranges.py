@@ -33,7 +33,8 @@ METHODS = ("surrogate", "top_k")
 
 # Searches of 60 trainings on real data, with three rounds by these four, ended at a loss of
 # 0.212 ± 0.004 on digits and 0.158 ± 0.005 on wine; by the box around the best five at
-# 0.224 ± 0.006 and 0.163 ± 0.008; with benchmarks/refine.py as it is now, the two tie.
+# 0.224 ± 0.006 and 0.163 ± 0.008. Repeated with the trainings of benchmarks/trainings.py,
+# the two tie.
 CLOUD = 4096  # its best tenth leaves 20 points beyond each quantile; time grows with it
 BEST_SHARE = 0.1  # a smaller one would narrow faster, on the word of the model's minimum
 QUANTILES = (0.05, 0.95)
