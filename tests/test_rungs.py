@@ -19,7 +19,7 @@ from caviar.search.settings import SearchSettings, StageSettings
 from conftest import Main, awaited, meanwhile, trials
 from made_studies import made
 
-TWO = Rungs((2, 4), 0.5)
+ONE, TWO = Rungs((2,), 0.5), Rungs((2, 4), 0.5)
 STAGE = ["-m", "space=tier_1", "search.num_trials=6", "model.width=8", "trainer.max_epochs=5"]
 RUNGS = [*STAGE, "search.rungs=[2]"]
 
@@ -70,6 +70,29 @@ def test_what_diverged_or_failed_does_not_go_on():
     # Half of four: the one that has ended has its place, and needs no further training.
     assert TWO.promoted(seen, "min") == (1, [2])
     assert TWO.promoted(seen[:2], "min") == (0, [])
+
+
+def test_a_trial_that_is_put_back_goes_on_if_it_is_among_the_best():
+    stopped = [at_rung(i, [0.1 * i, 0.1 * i]) for i in range(1, 9)]
+    _, going = ONE.promoted([*stopped, at_rung(9, [0.05], status=EXCEPTION)], "min")
+    assert going == [1, 2, 3, 4]
+    seen = [at_rung(i, [0.1 * i, 0.1 * i], rung=int(i in going)) for i in range(1, 9)]
+    # Half of nine is four as well, and it is the best: the fifth, since 4 has gone on already.
+    assert ONE.promoted([*seen, at_rung(9, [0.05, 0.05])], "min") == (1, [9])
+    assert ONE.promoted([*seen, at_rung(9, [0.45, 0.45])], "min") == (0, [])
+
+
+@given(st.lists(curves, min_size=2, max_size=12), st.integers(1, 11))
+def test_only_trials_that_are_put_back_go_on_beside_those_that_keep_says(values, count):
+    back = {*range(max(1, len(values) - count), len(values))}
+    fates = [EXCEPTION if i in back else PRUNED for i in range(len(values))]
+    failed = [at_rung(i, curve, status=fates[i]) for i, curve in enumerate(values)]
+    _, first = ONE.promoted(failed, "min")
+    seen = [at_rung(i, curve, rung=int(i in first)) for i, curve in enumerate(values)]
+    _, more = ONE.promoted(seen, "min")
+    _, best = ONE.promoted([at_rung(i, curve) for i, curve in enumerate(values)], "min")
+    assert {*best} <= {*first, *more}
+    assert len(first) + len(more) - len(best) <= len(back.intersection(more))
 
 
 def test_a_metric_to_maximise_and_what_was_shown_at_the_rung():

@@ -41,6 +41,11 @@ class Rungs:
     def promoted(self, trials: Sequence[Trial], mode: str) -> tuple[int, list[int]]:
         """Which trials go on from the rung that all have come to.
 
+        A trial that failed has no place. If it is put back after the decision, and is among the
+        best then, it goes on as if it had never failed, since its fault says nothing of its
+        setting. The one whose place it takes has gone on by then and is not called back: so for
+        each such trial one more may be trained on than `keep` says.
+
         Arguments:
             trials: of the stage, all of them finished, or waiting at a rung.
             mode: `min` or `max`, of the metric.
