@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from conftest import ROOT
 pytestmark = pytest.mark.nightly
 MAIN = str(ROOT / "benchmarks/quality/main.py")
 KINDS = ["random", "Sobol", "TPE", "TPE + Hyperband", "Caviar", "Caviar, no rung"]
+KINDS += ["SMAC3"] if find_spec("smac") else []
 
 
 def test_searches_are_repeatable_and_a_small_one_is_written_as_a_table(tmp_path: Path) -> None:

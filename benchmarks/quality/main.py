@@ -6,7 +6,7 @@
     python benchmarks/quality/main.py --only Caviar random --tasks wine --budgets 60
     python benchmarks/quality/main.py --page           # from the last results, docs/quality.md
 
-CMA-ES takes `pip install cmaes`, and is left out without.
+CMA-ES takes `pip install cmaes`, SMAC3 `pip install smac`; each is left out without.
 
 A search spends the epochs of 20, 60 or 120 trainings, confirmation included, and hands over one
 setting. Its score is the mean validation loss of that setting over ten fresh seeds; one that
@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
-from arms import ARMS, MOST, Ask, Search
+from arms import ARMS, MOST, PACKAGES, Ask, Search
 from page import tables, write_page
 from tasks import TASKS, Job
 from threadpoolctl import threadpool_limits
@@ -127,9 +127,10 @@ def main() -> None:
         return
     if args.quick:
         args.searches, args.budgets = 4, [20]
-    if find_spec("cmaes") is None and "CMA-ES" in args.only:
-        print("CMA-ES is left out: pip install cmaes")
-        args.only.remove("CMA-ES")
+    for kind, package in PACKAGES.items():
+        if find_spec(package) is None and kind in args.only:
+            print(f"{kind} is left out: pip install {package}")
+            args.only.remove(kind)
     one_thread()
     start = time.perf_counter()
     seeds = list(range(args.seed, args.seed + args.searches))
@@ -139,6 +140,7 @@ def main() -> None:
     if args.results.exists():  # of the same searches: other kinds, or other budgets, are added
         before = json.loads(args.results.read_text())
         scores = before["scores"] if before["how"] == how else {}
+    os.environ["PYTHONHASHSEED"] = "0"  # of the workers: SMAC3 goes through sets of settings
     with multiprocessing.get_context("spawn").Pool(args.workers, one_thread) as pool:
         for done, (name, found) in enumerate(pool.imap_unordered(part, work), 1):
             for budget, arms in found.items():
