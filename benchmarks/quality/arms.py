@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tasks import Job, Task
 
 from caviar.ledger.trials import distribution
-from caviar.refine import candidates, refine
+from caviar.refine import candidates, picked, refine
 from caviar.space import Space
 from caviar.space.sampling import trial_seed
 
@@ -175,9 +175,10 @@ def _asked(study: optuna.Study, search: Search, number: int) -> tuple[optuna.Tri
 
 
 # ---------------------------------------------------------------------------- ours
-def rounds(search: Search, rung: float = 0.33, keep: float = 0.33) -> Arm:
+def rounds(search: Search, rung: float = 0.33, keep: float = 0.33, acquisition: bool = True) -> Arm:
     """As `caviar search`: shares of 30, 14 and 10, each round in a box that is read from all trials
-    before it; those of the first wait at a rung, from which the best third goes on."""
+    before it, and picked there by expected improvement; those of the first are drawn, and wait at a
+    rung, from which the best third goes on."""
     epochs, space = search.task.epochs, search.space
     jobs, losses = list[Job](), list[float]()
     spent, total = 0, search.trials * epochs
@@ -188,7 +189,12 @@ def rounds(search: Search, rung: float = 0.33, keep: float = 0.33) -> Arm:
         first = math.ceil(rung * epochs) if rung and not jobs else epochs
         left = share * total - spent
         count = max(2, int(left / (first + keep * (epochs - first))))
-        new = draw(search, space, stage, count)
+        if jobs and acquisition:
+            rows = picked(search.space, space, points, losses, count, search.seed, stage)
+            values = [tuple(row.values()) for row in rows]
+            new = [Job(v, trial_seed(search.seed, stage, i)) for i, v in enumerate(values)]
+        else:
+            new = draw(search, space, stage, count)
         ends = [float(curve[-1]) for curve in (yield [Ask(job, first) for job in new])]
         spent += first * count
         if first < epochs:
@@ -207,7 +213,7 @@ SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "CMA-ES": lambda seed: optuna.samplers.CmaEsSampler(seed=seed),
     "GP": lambda seed: optuna.samplers.GPSampler(seed=seed),
 }
-OURS, WHOLE = "Caviar", "Caviar, no rung"
+OURS, DRAWN = "Caviar", "Caviar, drawn"
 ARMS: dict[str, Callable[[Search], Arm]] = {
     "random": functools.partial(drawn, "random", 1),
     "random × 2": functools.partial(drawn, "random", 2),
@@ -216,10 +222,10 @@ ARMS: dict[str, Callable[[Search], Arm]] = {
     "SMAC3": by_smac,
     "TPE + Hyperband": hyperband,
     OURS: rounds,
-    WHOLE: functools.partial(rounds, rung=0.0),
+    DRAWN: functools.partial(rounds, acquisition=False),
 }
 # Trainings up to which a kind is compared: beyond, the arithmetic of Optuna's GP would take as long
 # as everything else, and SMAC3's 23 CPU-seconds for each search of eight axes (12 for 60).
-MOST = {"GP": 60, "SMAC3": 60, WHOLE: 60}
+MOST = {"GP": 60, "SMAC3": 60}
 # What a kind needs that is not installed with Caviar.
 PACKAGES = {"CMA-ES": "cmaes", "SMAC3": "smac"}

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import ARMS, OURS, WHOLE
+from arms import ARMS, DRAWN, OURS
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TWICE = "random × 2"  # spends more than the others, and so is no peer
-NO_PEERS = (TWICE, WHOLE)
+NO_PEERS = (TWICE, DRAWN)
 
 
 def rows_of(scores: Mapping[str, Any], budget: str) -> dict[str, dict[str, Array]]:
@@ -115,8 +115,8 @@ kind of search. Each spends the epochs of 20, 60 or 120 trainings, confirmation 
 hands over one \
 setting. Its score is the mean validation loss of that setting over ten fresh seeds. All confirm \
 alike: the best few get a fresh seed, the better of these another one, and the lowest mean wins. \
-*random × 2* spends twice the epochs on its search, and *Caviar, no rung* is our own without what \
-it gains by its rung: both are no peers.
+*random × 2* spends twice the epochs on its search, and *Caviar, drawn* is our own with its later \
+rounds drawn at random inside of their ranges (search.acquisition=none): both are no peers.
 
 ![How far the mean score of each kind of search lies behind the best, by task](images/quality.png)
 

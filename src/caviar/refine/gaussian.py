@@ -138,8 +138,8 @@ class Process:
         from scipy.linalg import cho_solve, cholesky, solve_triangular
 
         self.kernel = kernel
-        self._basis, self._inputs, self._targets = basis, inputs, targets
-        own = self.kernel(self._basis, self._basis)
+        self.basis, self.inputs, self.targets = basis, inputs, targets
+        own = self.kernel(self.basis, self.basis)
         own[np.diag_indices_from(own)] += JITTER * self.kernel.signal
         self._root = cholesky(own, lower=True)
         # Linear regression on orthonormal functions, as many as points of the basis; where those
@@ -158,14 +158,14 @@ class Process:
         means = np.empty(len(inputs))
         for first in range(0, len(inputs), PIECE):
             piece = slice(first, first + PIECE)
-            means[piece] = self.kernel(inputs[piece], self._basis) @ self._weights
+            means[piece] = self.kernel(inputs[piece], self.basis) @ self._weights
         return means
 
     def deviation(self, inputs: Array) -> Array:
         """Standard deviation of the smooth part, shape (m, inputs) → (m,)."""
         from scipy.linalg import solve_triangular
 
-        functions = solve_triangular(self._root, self.kernel(self._basis, inputs), lower=True)
+        functions = solve_triangular(self._root, self.kernel(self.basis, inputs), lower=True)
         parts = solve_triangular(self._precision, functions, lower=True)
         known = self.kernel.noise * (parts**2).sum(axis=0) - (functions**2).sum(axis=0)
         return np.sqrt(np.maximum(self.kernel.signal + known, 0.0))
@@ -178,20 +178,20 @@ class Process:
         """
         from scipy.linalg import solve_triangular
 
-        shares = np.empty(len(self._targets))
+        shares = np.empty(len(self.targets))
         for piece, functions in self._functions():
             parts = solve_triangular(self._precision, functions, lower=True)
             shares[piece] = (parts**2).sum(axis=0)
-        left_over = self._targets - self.mean(self._inputs)
-        return self._targets - left_over / (1 - shares)
+        left_over = self.targets - self.mean(self.inputs)
+        return self.targets - left_over / (1 - shares)
 
     def _functions(self) -> Iterator[tuple[slice, Array]]:
         """Of the inputs, a piece at a time, the values of the functions, (functions, piece)."""
         from scipy.linalg import solve_triangular
 
-        for first in range(0, len(self._inputs), PIECE):
+        for first in range(0, len(self.inputs), PIECE):
             piece = slice(first, first + PIECE)
-            across = self.kernel(self._basis, self._inputs[piece])
+            across = self.kernel(self.basis, self.inputs[piece])
             yield piece, solve_triangular(self._root, across, lower=True)
 
 

@@ -72,17 +72,17 @@ class Surrogate:
     def __init__(self, space: Space, units: Array, losses: Array) -> None:
         self.space = space
         with one_thread():
-            self._process = fitted(features(space, units), normal_scores(losses))
+            self.process = fitted(features(space, units), normal_scores(losses))
 
     def mean(self, units: Array) -> Array:
         """Expected normal score at `units`, shape (n, axes) → (n,). Lower is better."""
         with one_thread():
-            return self._process.mean(features(self.space, units))
+            return self.process.mean(features(self.space, units))
 
     def left_out_mean(self) -> Array:
         """Expected normal score at each trial by a model that has not seen it, shape (n,)."""
         with one_thread():
-            return self._process.left_out_mean()
+            return self.process.left_out_mean()
 
     def total_effects(self, cloud: Array, rng: np.random.Generator) -> Array:
         """Share of the variance of ranks within `cloud` that each axis takes part in, (axes,).
@@ -91,7 +91,7 @@ class Surrogate:
         relative to all variance there, noise included, so that pure noise has no effects.
         """
         mean = self.mean(cloud)
-        noise = self._process.kernel.noise
+        noise = self.process.kernel.noise
         effects = np.empty(cloud.shape[1])
         for j in range(cloud.shape[1]):
             moved = cloud.copy()

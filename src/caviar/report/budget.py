@@ -32,6 +32,11 @@ def budget_section(snapshot: Snapshot) -> Section:
             f"of n from its {low} to its {high} quantile. A diverged trial counts as the stage's "
             "worst."
         )
+        if any(s.spec.get("acquisition", "none") != "none" for s in snapshot.stages):
+            words.append(
+                "Where a model picked the trials of a stage, most promising first, its curve is of "
+                "those trials in any order, and more of them would be less promising ones."
+            )
     else:
         words.append(f"No trial has come to a value of {snapshot.metric} yet.")
     # Failed and pruned ones cost as well; of a running one, what it has taken so far.

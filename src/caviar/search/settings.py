@@ -23,6 +23,7 @@ from caviar.space.sampling import SAMPLERS
 
 ACTIONS = ("stage", "search", "confirm", "worker")
 KEEP = r"all|none|best [1-9]\d*"  # checkpoints of trials
+ACQUISITIONS = ("expected_improvement", "none")
 PRUNERS = ("none", "asha", "median", "hyperband")
 # The ledger's stages after the last search stage. A result in `test` means that the test set is
 # open: from then on the search is closed.
@@ -84,6 +85,7 @@ class SearchSettings:
     rehearse: bool = True
     keep_checkpoints: str = "all"
     refine: str = "surrogate"
+    acquisition: str = "expected_improvement"
     freeze: bool = False
     budget: int = 65
     stop: bool = False
@@ -112,6 +114,12 @@ class SearchSettings:
             ("action", self.action, self.action in ACTIONS, f"one of {', '.join(ACTIONS)}"),
             ("sampler", self.sampler, self.sampler in SAMPLERS, f"one of {', '.join(SAMPLERS)}"),
             ("refine", self.refine, self.refine in METHODS, f"one of {', '.join(METHODS)}"),
+            (
+                "acquisition",
+                self.acquisition,
+                self.acquisition in ACQUISITIONS,
+                f"one of {', '.join(ACQUISITIONS)}",
+            ),
             ("pruner", self.pruner, self.pruner in PRUNERS, f"one of {', '.join(PRUNERS)}"),
             (
                 "keep_checkpoints",

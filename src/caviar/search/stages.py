@@ -1,4 +1,4 @@
-"""Stages of random search: what each one is, and running it.
+"""Stages of a search: what each one is, and running it.
 
     sweep, refinement = stage_sweep(study, "02_fine", trials=14)   # as begun, as filed, or refined
     trials = run_stage(study, sweep)
@@ -21,8 +21,8 @@ from caviar.config.commands import caviar_command
 from caviar.config.kept import kept_config
 from caviar.config.overrides import joined, point_overrides
 from caviar.ledger import Planned, Trial
-from caviar.refine import Refinement, TooFewTrials, expected_gain, refine
-from caviar.screen.view import console
+from caviar.refine import Refinement, TooFewTrials, expected_gain, picked, refine
+from caviar.screen.view import console, plural
 from caviar.search.driver import run_trials
 from caviar.search.pooled import pooled_trials
 from caviar.search.provenance import refuse_edited_conf
@@ -183,7 +183,15 @@ def stage_spec(study: Study, sweep: SweepFile) -> dict[str, Any]:
         "sampler": study.settings.sampler,
         "pruner": study.settings.pruner,
         "rungs": asdict(rungs) if rungs is not None else None,
+        "acquisition": _acquisition(study, sweep),
     }
+
+
+def _acquisition(study: Study, sweep: SweepFile) -> str:
+    """How a stage that is to begin comes to its points inside of its ranges."""
+    settings, after = study.settings, study.stages_before(sweep.stage)
+    by_model = settings.action == "search" and after and settings.sampler == "random"
+    return settings.acquisition if by_model else "none"
 
 
 def shared_overrides(study: Study) -> tuple[str, ...]:
@@ -193,7 +201,7 @@ def shared_overrides(study: Study) -> tuple[str, ...]:
 
 
 def plan(sweep: SweepFile, settings: SearchSettings) -> list[Planned]:
-    """The stage's trials: each a pure function of (seed, stage, number, space)."""
+    """The trials of a stage that is drawn: each a pure function of (seed, stage, number, space)."""
     columns = sweep.space.draw(
         settings.seed, sweep.stage, sweep.num_trials, sampler=settings.sampler
     )
@@ -204,6 +212,33 @@ def plan(sweep: SweepFile, settings: SearchSettings) -> list[Planned]:
         )
         for number, row in enumerate(rows)
     ]
+
+
+def plan_of(study: Study, sweep: SweepFile) -> list[Planned]:
+    """The trials of a stage that has begun. Where a model picks them, those that were given out
+    stay as they are in the ledger, whatever has been learned since."""
+    settings, stage = study.settings, sweep.stage
+    if study.ledger.spec(stage).get("acquisition", "none") == "none":
+        return plan(sweep, settings)
+    given_out = [trial.planned for trial in study.ledger.trials(stage)]
+    missing = sweep.num_trials - len(given_out)
+    if missing <= 0:
+        return given_out
+    coarse, _, pooled = pooled_trials(study, study.stages_before(stage)[-1])
+    before = [t for t in pooled if t.stage != stage]
+    points = picked(
+        coarse,
+        sweep.space,
+        [t.point for t in before],
+        [t.result.loss(study.mode) for t in before if t.result],
+        missing,
+        settings.seed,
+        stage,
+        [planned.point for planned in given_out],
+    )
+    numbers = range(len(given_out), sweep.num_trials)
+    seeds = [trial_seed(settings.seed, stage, number) for number in numbers]
+    return given_out + [Planned(point, seed) for point, seed in zip(points, seeds, strict=True)]
 
 
 def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
@@ -232,8 +267,14 @@ def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:
     study.begin(sweep.stage, spec)
     if changed or written is None or written.num_trials != sweep.num_trials:
         filed.write(path)
-    planned = plan(sweep, study.settings)
-    rungs = rungs_of(study.ledger.spec(sweep.stage))
+    planned = plan_of(study, sweep)
+    spec = study.ledger.spec(sweep.stage)
+    if not begun and spec["acquisition"] != "none":
+        console.print(
+            f"{sweep.stage}: {plural(len(planned), 'trial')} picked inside of these ranges, where "
+            "a model of all trials expects most improvement (search.acquisition)"
+        )
+    rungs = rungs_of(spec)
     if rungs is None and study.settings.rungs_of(sweep.stage)[0]:
         why = why_whole(study.compose(sweep.overrides)) or "they are of one epoch"
         why = "it was begun so" if begun else why

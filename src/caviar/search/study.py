@@ -40,7 +40,7 @@ Launch = Callable[[Sequence[Sequence[str]], int], Any]
 SEARCH_NODES = ("search", "space", "trial", "hydra")
 # Of a stage's spec: what it was trained with is compared as a whole, and what only says how the
 # overrides came together, or where config files are, makes no other trial.
-NOT_COMPARED = ("config", "shared", "sources", "rungs")
+NOT_COMPARED = ("config", "shared", "sources", "rungs", "acquisition")
 # What a study keeps from its first stage on, unless a command names another and is refused.
 SAMPLING = ("seed", "sampler", "pruner")
 
