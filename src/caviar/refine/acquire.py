@@ -82,8 +82,13 @@ class _Belief:
     """The process, as if what was picked had come out as it expects."""
 
     def __init__(self, process: Process) -> None:
-        self._process = process
         self._best = process.mean(process.inputs).min()
+        if len(process.basis) < len(process.inputs):
+            # Of many trials the points that stand for them, or each that is added would cost a pass
+            # over all.
+            told = process.mean(process.basis)
+            process = Process(process.kernel, process.basis, process.basis, told)
+        self._process = process
 
     def add(self, inputs: Array) -> None:
         known = self._process
