@@ -11,7 +11,7 @@ from conftest import Main, trials
 
 pytestmark = pytest.mark.slow
 
-PLAIN = ["train._target_=plain_functions.bowl", "hydra/launcher=basic", "space=tier_1"]
+PLAIN = ["caviar.train=plain_functions.bowl", "hydra/launcher=basic", "space=tier_1"]
 STAGES = ["search.stages.coarse.num_trials=8", "search.stages.fine.num_trials=4"]
 SEARCH = ["-m", "search.action=search", *PLAIN, *STAGES, "~search.stages.finest"]
 SEARCH += ["search.confirm.budget=5", "search.confirm.top=1"]

@@ -58,6 +58,7 @@ def study(runs: Path) -> Ledger:
         "sweep",
         "agent",
         "sync",
+        "new",
     ],
 )
 def test_every_verb_explains_itself_with_an_example(

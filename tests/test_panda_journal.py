@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from caviar.base.errors import UserError
+from caviar.pages.panda import panda_sections
 from caviar.panda.inbox import INBOX, Inbox, is_running, run_state, running
 from caviar.panda.journal import (
     BACK,
@@ -37,7 +38,6 @@ from caviar.panda.journal import (
 )
 from caviar.panda.record import append_row, keep_until, rows
 from caviar.panda.screen import screen
-from caviar.report.panda import panda_sections
 from conftest import awaited
 
 

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
-from caviar.plain import report
+from caviar.base.errors import Terminated
+from caviar.base.files import last_checkpoint
+from caviar.base.result import Result
+from caviar.plain import report, run_function
 from conftest import Main, trials
 
 pytestmark = pytest.mark.slow  # each trains a model, or several
 
-PLAIN = ["train._target_=plain_functions.bowl"]
+PLAIN = ["caviar.train=plain_functions.bowl"]
 SEARCH = ["-m", "search.study=p", "hydra/launcher=basic", "space=tier_1"]
 
 
@@ -37,11 +41,11 @@ def test_a_function_is_a_run(main: Main, runs: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("overrides", "code", "told"),
     [
-        (["train._target_=plain_functions.returns"], 0, "val/loss 0.25 at step 1"),
-        (["train._target_=plain_functions.silent"], 2, "reported nothing"),
-        (["train._target_=plain_functions.backwards"], 2, "steps only grow"),
-        (["train._target_=plain_functions.missing"], 2, "train._target_=plain_functions.missing"),
-        (["train._target_=plain_functions.diverges"], 0, "diverged"),
+        (["caviar.train=plain_functions.returns"], 0, "val/loss 0.25 at step 1"),
+        (["caviar.train=plain_functions.silent"], 2, "reported nothing"),
+        (["caviar.train=plain_functions.backwards"], 2, "steps only grow"),
+        (["caviar.train=plain_functions.missing"], 2, "caviar.train=plain_functions.missing"),
+        (["caviar.train=plain_functions.diverges"], 0, "diverged"),
     ],
 )
 def test_what_a_function_may_do(
@@ -49,6 +53,31 @@ def test_what_a_function_may_do(
 ) -> None:
     assert main(*overrides) == code
     assert told in "".join(capsys.readouterr())
+
+
+def config_of(function: str) -> Any:
+    """What a function needs of a config."""
+    node = {"metric": {"name": "val/loss"}, "train": f"plain_functions.{function}"}
+    return OmegaConf.create({"caviar": node, "seed": 1})
+
+
+def test_it_goes_on_from_what_it_has_left(tmp_path: Path) -> None:
+    whole = run_function(config_of("tells"), tmp_path)
+    assert (whole.best, whole.seed, whole.metrics["begun"]) == (1 / 3, 1, 0)
+    (tmp_path / "last_3.pt").write_bytes(b"cut off")
+    resume = last_checkpoint(tmp_path)
+    assert resume is not None
+    assert run_function(config_of("tells"), tmp_path, resume=resume).metrics["begun"] == 2
+
+
+def test_an_exit_that_a_signal_began_is_an_interrupt(tmp_path: Path) -> None:
+    told: list[Result] = []
+    with pytest.raises(Terminated):
+        run_function(
+            config_of("interrupted"), tmp_path, ended=lambda result, _: told.append(result)
+        )
+    assert told[0].status == "killed"
+    assert not (tmp_path / "result.json").exists()
 
 
 @pytest.mark.nightly  # by day one of tests/projects is
@@ -60,5 +89,5 @@ def test_a_function_is_searched_and_confirmed(
     coarse = trials(runs, "01_coarse", "p")
     assert any(t.status == "pruned" and t.trained == max(t.curve) < 8 for t in coarse)
     out = capsys.readouterr().out
-    assert "the test set was not opened: no confirmed run has kept a checkpoint" in out
+    assert "the test set was not opened: no key of the config opens one" in out
     assert "The winner beats the default" in out

@@ -40,6 +40,7 @@ def own(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_its_folder_is_above_and_first_on_the_path(own: Path) -> None:
     assert project.enter() == own.resolve()
     assert sys.path[0] == str(own.resolve())
+    assert sys.path[-1] == str(own.resolve() / "src")  # as if it were installed
     assert os.environ["CAVIAR_ROOT"] == str(own.resolve())
     before = list(sys.path)
     project.enter()
@@ -62,8 +63,9 @@ def test_where_there_is_no_project_no_command_runs(
     monkeypatch.chdir(tmp_path)
     for verb in (["search"], ["refine", "search.study=s"], ["sweep"]):
         assert caviar(*verb) == 2
-        assert f"error: no project here: there is no conf/train.yaml in {tmp_path}" in (
-            capsys.readouterr().err
+        assert (
+            "error: no project here: there is no conf/train.yaml, no pyproject.toml and no .git "
+            f"in {tmp_path}" in capsys.readouterr().err
         )
     assert not list(tmp_path.iterdir())
 

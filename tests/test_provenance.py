@@ -18,8 +18,8 @@ from caviar.cli.common import study_of
 from caviar.config.compose import project_composer
 from caviar.config.kept import changes, kept_config, restore
 from caviar.ledger import Ledger
-from caviar.report.snapshot import Snapshot
-from caviar.report.trials import trials_section
+from caviar.pages.snapshot import Snapshot
+from caviar.pages.trials import trials_section
 from caviar.search.confirm import confirm_spec
 from caviar.search.driver import work
 from caviar.search.provenance import mixed_code, ranges, trained_alike

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from caviar.base.result import COMPLETE, DIVERGED, EXCEPTION, PRUNED
+from caviar.pages import write_report
+from caviar.pages.panda import write_panda_report
 from caviar.panda.journal import DAY, FINISH, SET, START, Journal, event
 from caviar.panda.record import append_row
-from caviar.report import write_report
-from caviar.report.panda import write_panda_report
 from caviar.search.settings import VERDICT
 from caviar.search.study import Study
 from caviar.search.verdict import Setting, Verdict, write_verdict

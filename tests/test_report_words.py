@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from caviar.base.result import COMPLETE, DIVERGED, EXCEPTION, Result
-from caviar.report import snapshot
-from caviar.report.axes import axes_section
-from caviar.report.budget import budget_section
-from caviar.report.channels import metric_domain, range_ends
-from caviar.report.importance import importance_section
-from caviar.report.marks import LEGEND, ZOOM
-from caviar.report.png import _still
-from caviar.report.snapshot import Snapshot
-from caviar.report.trials import trials_section
-from caviar.report.verdict import verdict_section, worth_sentence
+from caviar.pages import snapshot
+from caviar.pages.axes import axes_section
+from caviar.pages.budget import budget_section
+from caviar.pages.channels import metric_domain, range_ends
+from caviar.pages.importance import importance_section
+from caviar.pages.marks import LEGEND, ZOOM
+from caviar.pages.png import _still
+from caviar.pages.snapshot import Snapshot
+from caviar.pages.trials import trials_section
+from caviar.pages.verdict import verdict_section, worth_sentence
 from caviar.search.verdict import Setting, Verdict, mean_text
 from caviar.space import Axis, Choice, Space
 from conftest import ROOT

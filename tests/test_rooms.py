@@ -12,7 +12,7 @@ import pytest
 
 from conftest import ROOT
 
-SATELLITES = ("wandb", "panda", "report")
+SATELLITES = ("wandb", "panda", "pages")
 SMALL = ["logger=none", "trainer.max_epochs=1", "space=tier_1"]
 FEW_SEEDS = ["search.confirm.budget=4", "search.confirm.top=1"]
 
@@ -66,7 +66,7 @@ def test_without_its_satellites_the_core_trains_searches_refines_and_confirms(co
     assert "02_fine: ranges" in typed(core, "refine", "search.study=s")
     printed = typed(core, "confirm", "search.study=s", *FEW_SEEDS)
     assert "s: default against" in printed
-    assert "report" not in printed
+    assert "report.html" not in printed
     assert (core / "runs/s/verdict.json").exists()
     assert "7 trials" not in typed(core, "status")
 
@@ -83,7 +83,7 @@ def test_without_its_satellites_a_whole_search_runs(core: Path) -> None:
     ("command", "room"),
     [
         (["panda", "start"], "panda"),
-        (["report", "search.study=s"], "report"),
+        (["report", "search.study=s"], "pages"),
         (["sweep", "search.study=new"], "wandb"),
     ],
 )

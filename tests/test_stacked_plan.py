@@ -40,7 +40,7 @@ def composed() -> Iterator[Any]:
         (["trainer.max_epochs=-1"], "trainer.max_epochs is open"),
         (["logger=wandb"], "has a run of its own for each model"),
         (["fit=false"], "they test, or go on from a checkpoint"),
-        (["train._target_=mine.train"], "a plain function"),
+        (["caviar.train=mine.train"], "a function"),
     ],
 )
 def test_what_a_config_allows(composed: Any, words: list[str], why: str | None) -> None:

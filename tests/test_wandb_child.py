@@ -87,7 +87,9 @@ def test_a_run_is_completed_with_what_a_trial_has(
     monkeypatch.setenv("LOCAL_RANK", "1")  # the other ranks are given all that
     assert not started_by_agent()
     with pytest.raises(UserError, match="the test set is locked"):
-        rooms.refuse_test(OmegaConf.create({"test": True, "fit": True, "ckpt_path": None}))
+        rooms.refuse_test(
+            OmegaConf.create({"caviar": {}, "test": True, "fit": True, "ckpt_path": None})
+        )
 
 
 @pytest.mark.parametrize(

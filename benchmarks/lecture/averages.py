@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import lfilter
 
-from caviar.report.marks import Chart, table
+from caviar.pages.marks import Chart, table
 from lecture import stats
 from lecture.evidence import Claim, Finding, Section, Table, above, near, together
 from lecture.lab import Lab

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from caviar.report.channels import axis_channel
-from caviar.report.marks import Chart, table
+from caviar.pages.channels import axis_channel
+from caviar.pages.marks import Chart, table
 from caviar.space import Axis, Linear, Log, OneMinusLog, Space
 from caviar.space.sampling import trial_seed
 from lecture import found, stats

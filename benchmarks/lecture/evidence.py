@@ -12,7 +12,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from caviar.report.marks import Chart
+from caviar.pages.marks import Chart
 from lecture.stats import Estimate
 
 

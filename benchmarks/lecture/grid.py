@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from caviar.report.channels import axis_channel
-from caviar.report.marks import Chart, table
+from caviar.pages.channels import axis_channel
+from caviar.pages.marks import Chart, table
 from caviar.space import Axis, Log, Space
 from lecture import matching
 from lecture.evidence import Claim, Finding, Section, Table, Verdict, near, together

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import norm
 
+from caviar.pages.marks import Chart, table
 from caviar.refine.importance import sentences
-from caviar.report.marks import Chart, table
 from lecture import stats
 from lecture.evidence import Claim, Finding, Section, Table, Verdict, above, below, together
 from lecture.lab import Lab

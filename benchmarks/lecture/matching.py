@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caviar.report.marks import Chart
+from caviar.pages.marks import Chart
 from caviar.space import Space
 from caviar.space.sampling import trial_seed
 from lecture import stats

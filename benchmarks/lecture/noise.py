@@ -10,7 +10,7 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.stats import kurtosis, norm, shapiro, skew
 
-from caviar.report.marks import Chart, table
+from caviar.pages.marks import Chart, table
 from caviar.space.sampling import trial_seed
 from lecture import stats
 from lecture.evidence import Claim, Finding, Section, Table, above, near, together

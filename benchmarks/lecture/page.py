@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from caviar.base.files import replaced
-from caviar.report.png import write_png
+from caviar.pages.png import write_png
 from lecture.evidence import Claim, Section, Table
 
 COMMAND = "python benchmarks/lecture/main.py"

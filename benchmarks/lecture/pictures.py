@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from caviar.report.marks import table
+from caviar.pages.marks import table
 
 Spec = dict[str, Any]
 WIDTH = 620  # of a whole picture

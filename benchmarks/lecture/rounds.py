@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from caviar.report.marks import Chart, table
+from caviar.pages.marks import Chart, table
 from caviar.space.sampling import trial_seed
 from lecture import stats
 from lecture.evidence import Claim, Finding, Section, Table, below

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from caviar.report.channels import axis_channel, metric_channel
-from caviar.report.marks import Chart, table
+from caviar.pages.channels import axis_channel, metric_channel
+from caviar.pages.marks import Chart, table
 from caviar.space import Axis, Linear, Log, Space
 from caviar.space.sampling import trial_seed
 from lecture import found, stats

@@ -23,9 +23,10 @@ from caviar.base.errors import UserError
 from caviar.base.signals import tidy_sigterm
 from caviar.config import resolvers
 from caviar.config.commands import for_shell, options_first, set_to
+from caviar.config.keys import is_function, metric_of, trusts
 from caviar.config.messages import SLIPS, clear_errors
 from caviar.config.overrides import quote_paths, rewrite_one_minus
-from caviar.plain import is_function, run_function
+from caviar.plain import run_function
 
 # A file of Hydra's own name for it would be held against Hydra's settings, with a warning.
 HYDRAS_GRID, OUR_GRID = "hydra/sweeper=basic", "hydra/sweeper=grid"
@@ -48,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given = [OUR_GRID if word == HYDRAS_GRID else word for word in given]
         sys.argv = [str(root / "train.py"), *options_first(given)]
         _slips.clear()
-        hydra_main(str(root / "conf"), "train", version_base="1.3")(task)()
+        found = project.current()
+        hydra_main(str(found.config_dir), found.config_name, version_base="1.3")(task)()
         if _slips:
             raise _slips[0]
 
@@ -59,9 +61,10 @@ def task(config: DictConfig) -> float | None:
     output = Path(HydraConfig.get().runtime.output_dir)
     if config.trial.number is not None:
         from caviar.search.trial import run_trial
+        from caviar.training import train
 
         rooms.attach_ledgers()  # a process of its own, which has passed through no command line
-        return run_trial(config, output, rooms.run_ended)
+        return run_trial(config, output, train, rooms.run_ended)
     try:
         if config.check == "rehearsal":  # of a search
             from caviar.training.rehearsal import rehearse
@@ -73,7 +76,7 @@ def task(config: DictConfig) -> float | None:
             return None
         if config.panda.run:
             if is_function(config):
-                raise UserError("train._target_: a panda looks after a Lightning module alone")
+                raise UserError("caviar.train: a panda looks after a Lightning module alone")
             from caviar.panda.run import drive
 
             return drive(config, output, rooms.run_ended)
@@ -125,10 +128,10 @@ def single_run(config: DictConfig, output: Path) -> float | None:
         from caviar.training.checkpoints import read_checkpoint
         from caviar.training.resume import going_on
 
-        how = going_on(read_checkpoint(last, config.trust_checkpoints))
+        how = going_on(read_checkpoint(last, trusts(config)))
         where = for_shell([set_to("ckpt_path", shown_path(last))])
         where += f" ({how})" if how else ""
         raise type(interrupt)(f"the epochs so far are kept; go on with {where}") from None
     if is_first_rank():
-        print_result(result, config.metric.name, output)
+        print_result(result, metric_of(config).name, output)
     return result.best

@@ -1,37 +1,45 @@
-"""Plain functions: a training that is no Lightning module is tuned as well.
+"""The seam: a function of your own trains in the place of a Lightning module, and is tuned.
 
     # src/mine.py
-    from caviar.plain import report
+    import caviar
 
     def train(config):
         for step in range(1, config.steps + 1):
-            ...                          # your own loop, with or without torch
-            report(step, loss)           # may end the function here, if the trial is hopeless
+            ...                               # your own loop, with or without torch
+            caviar.report(step, loss)         # may end the function here, if the trial is hopeless
 
-    python train.py train._target_=mine.train +steps=100
+    python train.py caviar.train=mine.train +steps=100
 
-The function is called with the composed config, and reads from it what it likes. It needs no
-checkpoint and has none, so a trial that is interrupted begins anew, and confirm judges by fresh
-seeds alone: the test set is its own affair. No torch is imported here.
+It is called as (config, output, report, resume), of which it may leave out the last ones:
+
+    output     the run's folder, for whatever it keeps
+    report     as `caviar.report`: report(step, value)
+    resume     the checkpoint that an earlier try of it left in `output`: the newest whole `*.ckpt`,
+               `*.pt` or `*.pth`, one named `last…` before others; None in the first try
+
+and returns nothing if it has reported, or the value of the metric, or a `caviar.Result`. A trial
+that is interrupted begins anew where its function takes no `resume`. No torch is imported here.
 """
 
 from __future__ import annotations
 
 import csv
+import inspect
 import math
 import random
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hydra.utils import get_method
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from caviar.base.errors import UserError, failure
 from caviar.base.result import COMPLETE, DIVERGED, PRUNED, STEP, Ended, Length, Report, Result
-from caviar.config.compose import check_root
+from caviar.config.keys import Keys, metric_of
 
 
 class Stop(BaseException):
@@ -74,6 +82,20 @@ class Run:
         if self.status != COMPLETE:
             raise Stop
 
+    def result(self) -> Result:
+        """What came of the run, where all that is known are its points."""
+        last_step, last = list(self.curve.items())[-1]
+        best = {} if self.best is None else {f"{self.metric}_best": self.best}
+        return Result(
+            status=self.status,
+            best=self.best,
+            best_step=self.best_step,
+            last=last,
+            unit=STEP,
+            steps=last_step,
+            metrics={self.metric: last} | best,
+        )
+
 
 _run: Run | None = None
 
@@ -81,7 +103,7 @@ _run: Run | None = None
 def report(step: int, value: float) -> None:
     """One point of the learning curve: the declared metric (`metric.name`), at a step.
 
-    Outside of `python train.py` it does nothing, so that the function can be called by itself.
+    Outside of a run it does nothing, so that the function can be called by itself.
 
     Arguments:
         step: a whole number that grows, of any kind: an epoch, a batch, a tree.
@@ -94,84 +116,109 @@ def report(step: int, value: float) -> None:
         _run.report(int(step), float(value))
 
 
-def is_function(config: DictConfig) -> bool:
-    """Whether a config names a plain function in the place of a Lightning module."""
-    return bool((config.get("train") or {}).get("_target_"))
-
-
 def run_function(
     config: DictConfig,
     output: Path,
     report: Report | None = None,
     resume: Path | None = None,
+    *,
     ended: Ended | None = None,
 ) -> Result:
     """Call the config's function; write `result.json` and `metrics.csv` into `output`.
 
     Arguments:
-        config: composed, with `train._target_`.
+        config: composed, with `caviar.train`.
         output: the run's folder.
         report: called at every point of the curve; True stops the run.
-        resume: never there, since a function keeps no checkpoint that we know of.
+        resume: what an earlier try has left, for a function that takes it.
         ended: called once with the result and the learning curve.
 
     Raises:
         UserError: the function cannot be imported, or has reported nothing.
     """
     global _run
-    check_root(config)
-    if config.seed is None:
-        config.seed = random.SystemRandom().randrange(2**31)
-    target = str(config.train["_target_"])
+    metric, key = metric_of(config), Keys.of(config).seed
+    seed = settled_seed(config, key)
+    target = str(config.caviar.train)
     try:
         function = get_method(target)
     except Exception as error:
-        raise UserError(f"train._target_={target}: {error}") from None
-    _seed(config.seed, config.threads)
+        raise UserError(f"caviar.train={target}: {error}") from None
+    seed_everything(seed, config.get("threads", 1))
     output.mkdir(parents=True, exist_ok=True)
-    sign = 1 if config.metric.mode == "min" else -1
-    run = Run(sign, output / "metrics.csv", config.metric.name, report)
+    sign = 1 if metric.mode == "min" else -1
+    run = Run(sign, output / "metrics.csv", metric.name, report)
     run.file.write_text(f"step,{run.metric}\n", encoding="utf-8")
     start = time.perf_counter()
     _run = run
+    returned: Any = None
     try:
-        returned = function(config)
-        if not run.curve and isinstance(returned, int | float):
+        returned = _call(function, config, output, run.report, resume)
+        if not run.curve and is_number(returned):
             run.report(1, float(returned))
-        if not run.curve:
+        if not run.curve and not isinstance(returned, Result):
             raise UserError(
-                f"{target} reported nothing; call report(step, value) of caviar.plain in its loop, "
+                f"{target} reported nothing; call report(step, value) of caviar in its loop, "
                 f"or return the value of {run.metric}"
             )
     except Stop:
         pass
     except BaseException as error:
+        # Lightning leaves by an exit where it was told to end.
+        told = error.__context__ if isinstance(error, SystemExit) else None
+        error = told if isinstance(told, KeyboardInterrupt) else error
         if ended is not None:
-            ended(failure(error, config.seed), run.curve)
-        raise
+            ended(failure(error, seed), run.curve)
+        raise error from None if error is told else error.__cause__
     finally:
         _run = None
-    last_step, last = list(run.curve.items())[-1]
-    result = Result(
-        status=run.status,
-        best=run.best,
-        best_step=run.best_step,
-        last=last,
-        unit=STEP,
-        steps=last_step,
-        seconds=round(time.perf_counter() - start, 3),
-        seed=config.seed,
-        metrics={run.metric: last} | ({} if run.best is None else {f"{run.metric}_best": run.best}),
-    )
+    result = returned if isinstance(returned, Result) else run.result()
+    result.seed = seed
+    result.seconds = result.seconds or round(time.perf_counter() - start, 3)
     if ended is not None:
         ended(result, run.curve)
     result.write(output)
     return result
 
 
-def _seed(seed: int, threads: int) -> None:
+def settled_seed(config: DictConfig, key: str) -> int:
+    """The seed of a run; a fresh one, written into the config, where that says null."""
+    seed = OmegaConf.select(config, key)
+    if seed is None:
+        seed = random.SystemRandom().randrange(2**31)
+        OmegaConf.update(config, key, seed)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UserError(f"{key} is {seed}; it should be a whole number from 0 on, or null")
+    return seed
+
+
+def is_number(value: Any) -> bool:
+    """Whether a task's answer is a metric's value: a number of Python's, NumPy's or torch's."""
+    if isinstance(value, bool | str | bytes) or value is None:
+        return False
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _call(function: Any, config: DictConfig, output: Path, report: Any, resume: Any) -> Any:
+    """Call it with as much of the seam as it takes."""
+    try:
+        kinds = [p.kind for p in inspect.signature(function).parameters.values()]
+    except (TypeError, ValueError):  # of C code
+        return function(config)
+    places = sum(k in (k.POSITIONAL_ONLY, k.POSITIONAL_OR_KEYWORD) for k in kinds)
+    most = 4 if any(k is k.VAR_POSITIONAL for k in kinds) else places
+    return function(*(config, output, report, resume)[: max(1, min(4, most))])
+
+
+def seed_everything(seed: int, threads: int | None = None) -> None:
+    """Seed what is imported; processes that are forked would else all draw the same."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     if torch := sys.modules.get("torch"):  # the function's own module has imported it
         torch.manual_seed(seed)
-        torch.set_num_threads(threads)
+        if threads is not None:
+            torch.set_num_threads(threads)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from caviar.search.study import Study
 
-ROOMS = ("wandb", "panda", "report")
+ROOMS = ("wandb", "panda", "pages")
 Left = tuple[Path, str]  # a file, and what it is
 
 
@@ -109,9 +109,9 @@ def write_report_of(study: Study) -> list[Left]:
     Raises:
         Exception: of any kind; whoever calls has its result, and says how to try again.
     """
-    if not has("report"):
+    if not has("pages"):
         return []
-    from caviar.report import write_report
+    from caviar.pages import write_report
     from caviar.screen.view import plural
 
     page, *pictures = write_report(study)

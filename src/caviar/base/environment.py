@@ -15,6 +15,7 @@ from typing import Any
 # Set by a user, or by train.py.
 ROOT = "CAVIAR_ROOT"  # the project's folder, which holds conf/
 RUNS = "CAVIAR_RUNS"  # where everything that training leaves behind goes; default: ROOT/runs
+SCRIPT = "CAVIAR_SCRIPT"  # the one of the project that trains, for what a process starts
 DATA = "CAVIAR_DATA"  # data sets that live in files; read by conf/train.yaml alone
 
 # Set by a command that has many trials, for them.

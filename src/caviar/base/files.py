@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+from zipfile import is_zipfile
 
 WORTH_TELLING = 2.0  # seconds of waiting for a lock
 
@@ -52,6 +53,20 @@ def last_line(path: Path) -> str:
     except FileNotFoundError:
         return ""
     return lines[-1] if lines else ""
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint that a training left last in a folder, of any name and depth; None if there is
+    none that is whole.
+
+    Those whose name begins with `last` come first, as Lightning's and most people's do.
+    """
+    found = [p for kind in ("*.ckpt", "*.pt", "*.pth") for p in folder.rglob(kind)]
+    found = [p for p in found if not p.name.startswith(".")]
+    last = [p for p in found if p.name.startswith("last")] or found
+    # Torch writes an archive, whose directory comes at its end: one that was cut off has none.
+    whole = (p for p in sorted(last, key=lambda p: p.stat().st_mtime) if is_zipfile(p))
+    return max(whole, key=lambda p: p.stat().st_mtime, default=None)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from caviar.base.files import replaced
 
@@ -129,6 +129,21 @@ class Result:
 
 
 Ended = Callable[[Result, Mapping[int, float]], None]  # the result; the metric by point
+
+
+class Train(Protocol):
+    """The seam: what trains a config into a folder, reports its curve, goes on from a checkpoint of
+    an earlier try, and tells what came of it."""
+
+    def __call__(
+        self,
+        config: Any,
+        output: Path,
+        report: Report | None = None,
+        resume: Path | None = None,
+        *,
+        ended: Ended | None = None,
+    ) -> Result: ...
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,11 @@ and answer at once.
 
 from __future__ import annotations
 
-from caviar.cli import panda, report, search, wandb  # noqa: F401  their verbs join the command
-from caviar.cli.common import app
+import os
+import sys
+
+from caviar.cli import new, panda, report, search, wandb  # noqa: F401  their verbs join the command
+from caviar.cli.common import HandedOver, app
 from caviar.config.messages import clear_errors
 from caviar.rooms import naming_the_deleted
 
@@ -19,5 +22,9 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Entry point of the `caviar` command."""
-    with clear_errors(), naming_the_deleted():
-        app(standalone_mode=True)
+    try:
+        with clear_errors(), naming_the_deleted():
+            app(standalone_mode=True)
+    except HandedOver as other:
+        sys.stdout.flush()
+        os.execve(other.command[0], other.command, {**os.environ, **other.environment})

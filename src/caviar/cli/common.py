@@ -29,11 +29,76 @@ ConfigDir = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that differs.")]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"caviar {version('caviar')}")
+        raise typer.Exit
+
+
+@app.callback()
+def whole_command(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print it and leave."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 def with_config_dir(folder: Path | None, overrides: list[str] | None) -> list[str]:
     """The words of a command line: where more config files are, and the overrides."""
     from caviar.config.commands import OPTION
 
     return [*([f"{OPTION}={folder.absolute()}"] if folder else []), *(overrides or [])]
+
+
+class HandedOver(BaseException):
+    """Another program is to take this one's place, once all that it has begun is tidied up.
+
+    Arguments:
+        command: the program and its words.
+        environment: what it finds there beside the present one.
+    """
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        super().__init__(command)
+        self.command, self.environment = command, environment
+
+
+def hand_over(words: list[str]) -> None:
+    """Become the project's own script with these words, where it is not Caviar's application.
+
+    Raises:
+        UserError: its config does not know of Caviar, or another plugin sweeps.
+    """
+    from caviar.base import project
+
+    found = project.current()
+    if not found.theirs:
+        return
+    import sys
+
+    from caviar.base.errors import UserError
+    from caviar.config.commands import split_sources
+    from caviar.config.compose import project_composer
+    from caviar.config.keys import metric_of
+
+    print(f"project: {found.shown()}", file=sys.stderr, flush=True)
+    sources, typed = split_sources(word for word in words if word != "-m")
+    config = project_composer(sources)([w for w in typed if not w.startswith("search.action=")])
+    metric_of(config)
+    sweeper = str(config.hydra.sweeper._target_)
+    if not sweeper.endswith(".CaviarSweeper"):
+        raise UserError(
+            f"hydra/sweeper is {sweeper}, another plugin's: put `- caviar: default` behind what "
+            "chooses it in the defaults of the root config, or write hydra/sweeper=caviar"
+        )
+    environment = {project.ROOT: str(found.root), project.SCRIPT: str(found.script)}
+    raise HandedOver([sys.executable, str(found.script), *words], environment)
 
 
 def study_of(overrides: list[str] | None, ledger_needed: bool = True) -> Study:

@@ -42,7 +42,15 @@ def start(overrides: Overrides = None, force: Force = False, config_dir: ConfigD
     """Begin a run, or go on with one that was stopped; takes changes then."""
     from caviar import rooms
     from caviar.app import main as train_py
+    from caviar.base import project
+    from caviar.base.errors import UserError
     from caviar.panda.begin import start_overrides
+
+    if (found := project.current()).theirs:
+        raise UserError(
+            f"a panda takes the training into its own hands, and {found.shown()} trains by itself; "
+            "it looks after models of a project that caviar new has made: docs/existing-project.md"
+        )
 
     rooms.attach_ledgers()  # to know the study of a search when it sees one
     train_py(start_overrides(with_config_dir(config_dir, overrides), force))
@@ -122,8 +130,8 @@ def picture(
     output: Annotated[Path | None, typer.Option(help="Default: panda.png in its folder")] = None,
 ) -> None:
     """Draw the curve over the days, its nudges and its branches, as PNG."""
+    from caviar.pages.panda import draw  # the only verb that needs the report
     from caviar.panda.begin import find_folder
-    from caviar.report.panda import draw  # the only verb that needs the report
     from caviar.screen.view import console, shown_path
 
     folder, _ = find_folder(changes or [])

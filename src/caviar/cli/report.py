@@ -33,13 +33,13 @@ def report(
     Of a search, of W&B sweeps, or of one model that is looked after (panda).
     """
     from caviar import rooms
-    from caviar.report import write_report
+    from caviar.pages import write_report
     from caviar.screen.view import console, plural, shown_path
 
     study = study_of(overrides, ledger_needed=False)  # a panda has none
     with console.status(f"writing the report of {study.name}"):
         if rooms.is_panda(study.folder):
-            from caviar.report.panda import write_panda_report
+            from caviar.pages.panda import write_panda_report
 
             page, *pictures = write_panda_report(study.folder)
         else:

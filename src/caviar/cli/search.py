@@ -12,6 +12,7 @@ from caviar.cli.common import (
     Force,
     Overrides,
     app,
+    hand_over,
     study_of,
     with_config_dir,
     write_file,
@@ -166,6 +167,8 @@ def status(
 
 
 def _train_py(action: str, overrides: list[str] | None, config_dir: Path | None) -> None:
+    words = ["-m", f"search.action={action}", *with_config_dir(config_dir, overrides)]
+    hand_over(words)
     from caviar.app import main as train_py
 
-    train_py(["-m", f"search.action={action}", *with_config_dir(config_dir, overrides)])
+    train_py(words)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from caviar.base import project
 from caviar.base.environment import ROOT
 from caviar.base.errors import UserError
-from caviar.config.overrides import override_value
+from caviar.config.overrides import override_value, rewrite_one_minus
 
 if TYPE_CHECKING:  # a run that W&B's agent starts imports this before it has looked around
     from omegaconf import DictConfig
@@ -34,7 +34,10 @@ _LIVE = re.compile(r'["$`\\!]')  # what a shell reads inside of double quotes
 
 
 def train_command(
-    overrides: Iterable[str], sources: Sequence[str] = (), at: Path | None = None
+    overrides: Iterable[str],
+    sources: Sequence[str] = (),
+    at: Path | None = None,
+    runner: bool = False,
 ) -> str:
     """`python train.py …` for a shell.
 
@@ -42,12 +45,18 @@ def train_command(
         overrides: Hydra overrides, and `-m`.
         sources: what finds their config files.
         at: the folder that it will be run in; by default the present one.
+        runner: a function trains (`caviar.train`), which a script that is not ours does not know.
     """
-    root, here = _root(), at or Path.cwd()
+    here, words = at or Path.cwd(), list(overrides)
     script = Path("train.py")
-    if root is not None and root != here:
-        script = root / script
-    return for_shell(["python", str(script), *sources, *overrides])
+    if (found := _project()) is not None:
+        script = (
+            found.script.relative_to(here) if found.script.is_relative_to(here) else found.script
+        )
+        if found.theirs:  # which knows of no search coordinates
+            words = rewrite_one_minus(words)
+    by = ["-m", "caviar.run"] if runner and found is not None and found.theirs else []
+    return for_shell(["python", *by, str(script), *sources, *words])
 
 
 def caviar_command(verb: str, study: str | None = None, *overrides: str) -> str:
@@ -58,7 +67,8 @@ def caviar_command(verb: str, study: str | None = None, *overrides: str) -> str:
         study: the study's name, if the verb needs one.
         overrides: more of Hydra's.
     """
-    root, here = _root(), Path.cwd()
+    here, known = Path.cwd(), _project()
+    root = None if known is None else known.root
     found = root is None or root in (here, *here.parents)
     place = "" if found else f"{ROOT}={shlex.quote(str(root))} "
     named = [] if study is None else [set_to("search.study", study)]
@@ -86,14 +96,17 @@ def stage_command(study: str, sweep: Path) -> str:
 
 def sources_of(config: DictConfig) -> tuple[str, ...]:
     """The words of its command line with which a config was found, beside conf/."""
-    name, root = config.hydra.job.config_name, _root()
-    found: list[str] = [] if name in (None, ROOT_CONFIG) else [f"{NAME}={name}"]
+    name, known = config.hydra.job.config_name, _project()
+    usual = ROOT_CONFIG if known is None else known.config_name
+    found: list[str] = (
+        [] if name is None or name.removesuffix(".yaml") == usual else [f"{NAME}={name}"]
+    )
     folders: list[str] = []
     for source in config.hydra.runtime.config_sources:
         path = os.path.abspath(source.path) if source.schema == "file" else source.path
         if source.provider == "command-line":
             found.append(f"{OPTION}={path}")
-        elif source.provider == "main" and root is not None and path != str(root / "conf"):
+        elif source.provider == "main" and known is not None and path != str(known.config_dir):
             found.append(f"{MAIN}={path}")
         elif source.provider == f"{SETTING} in command-line":
             folders.append(f"{source.schema}://{path}")
@@ -143,8 +156,8 @@ def options_first(words: Sequence[str]) -> list[str]:
     return [*options, *overrides]
 
 
-def _root() -> Path | None:
+def _project() -> project.Project | None:
     try:
-        return project.root()
+        return project.current()
     except UserError:  # a command that needs none
         return None

@@ -28,10 +28,10 @@ from caviar.base import project
 from caviar.base.errors import UserError, check_rules
 from caviar.config import resolvers
 from caviar.config.commands import MAIN, NAME, OPTION, ROOT_CONFIG, SETTING
+from caviar.config.keys import MODES
 from caviar.config.overrides import rewrite_one_minus
 
 Source = tuple[str, DictConfig]  # a file, or the command line, and what it says, from the root on
-MODES = ("min", "max")
 T = TypeVar("T")
 
 
@@ -44,7 +44,7 @@ class Composer:
     """
 
     def __init__(self, loader: Any, name: str = ROOT_CONFIG) -> None:
-        self.loader, self.name = loader, name
+        self.loader, self.name = loader, name.removesuffix(".yaml")
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
         """The config that a run with these overrides has, the `hydra` node included.
@@ -140,16 +140,17 @@ def project_composer(words: Sequence[str] = ()) -> Composer:
     """
     from hydra import initialize_config_dir
 
-    root = project.enter()
+    project.enter()
+    found = project.current()
     resolvers.register()
     state = GlobalHydra.instance()
     # Hydra refuses to be initialised twice; the loader needs none of its state afterwards, but for
     # the version whose behaviour is asked for, which stays as it is set here.
     running, state.hydra = state.hydra, None
     try:
-        with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        with initialize_config_dir(str(found.config_dir), version_base="1.3"):
             assert state.hydra is not None
-            composer = Composer(state.hydra.config_loader)
+            composer = Composer(state.hydra.config_loader, found.config_name)
             composer.reach(words)
             return composer
     finally:

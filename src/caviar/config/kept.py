@@ -19,13 +19,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from caviar.config.keys import OURS, Keys
 from caviar.config.overrides import override_value
 
 # How it is searched and watched, and where its files are. A trial has a seed of its own, and what
 # is to be tested, and from which checkpoint, is refused in a search.
 ASIDE = (
     *("hydra", "search", "space", "panda", "trial", "paths", "logger", "name", "seed"),
-    *("fit", "test", "ckpt_path", "check", "trust_checkpoints"),
+    *("fit", "test", "ckpt_path", "check", "trust_checkpoints", "caviar"),
 )
 # How a machine does it: of `data` and `trainer`, wherever they stand below.
 HARMLESS = (
@@ -61,8 +62,21 @@ def kept_config(config: DictConfig) -> dict[str, Any]:
     """What shapes a training, as plain containers that JSON takes."""
     plain: Any = OmegaConf.to_container(config, resolve=False)
     nodes = {name: node for name, node in plain.items() if name not in ASIDE}
+    for name in Keys.of(config).names():  # which a search sets for each trial
+        _drop(nodes, name.split("."))
+    # By the name and value that it had in studies of earlier versions.
+    if (train := config.caviar.get("train")) is not None:
+        nodes["train"] = {"_target_": None if train == OURS else train}
     kept: dict[str, Any] = _kept(nodes, config, "")
     return kept
+
+
+def _drop(tree: dict[str, Any], path: Sequence[str]) -> None:
+    *above, last = path
+    for part in above:
+        tree = tree.get(part) or {}
+    if isinstance(tree, dict):
+        tree.pop(last, None)
 
 
 def _kept(value: Any, config: DictConfig, key: str) -> Any:

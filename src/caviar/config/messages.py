@@ -29,7 +29,7 @@ REMOVED = {
     f"search.confirm.{key}": f"search.confirm.{key} is no more: seeds are given out in rounds; "
     "write search.confirm.budget=11, the trainings of the confirmation in all"
     for key in ("default_seeds", "seeds")
-}
+} | {"train._target_": "train._target_ is no more: write caviar.train=…"}
 
 NULL_GROUP = "Config group override must be"  # Hydra's ValueError for `scheduler=null`
 
@@ -124,7 +124,7 @@ def _nearest(key: str) -> str:
 
     from caviar.config.compose import project_composer
 
-    conf = project.root() / "conf"
+    conf = project.current().config_dir
     chosen = re.compile(r"(\w+)=[\w/]+")
     groups = [a for a in sys.argv if (m := chosen.fullmatch(a)) and (conf / m[1]).is_dir()]
     try:

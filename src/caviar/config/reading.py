@@ -15,12 +15,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from caviar.base.errors import UserError
+from caviar.config.keys import OURS
 from caviar.space.lint import flatten
 
 DECLARED = ("optimizer", "scheduler")  # nodes for models whose optimizer the config declares
 # What is read in any case, by train.py or by Hydra.
 ALWAYS = (
-    "data", "model", "trainer", "callbacks", "logger", "metric", "train", "name", "seed", "fit",
+    "data", "model", "trainer", "callbacks", "logger", "metric", "caviar", "name", "seed", "fit",
     "test", "ckpt_path", "threads", "trust_checkpoints", "trial", "paths", "check", "hydra",
     "search", "space", "panda", "experiment", "debug",
 )  # fmt: skip
@@ -35,7 +36,7 @@ def unread(config: DictConfig, keys: Iterable[str], reads_declared: bool) -> lis
         reads_declared: whether the model takes its optimizer and schedule from the config.
     """
     plain: Any = OmegaConf.to_container(config, resolve=False)
-    if (plain.get("train") or {}).get("_target_"):  # a function is handed the whole config
+    if plain["caviar"].get("train") != OURS:  # whoever it is, it is handed the whole config
         return []
     roots = (*ALWAYS, *DECLARED) if reads_declared else ALWAYS
     cycled = _cycled(plain)

@@ -64,12 +64,36 @@ def _trial_folder(stage: str | None, number: int | None, folder: str) -> str:
     return f"{stage}/{number}"
 
 
+_ours: dict[str, Any] = {}
+
+
 def register() -> None:
-    """Make the resolvers known; safe to call again. Must happen before the config is composed."""
-    # `replace`: tests and launchers register in processes where it was done before.
+    """Make the resolvers known; safe to call again. Must happen before the config is composed.
+
+    One of the project's own of that name stays: `refuse_taken` says what to do about it.
+    """
     for kind in SCALES:
-        describe = _choice if kind == "choice" else _range(kind)
-        OmegaConf.register_new_resolver(kind, describe, replace=True)
-    OmegaConf.register_new_resolver("one_minus", _one_minus, replace=True)
+        _register(kind, _choice if kind == "choice" else _range(kind), cached=False)
+    _register("one_minus", _one_minus, cached=False)
     for name, claiming in (("next_number", next_number), ("trial_folder", _trial_folder)):
-        OmegaConf.register_new_resolver(name, claiming, replace=True, use_cache=True)
+        _register(name, claiming, cached=True)
+
+
+def refuse_taken() -> None:
+    """Refuse to search where a project has a resolver of its own by the name of one of ours.
+
+    Raises:
+        UserError: it names the resolver.
+    """
+    for name in (*SCALES, "one_minus", "trial_folder"):
+        if OmegaConf.has_resolver(name) and name not in _ours:
+            raise UserError(
+                f"the project registers a resolver {name} of its own, which Caviar's spaces need: "
+                "rename it"
+            )
+
+
+def _register(name: str, function: Any, cached: bool) -> None:
+    if not OmegaConf.has_resolver(name):
+        OmegaConf.register_new_resolver(name, function, use_cache=cached)
+        _ours[name] = function

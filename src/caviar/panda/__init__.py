@@ -25,5 +25,5 @@ actions.py   a change, never without its journal's line
 force.py     a value in optimizers, model, data, trainer, and in the config
 optimizers.py  what optimizers and schedules have, and how it is changed
 
-The picture and the page are the report's: `caviar.report.panda`.
+The picture and the page are the report's: `caviar.pages.panda`.
 """

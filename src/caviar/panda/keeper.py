@@ -87,7 +87,7 @@ class Rules:
 
 @dataclass
 class PandaSettings:
-    """Everything under `panda`; `conf/panda/default.yaml` says what each is for."""
+    """Everything under `panda`; `caviar/conf/panda/default.yaml` says what each is for."""
 
     run: bool = False
     day: str = "1 epoch"

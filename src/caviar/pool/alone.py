@@ -92,6 +92,18 @@ class Script:
         sys.argv = [sys.argv[0], *overrides]
 
 
+def imported_by_main() -> list[str]:
+    """Modules of installed packages that this process's script names at its top: what each of its
+    jobs would import. Those of the project itself may do anything when they are imported."""
+    named = set()
+    for value in vars(sys.modules["__main__"]).values():
+        name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
+        named.add(str(name))
+    installed = ("site-packages", "dist-packages")
+    files = {n: str(getattr(sys.modules.get(n), "__file__", "")) for n in named}
+    return sorted(n for n, file in files.items() if any(part in file for part in installed))
+
+
 @contextmanager
 def without_main() -> Iterator[None]:
     """Keep multiprocessing from running the user's script once more in a child that it starts, and

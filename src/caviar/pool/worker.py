@@ -191,7 +191,7 @@ def _become_single_run(config: Any, folder: Path) -> NoReturn:
     from caviar.config.commands import set_to, sources_of
 
     single = ["hydra.mode=RUN", set_to("hydra.run.dir", folder)]
-    command = [sys.executable, str(project.root() / "train.py"), *sources_of(config)]
+    command = [*project.current().command(), *sources_of(config)]
     environment = without_ranks()
     environment["MASTER_PORT"] = os.environ[PORT]  # not Lightning's guess: see Slot
     os.execve(sys.executable, [*command, *config.hydra.overrides.task, *single], environment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from caviar.base.result import COMPLETE, DIVERGED, EPOCH, FAULTS, PRUNED, Result
-from caviar.config.commands import train_command
-from caviar.config.overrides import point_overrides
 from caviar.ledger import RUNNING, WAITING, Trial
 from caviar.space import OneMinusLog
 
@@ -86,8 +84,7 @@ def print_stage(
     metric: str,
     mode: str,
     stage: str,
-    overrides: Sequence[str],
-    sources: Sequence[str] = (),
+    again: Callable[[Trial], str],
 ) -> None:
     """The best five of a stage, what became of the others, and how to train the best again.
 
@@ -96,8 +93,7 @@ def print_stage(
         metric: that is compared.
         mode: `min` or `max`.
         stage: its name.
-        overrides: of every trial.
-        sources: words of a command line that find the trials' config files.
+        again: the command that trains a trial again.
     """
     best = best_trials(trials, mode, 5)
     head, rows = setting_columns([t.point for t in best])
@@ -114,8 +110,7 @@ def print_stage(
     for line in fault_lines(trials):
         console.print(f"  {line}")
     if best:
-        again = [*overrides, *point_overrides(best[0].point), f"seed={best[0].seed}"]
-        console.print(f"the best again: {train_command(again, sources)}")
+        console.print(f"the best again: {again(best[0])}")
 
 
 def fault_lines(trials: Sequence[Trial]) -> list[str]:

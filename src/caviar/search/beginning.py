@@ -13,9 +13,9 @@ from omegaconf import DictConfig
 from caviar.base.errors import ProcessDied, SearchFailed, UserError, one_line
 from caviar.base.files import last_line
 from caviar.base.result import Rehearsal
+from caviar.config.keys import LIGHTNING, Keys
 from caviar.config.overrides import override_value, rewrite_one_minus
 from caviar.config.reading import refuse_unread
-from caviar.plain import is_function
 from caviar.pool.worker import OUTPUT
 from caviar.screen.view import console, shown_path
 from caviar.search import checks
@@ -39,7 +39,7 @@ def begin_well(
         UserError: what a search needs is missing, or it would search what nobody reads.
         SearchFailed: the model, or the data, raised something of its own.
     """
-    if is_function(trained):
+    if Keys.of(trained).kind != LIGHTNING:
         return  # nobody knows how to make it short
     if not study.settings.rehearse:
         checks.has_test_step(trained)

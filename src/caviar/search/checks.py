@@ -19,25 +19,28 @@ from omegaconf.errors import OmegaConfBaseException
 
 from caviar.base.environment import several_devices
 from caviar.base.errors import UserError
+from caviar.config import resolvers
 from caviar.config.compose import Source, check_root
+from caviar.config.keys import LIGHTNING, Keys, metric_of
 from caviar.config.messages import SLIPS, message
 from caviar.config.overrides import joined, override_key
-from caviar.plain import is_function
 from caviar.refine.surrogate import TOP
 from caviar.screen.view import plural
 from caviar.search.rungs import planned_trials
 from caviar.search.study import Study
 from caviar.space import Space, SpaceError, lint
+from caviar.space.lint import flatten
 from caviar.space.sweep_file import SweepFile
 
 
-def no_seed(arguments: Sequence[str]) -> None:
-    """Every trial of a search has a seed of its own."""
+def no_seed(arguments: Sequence[str], key: str) -> None:
+    """Every trial of a search has a seed of its own, by this key of the config."""
     for argument in arguments:
-        if override_key(argument) == "seed":
+        if override_key(argument) == key:
+            value = argument.partition("=")[2]
             raise UserError(
                 f"{argument}: in a search every trial has a training seed of its own, made from "
-                f"search.seed; write search.{argument.lstrip('+')}"
+                f"search.seed; write search.seed={value}"
             )
 
 
@@ -60,7 +63,7 @@ def no_fixed_axis(sweep: SweepFile) -> None:
 
 def same_metric(sweep: SweepFile, config: DictConfig, file: Path) -> None:
     """A sweep file must watch what its trials select their best epoch by."""
-    asked, trained = (sweep.metric, sweep.mode), (config.metric.name, config.metric.mode)
+    asked, trained = (sweep.metric, sweep.mode), (metric_of(config).name, metric_of(config).mode)
     if asked != trained:
         raise UserError(
             f"{file}: the metric is {' '.join(asked)}, but its trials would keep the best "
@@ -76,10 +79,13 @@ def trainable(config: DictConfig, keeps_checkpoint: bool) -> None:
         config: what the trials train.
         keeps_checkpoint: a confirmation follows, which tests the checkpoint of the best epoch.
     """
+    resolvers.refuse_taken()
+    metric_of(config)
+    kind = Keys.of(config).kind
+    if kind != LIGHTNING:  # it keeps what it keeps
+        return
     check_root(config)
     no_test(config)
-    if is_function(config):  # it keeps what it keeps
-        return
     one_device(config)
     if config.ckpt_path is not None or not config.fit:
         raise UserError(
@@ -103,7 +109,7 @@ def trainable(config: DictConfig, keeps_checkpoint: bool) -> None:
 
 def has_test_step(config: DictConfig) -> None:
     """Refuse a model that confirm could not test, before it is trained many times. Imports it."""
-    if is_function(config):
+    if Keys.of(config).kind != LIGHTNING:
         return
     from hydra.utils import get_object
 
@@ -156,6 +162,32 @@ def enough_to_refine(study: Study, coarse: SweepFile, shared: Sequence[str]) -> 
         parent = f"search.stages.{name}.num_trials"
         if full == coarse.stage and study.settings.sweep is not None:
             parent = f"{study.settings.sweep}: run_cap"
+
+
+def nothing_lost(config: DictConfig, sources: Sequence[Source]) -> None:
+    """Refuse settings of a file that count for nothing, because Caviar's own defaults come behind
+    them: a root config may have `_self_` first.
+
+    Arguments:
+        config: composed.
+        sources: (file, its content from the root on), in the order in which they were merged.
+
+    Raises:
+        UserError: it names the file and the first key.
+    """
+    said: dict[str, tuple[str, Any]] = {}
+    for file, content in sources:
+        tree: Any = OmegaConf.to_container(content, resolve=False)
+        node = tree.get("search") if isinstance(tree, dict) else None
+        if isinstance(node, dict):
+            said |= {key: (file, value) for key, value in flatten(node, "search.")}
+    for key, (file, value) in said.items():
+        now = OmegaConf.select(config, key)
+        if not (isinstance(value, str) and "${" in value) and now is not None and now != value:
+            raise UserError(
+                f"{file}: {key}: {value} counts for nothing, since `- caviar: default` comes "
+                "behind it; write `- _self_` behind that in the defaults"
+            )
 
 
 @contextmanager
@@ -219,6 +251,15 @@ def check_space(
     `sources` name the file at fault, or `file` does, the sweep file that declares the space: its
     ranges may well have left the config's defaults behind.
     """
+    for problem in lint(space, plain_config(config), refined=file is not None):
+        located = _located(problem.key, problem.message, sources, file or "space")
+        if problem.fatal:
+            raise UserError(located)
+        print(f"warning: {located}", file=sys.stderr)
+
+
+def plain_config(config: DictConfig) -> dict[str, Any]:
+    """The part of a config that a space may search, as plain containers."""
     plain: Any = OmegaConf.to_container(config, resolve=False)
     plain = {k: v for k, v in plain.items() if k not in ("hydra", "space", "search", "panda")}
     for node in ("data", "model", "optimizer", "scheduler", "trainer"):
@@ -226,11 +267,7 @@ def check_space(
             # Some values can be had only inside of a run, such as its folder.
             with suppress(OmegaConfBaseException):
                 plain[node] = OmegaConf.to_container(config[node], resolve=True)
-    for problem in lint(space, plain, refined=file is not None):
-        located = _located(problem.key, problem.message, sources, file or "space")
-        if problem.fatal:
-            raise UserError(located)
-        print(f"warning: {located}", file=sys.stderr)
+    return plain
 
 
 def _located(key: str, problem: str, sources: Sequence[Source], file: str = "space") -> str:

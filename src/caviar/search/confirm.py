@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 from caviar.base.errors import SearchFailed, UserError
 from caviar.base.result import COMPLETE, test_metric
 from caviar.config.kept import kept_config
+from caviar.config.keys import LIGHTNING
 from caviar.ledger import Planned, Trial
 from caviar.refine import candidates
 from caviar.search import race
@@ -81,7 +82,7 @@ def print_plan(study: Study) -> None:
     overrides, chosen = spec["overrides"], spec["settings"]
     begun = study.ledger.trials(CONFIRM) if CONFIRM in study.stages() else []
     first = _fixed_plan(study, chosen) or _round(study, chosen, range(len(chosen)), [])
-    print_commands([t.planned for t in begun] or first, overrides, study.sources)
+    print_commands(study, [t.planned for t in begun] or first, overrides)
 
 
 def confirm_spec(study: Study) -> dict[str, Any]:
@@ -227,7 +228,14 @@ def _settings(
 def _open_test_set(study: Study, spec: Mapping[str, Any], settings: Sequence[Setting]) -> None:
     """Test the checkpoints that confirmation left. The ledger's stage `test` is the seal: what it
     lists was decided before the first look, and a trial of it that has told something never runs
-    again. One that failed does: nobody has seen what it would have told."""
+    again. One that failed does: nobody has seen what it would have told.
+
+    A project's own task is handed no checkpoint, since what it would do with one is its affair: it
+    trains once more, by the same seed, and its test set is open this time.
+    """
+    again = study.keys.kind != LIGHTNING
+    if again and study.keys.test is None:
+        return
     # The default and the winner alone: a test value of the others could only tempt.
     planned: list[Planned] = []
     tested_settings: list[Setting] = []
@@ -236,10 +244,12 @@ def _open_test_set(study: Study, spec: Mapping[str, Any], settings: Sequence[Set
     for setting in by_note.values():
         for number in setting.trials:
             result = confirmed[number].result
-            if result is None or result.checkpoint is None or result.status != COMPLETE:
+            if result is None or result.status != COMPLETE:
                 continue
-            seed = confirmed[number].seed
-            planned.append(Planned(setting.point, seed, setting.note, result.checkpoint))
+            if result.checkpoint is None and not again:
+                continue
+            seed, checkpoint = confirmed[number].seed, None if again else result.checkpoint
+            planned.append(Planned(setting.point, seed, setting.note, checkpoint))
             tested_settings.append(setting)
     numbers = {s.note: s.trials for s in by_note.values()}
     how = {name: spec[name] for name in ("overrides", "config", "sources")}

@@ -15,6 +15,7 @@ from typing import Any
 from caviar.base.errors import ProcessDied, SearchFailed
 from caviar.config.commands import caviar_command, set_to, train_command
 from caviar.config.kept import kept_config
+from caviar.config.keys import FUNCTION, LIGHTNING, Keys
 from caviar.config.overrides import (
     joined,
     override_value,
@@ -175,22 +176,43 @@ def _checked_overrides(study: Study, stage: str) -> Sequence[str]:
     return overrides
 
 
-def trial_overrides(planned: Planned, stage_overrides: Sequence[str]) -> list[str]:
-    """What a user would type to train this setting, in search coordinates."""
+def trial_overrides(
+    planned: Planned, stage_overrides: Sequence[str], keys: Keys, test: bool = False
+) -> list[str]:
+    """What a user would type to train this setting, in search coordinates.
+
+    Arguments:
+        planned: the setting, its seed, and a checkpoint that is only to be tested.
+        stage_overrides: of every trial of its stage.
+        keys: of the project's config.
+        test: the test set is opened behind the training, where no checkpoint is only tested.
+    """
     only_test: tuple[str, ...] = ()
     if planned.checkpoint is not None:
         path = override_value(planned.checkpoint)
         only_test = ("fit=false", "test=true", f"ckpt_path={path}")
+    elif keys.kind != LIGHTNING and keys.test is not None:
+        only_test = (f"{keys.test}={str(test).lower()}",)
     point = point_overrides(planned.point)
-    return [*joined(stage_overrides, only_test), *point, f"seed={planned.seed}"]
+    return [*joined(stage_overrides, only_test), *point, f"{keys.seed}={planned.seed}"]
 
 
-def print_commands(
-    plan: Sequence[Planned], stage_overrides: Sequence[str], sources: Sequence[str]
-) -> None:
+def command_of(
+    study: Study,
+    planned: Planned,
+    stage_overrides: Sequence[str],
+    test: bool = False,
+    at: Path | None = None,
+) -> str:
+    """The command that trains a trial again, by itself and outside of its study."""
+    words = trial_overrides(planned, stage_overrides, study.keys, test)
+    return train_command(words, study.sources, at, runner=study.keys.kind == FUNCTION)
+
+
+def print_commands(study: Study, plan: Sequence[Planned], stage_overrides: Sequence[str]) -> None:
     """A dry run: one command a trial on standard output, and nothing else there."""
     for planned in plan:
-        print(train_command(trial_overrides(planned, stage_overrides), sources))
+        print(command_of(study, planned, stage_overrides))
 
 
 def _job(
@@ -211,7 +233,8 @@ def _job(
         place["trial.until"] = until
     if spec.get("pruner", "none") != "none":
         place["search.pruner"] = spec["pruner"]
-    overrides = rewrite_one_minus(trial_overrides(trial.planned, stage_overrides))
+    words = trial_overrides(trial.planned, stage_overrides, study.keys, test=stage == TEST)
+    overrides = rewrite_one_minus(words)
     return [*overrides, *(f"{key}={override_value(value)}" for key, value in place.items())]
 
 

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from caviar.base.errors import ProcessDied, SearchFailed, UserError, failure
 from caviar.base.result import COMPLETE, DIVERGED, Result
 from caviar.config.commands import set_to
+from caviar.config.keys import LIGHTNING, Keys, metric_of
 from caviar.config.messages import SLIPS, message
 from caviar.config.resolvers import JOBS, next_number
 from caviar.screen.view import console, plain_table, plural, setting_columns, shown_path
@@ -89,7 +90,8 @@ def _check(config: DictConfig, varied: set[str]) -> None:
     Raises:
         UserError: it would test what it compares.
     """
-    if config.test and varied - {"seed"}:
+    keys = Keys.of(config)
+    if keys.kind == LIGHTNING and config.test and varied - {keys.seed}:
         raise UserError(
             "test=true: a grid compares settings, and the test set is for the one that is chosen; "
             "leave it out, or let only seed vary"
@@ -115,7 +117,7 @@ def print_grid(config: DictConfig, jobs: Sequence[Job], returned: Sequence[JobRe
             job.error = ProcessDied("it left without a result")
         if job.error is not None:
             job.result = failure(job.error, job.setting.get("seed"))
-    metric, study = config.metric.name, config.search.study
+    metric, study = metric_of(config).name, config.search.study
     head, settings = setting_columns([job.setting for job in jobs])
     table = plain_table(
         f"{study}: a grid of {len(jobs)}", "job", *head, metric, "epoch", "status", "seconds"
@@ -127,7 +129,7 @@ def print_grid(config: DictConfig, jobs: Sequence[Job], returned: Sequence[JobRe
         seconds = f"{result.seconds:.1f}" if result.seconds else ""
         table.add_row(job.folder.name, *setting, value, epoch, result.status, seconds)
     console.print(table)
-    _print_means(jobs, metric, config.metric.mode)
+    _print_means(jobs, metric, metric_of(config).mode)
     console.print(f"in {shown_path(jobs[0].folder.parent)}: a folder for each job")
 
 

@@ -14,7 +14,9 @@ from rich.table import Table
 
 from caviar.base.errors import SearchFailed, UserError
 from caviar.config.commands import caviar_command, stage_command
+from caviar.config.keys import LIGHTNING
 from caviar.config.overrides import joined
+from caviar.ledger import Trial
 from caviar.refine import Outlook, Refinement
 from caviar.screen.view import (
     console,
@@ -24,7 +26,7 @@ from caviar.screen.view import (
     shown_path,
 )
 from caviar.search.confirm import confirm, confirm_spec, print_plan
-from caviar.search.driver import how_to_mend
+from caviar.search.driver import command_of, how_to_mend
 from caviar.search.rungs import planned_trials
 from caviar.search.settings import CONFIRM, TEST, VERDICT, StageSettings
 from caviar.search.stages import run_stage, shared_overrides, stage_spec, stage_sweep
@@ -101,7 +103,11 @@ def confirm_only(study: Study, confirmed: Confirmed | None = None) -> None:
 
 def _run_and_print(study: Study, sweep: SweepFile) -> None:
     trials = run_stage(study, sweep)
-    print_stage(trials, study.metric, study.mode, sweep.stage, sweep.overrides, study.sources)
+
+    def again(trial: Trial) -> str:
+        return command_of(study, trial.planned, sweep.overrides)
+
+    print_stage(trials, study.metric, study.mode, sweep.stage, again)
     if any(t.failed for t in trials):
         console.print(f"once that is mended: {caviar_command('retry', study.name)}")
 
@@ -164,7 +170,10 @@ def print_verdict(verdict: Verdict, study: Study) -> None:
         f"{stopped}"
     )
     if not names:
-        console.print("the test set was not opened: no confirmed run has kept a checkpoint")
+        why = "no confirmed run has kept a checkpoint"
+        if study.keys.kind != LIGHTNING:
+            why = "no key of the config opens one (caviar.keys.test)"
+        console.print(f"confirmed on validation alone, the test set was not opened: {why}")
     console.print(verdict.sentence(), style="bold")
 
 

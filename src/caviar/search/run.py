@@ -15,6 +15,7 @@ from caviar.base.environment import one_command
 from caviar.base.errors import UserError
 from caviar.config.commands import caviar_command, set_to
 from caviar.config.compose import Composer
+from caviar.config.keys import Keys
 from caviar.config.overrides import joined
 from caviar.search import checks, loop
 from caviar.search.beginning import begin_well
@@ -53,7 +54,8 @@ def run(
     compose, action = Composer(loader, config.hydra.job.config_name), config.search.action
     # The command line first: these slips would end in a worse message further on.
     no_grid(config, arguments, compose)
-    checks.no_seed(arguments)
+    checks.nothing_lost(config, compose.sources(arguments))
+    checks.no_seed(arguments, Keys.of(config).seed)
     begun = action in ("worker", "confirm")
     study = reaching(open_study(config, arguments, compose, launch, begun=begun), compose)
     config.hydra.job.config_name = compose.name  # the launcher's jobs are composed with it
@@ -73,7 +75,7 @@ def run(
     else:
         study, sweep, trained = asked_stage(study, config, arguments, compose)
         if study.settings.dry_run:
-            print_commands(plan(sweep, study.settings), sweep.overrides, study.sources)
+            print_commands(study, plan(sweep, study.settings), sweep.overrides)
         elif action == "search":
             if not study.complete and not study.stages():
                 begin_well(study, sweep.overrides, trained, [axis.key for axis in sweep.space])

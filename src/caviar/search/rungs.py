@@ -21,9 +21,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from caviar.base.environment import several_devices
 from caviar.base.errors import UserError
+from caviar.config.keys import FUNCTION, TASK, Keys, epochs_of
 from caviar.ledger import Trial
-from caviar.plain import is_function
 from caviar.search.study import Study
 
 
@@ -120,7 +121,7 @@ def planned_trials(study: Study) -> dict[str, int]:
             numbers[name] = study.begun_sweep(name).num_trials
         else:
             rungs = rungs_asked(config, *settings.rungs_of(name))
-            cost = 1.0 if rungs is None else rungs.cost(config.trainer.max_epochs)
+            cost = 1.0 if rungs is None else rungs.cost(epochs_of(config) or 1)
             numbers[name] = max(2, int(left * stage.share / shares / cost + 1e-6))
     return numbers
 
@@ -153,17 +154,23 @@ def rungs_asked(config: DictConfig, rungs: Sequence[float], keep: float) -> Rung
 
 def why_whole(config: DictConfig) -> str | None:
     """Why a training cannot wait at the end of an epoch, and go on from there; None if it can."""
-    if is_function(config):
-        return "train._target_ is a function of its own"
-    trainer = config.trainer
+    keys = Keys.of(config)
+    if keys.kind == FUNCTION:
+        return "caviar.train is a function of its own"
+    if keys.kind == TASK and keys.resume is None:
+        return "no key of the config resumes a training (caviar.keys.resume)"
+    if keys.kind == TASK and several_devices(config):
+        return "a task on several devices is a run of its own"
+    trainer: Any = config.get("trainer") or {}
     if trainer.get("max_epochs") in (None, -1) or trainer.get("max_steps", -1) not in (None, -1):
         return "its length is not in epochs (trainer.max_epochs)"
     if trainer.get("val_check_interval") not in (None, 1.0):
         return f"trainer.val_check_interval={trainer.val_check_interval} validates inside of epochs"
-    kept = [c for c in (config.callbacks or {}).values() if c and _is_last(c)]
-    return None if kept else "no callback keeps its last checkpoint (callbacks=default does)"
+    kept = [c for c in (config.get("callbacks") or {}).values() if c and _is_last(c)]
+    return None if kept else "no callback keeps its last checkpoint"
 
 
 def _is_last(callback: Any) -> bool:
     target = str(callback.get("_target_", ""))
-    return target.endswith("Checkpoint") and callback.get("monitor") is None
+    keeps = callback.get("monitor") is None or callback.get("save_last")
+    return target.endswith("Checkpoint") and bool(keeps)

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from caviar.base.errors import UserError, check_rules
 from caviar.config.compose import read_settings
+from caviar.config.keys import runs_of
 from caviar.config.messages import REMOVED
 from caviar.ledger import HEARTBEAT, JOURNAL, Ledger, known_storage
 from caviar.ledger.storages import check_kind, patient
@@ -66,7 +67,7 @@ class ConfirmSettings:
 
 @dataclass
 class SearchSettings:
-    """Everything under `search`; `conf/search/default.yaml` says what each is for."""
+    """Everything under `search`; `caviar/conf/search/default.yaml` says what each is for."""
 
     action: str = "stage"
     study: str = "default"
@@ -198,7 +199,7 @@ class SearchSettings:
 
 def study_folder(config: DictConfig) -> Path:
     """`runs/<study>/`, where everything of a study lies."""
-    return Path(config.paths.runs) / str(config.search.study)
+    return runs_of(config) / str(config.search.study)
 
 
 def storage_of(config: DictConfig) -> str:

@@ -16,6 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from caviar.base import project
 from caviar.base.errors import UserError
 from caviar.config.commands import caviar_command
 from caviar.config.kept import kept_config
@@ -76,6 +77,7 @@ def stage_sweep(
             overrides=tuple(overrides),
             declares=tuple(study.declares),
             sources=tuple(study.sources),
+            program=project.current().program,
         )
         return whole, None
     if file is None and not anew and stage in study.stages():
@@ -145,6 +147,7 @@ def _refined(
         mode=study.mode,
         overrides=tuple(overrides),
         declares=study.begun_sweep(study.search_stages()[0]).declares,
+        program=project.current().program,
         sources=tuple(study.sources),
         notes=tuple(notes),
         reasons=refinement.reasons,

@@ -25,6 +25,7 @@ from caviar.base.errors import UserError
 from caviar.base.files import replaced
 from caviar.config.commands import caviar_command, sources_of
 from caviar.config.compose import Composer
+from caviar.config.keys import TEMPLATE, Keys, metric_of
 from caviar.config.overrides import keys_outside, override_key, restore_one_minus
 from caviar.ledger import Ledger, Trial, exists
 from caviar.ledger.storages import POINTER
@@ -65,6 +66,8 @@ class Study:
     launch: Launch = nowhere
     declares: Sequence[str] = ()
     """Hydra overrides of the command that say what is searched."""
+    keys: Keys = TEMPLATE
+    """Who trains, and by which keys of the config."""
     sources: Sequence[str] = ()
     """Words of the command, or of the one that began the study, that find config files."""
 
@@ -238,8 +241,9 @@ def open_study(
         settings=SearchSettings.of(config),
         folder=study_folder(config),
         storage=storage_of(config),
-        metric=config.metric.name,
-        mode=config.metric.mode,
+        metric=metric_of(config).name,
+        mode=metric_of(config).mode,
+        keys=Keys.of(config),
         overrides=restore_one_minus(keys_outside(overrides, *SEARCH_NODES)),
         compose=compose,
         launch=launch,

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from caviar.base.environment import RESUME, RETRIES, SLOT, is_first_rank, rank
 from caviar.base.errors import (
@@ -29,11 +30,12 @@ from caviar.base.errors import (
     one_line,
     rank_error,
 )
-from caviar.base.files import replaced
-from caviar.base.result import EXCEPTION, KILLED, Ended, Length, Report, Result
+from caviar.base.files import last_checkpoint, replaced
+from caviar.base.result import EXCEPTION, KILLED, Ended, Length, Report, Result, Train
 from caviar.base.signals import uninterrupted
+from caviar.config.keys import FUNCTION, LIGHTNING, Keys, epochs_of, metric_of, trusts
 from caviar.ledger import Ledger, Trial
-from caviar.plain import is_function, run_function
+from caviar.plain import run_function
 from caviar.search.keeping import tidy_checkpoints
 from caviar.search.provenance import keep_code, restore_config
 from caviar.search.settings import CONFIRM, TEST, open_ledger, study_folder
@@ -48,23 +50,36 @@ FIRST = 8  # a pruner judges a trial first after this fraction (1/8) of its vali
 LAST = Path("checkpoints") / "last.ckpt"  # in a trial's folder; what it goes on from
 
 
-def run_trial(config: DictConfig, output: Path, ended: Ended | None = None) -> float | None:
+def run_trial(
+    config: DictConfig, output: Path, train: Train, ended: Ended | None = None
+) -> float | None:
     """Run trial `config.trial` unless somebody else has it already.
 
     Any exception becomes the trial's result and is raised again for the launcher; a signal puts
     the trial back among the waiting ones.
+
+    Arguments:
+        config: of the trial.
+        output: its folder.
+        train: what trains, where the config names no function that does.
+        ended: told what came of it.
     """
     stage, number = config.trial.stage, config.trial.number
-    if config.test and stage != TEST:
-        raise UserError("test=true: the test set is locked during a search; confirm opens it once")
+    keys = Keys.of(config)
+    seed = OmegaConf.select(config, keys.seed)
+    train = run_function if keys.kind == FUNCTION else train
+    if keys.test is not None and OmegaConf.select(config, keys.test) and stage != TEST:
+        raise UserError(
+            f"{keys.test}=true: the test set is locked during a search; confirm opens it once"
+        )
     ledger = open_ledger(config)
     before = ledger.trial(stage, number)
     restore_config(config, ledger.spec(stage), before.point, output)  # on every rank
     if not is_first_rank():  # what is written into the ledger is the first rank's
         checkpoint = os.environ.get(RESUME)
         resume = Path(checkpoint) if checkpoint else None
-        return _outcome(config, output, None, resume, ended)[0].best
-    slot, epochs = os.environ.get(SLOT), config.trainer.get("max_epochs")
+        return _outcome(train, config, output, None, resume, ended)[0].best
+    slot, epochs = os.environ.get(SLOT), epochs_of(config)
     code, claimed = keep_code(ledger, stage), False
     try:
         # A signal between the claim and the note that it is ours would leave the trial claimed by
@@ -77,15 +92,16 @@ def run_trial(config: DictConfig, output: Path, ended: Ended | None = None) -> f
         # machine down would do so again and again.
         now = ledger.trial(stage, number)
         if len(faults := now.faults[now.forgiven :]) > GIVE_UP:
-            dead = Result(KILLED, seed=config.seed, error=f"{faults[-1]}, {len(faults)} times")
+            dead = Result(KILLED, seed=seed, error=f"{faults[-1]}, {len(faults)} times")
             ledger.finish(stage, number, dead)
             return None
         _put_errors_aside(output)
-        resume = _checkpoint_of(before, output, config.trust_checkpoints)
+        resume = _checkpoint_of(before, output, keys.kind, trusts(config))
         os.environ.pop(RESUME, None)
         if resume is not None:  # the other ranks, which this one starts, must go on from it too
             os.environ[RESUME] = str(resume)
-        result, error = _outcome(config, output, _reporter(config, ledger), resume, ended)
+        report = _reporter(config, ledger)
+        result, error = _outcome(train, config, output, report, resume, ended)
         with uninterrupted():
             again = False
             if result.failed:
@@ -101,7 +117,7 @@ def run_trial(config: DictConfig, output: Path, ended: Ended | None = None) -> f
         raise (TryAgain if again else RuntimeError)(result.error) from error
     if stage not in (CONFIRM, TEST) and config.trial.get("until") is None:  # it may yet go on
         keep = config.search.keep_checkpoints
-        tidy_checkpoints(study_folder(config), ledger, keep, config.metric.mode)
+        tidy_checkpoints(study_folder(config), ledger, keep, metric_of(config).mode)
     return result.best
 
 
@@ -123,7 +139,8 @@ def record_fault(config: DictConfig, fault: Fault, retries: int) -> str | None:
     if fault.interrupted:
         ledger.release(stage, number, pid=fault.pid)
         return fault.error
-    result = Result(fault.status, seed=config.seed, error=fault.error)
+    seed = OmegaConf.select(config, Keys.of(config).seed)
+    result = Result(fault.status, seed=seed, error=fault.error)
     # Lightning kills the first rank when another one has raised: what that one told counts, unless
     # it is only that the first rank is gone.
     told = rank_error(study_folder(config) / stage / str(number))
@@ -145,7 +162,7 @@ def _reporter(config: DictConfig, ledger: Ledger) -> Report:
     stage, number = config.trial.stage, config.trial.number
     prunes = stage not in (CONFIRM, TEST) and config.search.pruner != "none"
     until = config.trial.get("until")
-    told = Length(total=config.trainer.get("max_epochs"))  # what its claim says already
+    told = Length(total=epochs_of(config))  # what its claim says already
 
     def report(point: int, value: float, length: Length) -> bool:
         nonlocal told
@@ -174,9 +191,11 @@ def _put_errors_aside(output: Path) -> None:
         file.rename(output / f"error.{1 + len([*output.glob('error.*.txt')])}.txt")
 
 
-def _checkpoint_of(before: Trial, output: Path, trusted: bool) -> Path | None:
+def _checkpoint_of(before: Trial, output: Path, kind: str, trusted: bool) -> Path | None:
     """The last checkpoint of an earlier try of this trial, if it has one that can be read."""
     path = output / LAST
+    if kind != LIGHTNING:  # it lies where the project keeps it
+        path = last_checkpoint(output) or path
     if not path.exists():
         return None
     # Of a try whose training is not to go on; or of another study, whose ledger was removed, and
@@ -184,6 +203,15 @@ def _checkpoint_of(before: Trial, output: Path, trusted: bool) -> Path | None:
     if not before.claim:
         path.unlink()
         return None
+    if kind != LIGHTNING:
+        why = "" if trusted else more_than_plain(path)
+        if why:
+            print(
+                f"the trial begins anew: {path} holds {why}, which may run anything when it is "
+                "loaded; if it is yours, add trust_checkpoints: true to the caviar node",
+                flush=True,
+            )
+        return None if why else path
     from caviar.training.checkpoints import read_checkpoint
 
     try:
@@ -194,7 +222,23 @@ def _checkpoint_of(before: Trial, output: Path, trusted: bool) -> Path | None:
     return path
 
 
+def more_than_plain(path: Path) -> str:
+    """What a checkpoint holds beside plain containers and tensors, so that neither torch nor
+    Lightning loads it unless it is trusted; empty where it is plain."""
+    import pickle
+
+    import torch
+
+    try:
+        torch.load(path, map_location="meta", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        return named[1] if named else "more than plain containers"
+    return ""
+
+
 def _outcome(
+    train: Train,
     config: DictConfig,
     output: Path,
     report: Report | None,
@@ -203,10 +247,6 @@ def _outcome(
 ) -> tuple[Result, BaseException | None]:
     """What training gave, or the exception that it ended with, written down."""
     try:
-        if is_function(config):
-            return run_function(config, output, report, resume, ended=ended), None
-        from caviar.training import train
-
         return train(config, output, report, resume, ended=ended), None
     except (Exception, SystemExit) as error:
         if is_interrupt(error):
@@ -218,7 +258,7 @@ def _outcome(
                 partial.write_text(f"{traceback.format_exc()}{one_line(error)}\n", encoding="utf-8")
             raise
         (output / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        result = failure(error, config.seed)
+        result = failure(error, OmegaConf.select(config, Keys.of(config).seed))
         result.write(output)
         return result, error
 

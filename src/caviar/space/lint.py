@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from caviar.space.appropriate import BETAS, THREE_DECADES, crowded
 from caviar.space.scales import Choice, Integer, Linear, Log
 from caviar.space.space import Axis, Space
-
-BETAS = ("momentum", "beta1", "beta2")  # of exponentially weighted averages
-THREE_DECADES = 999.999  # not 1000: 1e-2 / 1e-5 is 999.9999999999999
 
 
 @dataclass(frozen=True)
@@ -44,16 +41,8 @@ def _problems(axis: Axis, defaults: Mapping[str, Any], refined: bool) -> Iterato
     """What is wrong with one axis; `defaults` are the config's values by dotted key."""
     scale = axis.scale
     if axis.key not in defaults:
-        # Not a `_target_`, and for a range only what may be a number: a wrong guess misleads.
-        numbers = (int, float, bool, type(None))
-        alike = [
-            key
-            for key, value in defaults.items()
-            if not key.rpartition(".")[2].startswith("_")
-            and (isinstance(scale, Choice) or isinstance(value, numbers))
-        ]
-        close = difflib.get_close_matches(axis.key, alike, n=1, cutoff=0.8)
-        meant = f"did you mean {close[0]}? " if close else ""
+        close = nearest(axis.key, defaults, numbers=not isinstance(scale, Choice))
+        meant = f"did you mean {close}? " if close else ""
         yield Problem(
             axis.key,
             f"the config has no such key; {meant}To leave it out of the search, drop it from the "
@@ -75,14 +64,8 @@ def _problems(axis: Axis, defaults: Mapping[str, Any], refined: bool) -> Iterato
             yield Problem(axis.key, message)
     # Whole numbers over decades may well be meant, so this is about `linear` itself.
     if type(scale) is Linear and scale.low > 0 and scale.high / scale.low >= THREE_DECADES:
-        share = (scale.high - scale.high / 10) / (scale.high - scale.low)
-        yield Problem(
-            axis.key,
-            f"{scale.low:g} … {scale.high:g} spans {math.log10(scale.high / scale.low):.0f} "
-            f"decades, and linear draws put {share:.0%} of the trials into the last one; "
-            f"write ${{log:{scale.low:g},{scale.high:g}}}",
-            fatal=False,
-        )
+        mend = f"write ${{log:{scale.low:g},{scale.high:g}}}"
+        yield Problem(axis.key, f"{crowded(scale)}; {mend}", fatal=False)
     if not refined and not isinstance(scale, Choice) and isinstance(default, int | float):
         low, high = scale.declared()  # in natural values: 1 - 0.9 is not 0.1 in binary
         if not low <= default <= high:
@@ -93,6 +76,24 @@ def _problems(axis: Axis, defaults: Mapping[str, Any], refined: bool) -> Iterato
             )
     if isinstance(scale, Log) and isinstance(default, str):
         yield Problem(axis.key, f"the config's default is the text {default!r}, not a number")
+
+
+def nearest(key: str, defaults: Mapping[str, Any], numbers: bool = False) -> str:
+    """The key of the config that a misspelt one may mean; empty if none is like it.
+
+    Arguments:
+        key: that the config does not have.
+        defaults: its values by dotted key.
+        numbers: only those that may be numbers.
+    """
+    # Not a `_target_`, and for a range only what may be a number: a wrong guess misleads.
+    alike = [
+        other
+        for other, value in defaults.items()
+        if not other.rpartition(".")[2].startswith("_")
+        and (not numbers or isinstance(value, int | float | bool | None))
+    ]
+    return next(iter(difflib.get_close_matches(key, alike, n=1, cutoff=0.8)), "")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

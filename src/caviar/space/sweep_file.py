@@ -35,7 +35,9 @@ DISTRIBUTIONS: dict[type[Linear], str] = {
     LogInteger: "q_log_uniform_values",
 }
 GOALS = {"min": "minimize", "max": "maximize"}
-LAUNCH = ("${env}", "${interpreter}", "${program}")  # before the fixed overrides
+PROGRAM = "train.py"  # the template's, which runs trials by itself
+RUNNER = ("-m", "caviar.run")  # runs those of another script
+LAUNCH = ("${env}", "${interpreter}", *RUNNER, "${program}")  # before the fixed overrides
 POINT = "${args_no_hyphens}"  # after them
 DECLARES = re.compile(r"[+~]*space([.=@/]|$)")  # an override of the `space` node
 SOURCES = re.compile(r"--config-(dir|name|path)=|hydra\.searchpath=")  # says where config files are
@@ -65,6 +67,8 @@ class SweepFile:
     sweep checks its keys against the space that they compose."""
     sources: tuple[str, ...] = field(default=(), compare=False)
     """Words of the command that say where its config files are, beside conf/."""
+    program: str = field(default=PROGRAM, compare=False)
+    """The script that trains, from the project's folder."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """Comment lines at the top: parent stage, top five."""
     reasons: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
@@ -74,10 +78,10 @@ class SweepFile:
         """The file's content."""
         lines = [
             f"{HEADS[0]}{self.stage} of study {self.study}, random search.",
-            f"{HEADS[1]}python train.py -m search.study={self.study} search.sweep=THIS_FILE",
+            f"{HEADS[1]}python {self.program} -m search.study={self.study} search.sweep=THIS_FILE",
             f"{HEADS[2]} wandb sweep THIS_FILE",
             *(_comment(note) for note in self.notes),
-            "program: train.py",
+            f"program: {_scalar(self.program)}",
             "method: random",
             f"name: {_scalar(f'{self.study} {self.stage}')}",
             "metric:",
@@ -91,7 +95,8 @@ class SweepFile:
             lines += [f"    {_comment(reason)}" for reason in self.reasons.get(axis.name, ())]
             lines += [f"    {line}" for line in _parameter(axis.scale)]
         # Last, so that a file that was cut off anywhere is known by what it lacks.
-        words = (*LAUNCH, *self.sources, *self.declares, *self.overrides, POINT)
+        launch = [w for w in LAUNCH if w not in RUNNER or self.program != PROGRAM]
+        words = (*launch, *self.sources, *self.declares, *self.overrides, POINT)
         lines += ["command:", *(f"  - {_scalar(word)}" for word in words)]
         return "\n".join(lines) + "\n"
 
@@ -183,6 +188,7 @@ class SweepFile:
             overrides=tuple(w for w in fixed if not (DECLARES.match(w) or SOURCES.match(w))),
             declares=tuple(word for word in fixed if DECLARES.match(word)),
             sources=tuple(word for word in fixed if SOURCES.match(word)),
+            program=str(document.get("program", PROGRAM)),
             notes=notes,
             reasons=reasons,
         )

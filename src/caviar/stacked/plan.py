@@ -14,6 +14,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from caviar.config.alike import differ_in_values, is_value, key_of, write_values
+from caviar.config.keys import LIGHTNING, Keys
 
 # Settings of Lightning's Trainer that mean the same for a stack as for each of its members.
 TRAINER = {
@@ -48,8 +49,8 @@ NUMBERS = ("optimizer.", "scheduler.", "seed=", "trial.", "one_minus.optimizer."
 
 def why_not(config: DictConfig) -> str | None:
     """Why a run cannot share a stack, as the end of a sentence; None where the config allows it."""
-    if config.train._target_ is not None:
-        return "train._target_ is a plain function"
+    if Keys.of(config).kind != LIGHTNING:
+        return "a function, or a task, trains one model"
     if not config.fit or config.test or config.ckpt_path is not None:
         return "they test, or go on from a checkpoint"
     for key in config.trainer:  # not its values: some follow the run's folder, not known yet

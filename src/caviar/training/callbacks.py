@@ -77,20 +77,29 @@ class BestMetric(pl.Callback):
         better = self.best is None or self.sign * value < self.sign * self.best
         if math.isfinite(value) and better:  # NaN is no better, and infinity no first best
             self.best, self.best_epoch, self.best_step = value, epoch, step
-        name = f"{self.metric}_best"
-        if self.best is not None and name not in logged:
-            for logger in trainer.loggers:
-                logger.log_metrics({name: self.best, "epoch": epoch}, step=_logged_step(trainer))
-                # Before a checkpoint is written, which takes for granted that this is in the file.
-                logger.save()
+        if f"{self.metric}_best" not in logged:
+            self._tell_loggers(trainer)
         prune = False
         if self.report is not None and trainer.is_global_zero:
             prune = self.report(point, value, self.length)
         if not (first and _weights_are_finite(pl_module)):
             self._check_finite(trainer)
-        # Every rank must stop at the same epoch, or the others wait for it without end.
-        if trainer.strategy.broadcast(prune) and not self.diverged:
+        if self._agreed(trainer, prune) and not self.diverged:
             self.pruned = trainer.should_stop = True
+
+    def _agreed(self, trainer: pl.Trainer, prune: bool) -> bool:
+        """What the first rank has decided: every rank must stop at the same epoch, or the others
+        wait for it without end."""
+        return bool(trainer.strategy.broadcast(prune))
+
+    def _tell_loggers(self, trainer: pl.Trainer) -> None:
+        if self.best is None:
+            return
+        told = {f"{self.metric}_best": self.best, "epoch": trainer.current_epoch}
+        for logger in trainer.loggers:
+            logger.log_metrics(told, step=_logged_step(trainer))
+            # Before a checkpoint is written, which takes for granted that this is in the file.
+            logger.save()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._check_finite(trainer)  # the last epoch's training loss is logged after validation

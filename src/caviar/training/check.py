@@ -167,7 +167,7 @@ class Check:
         limits += ["++trainer.check_val_every_n_epoch=1"]
         alone = ["check=false", "trainer=ddp_cpu", "trainer.max_epochs=1", "logger=none"]
         here = f"hydra.run.dir='{place}'"
-        entry = str(project.root() / "train.py")
+        entry = str(project.enter() / "train.py")
         command = [sys.executable, entry, *self.overrides, *alone, *limits, here]
         place.mkdir(parents=True, exist_ok=True)
         with open(place / "output.txt", "wb") as file:

@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from caviar.base import project
 from caviar.base.errors import UserError, failure
 from caviar.base.result import MARKER, RESULT, Result, finite
+from caviar.config.keys import Keys
 from caviar.config.overrides import override_key, override_value, point_overrides
 from caviar.space import Space
 from caviar.space.sampling import trial_seed
@@ -65,12 +66,13 @@ def complete_overrides(arguments: Sequence[str]) -> list[str]:
     study, stage = (recorded[0], recorded[1].stage) if recorded else ("wandb", sweep_id)
     folder = project.runs() / study / stage / run_id
     given = {override_key(a) for a in arguments}
-    added = {
-        "logger": "wandb",
-        "seed": trial_seed(0, sweep_id, run_number(run_id)),
-        "search.study": override_value(study),
-        "hydra.run.dir": override_value(str(folder)),
-    }
+    seed = trial_seed(0, sweep_id, run_number(run_id))
+    added: dict[str, Any] = {"logger": "wandb", "seed": seed}
+    if project.current().theirs:
+        keys = _keys_of(fixed)
+        added = {keys.seed: seed} | ({} if keys.test is None else {keys.test: "false"})
+    added["search.study"] = override_value(study)
+    added["hydra.run.dir"] = override_value(str(folder))
     # What the sweep's command says itself stays: logger=none is somebody's wish.
     more = [f"{key}={value}" for key, value in added.items() if key not in given]
     # The agent writes null as None, and text as it is; the point is written as Hydra reads it.
@@ -95,10 +97,12 @@ def refuse_test(config: DictConfig) -> None:
     Raises:
         UserError: its command says so.
     """
-    if config.test or not config.fit or config.ckpt_path is not None:
+    keys, fit = Keys.of(config), config.get("fit", True)
+    test, resume = (k and OmegaConf.select(config, k) for k in (keys.test, keys.resume))
+    if test or not fit or resume is not None:
         raise UserError(
-            f"test={config.test} fit={config.fit} ckpt_path={config.ckpt_path}: a run of a sweep "
-            "is trained from its own start, and the test set is locked; confirm opens it once"
+            f"{keys.test}={test} fit={fit} {keys.resume}={resume}: a run of a sweep is trained "
+            "from its own start, and the test set is locked; confirm opens it once"
         )
 
 
@@ -152,6 +156,15 @@ def refuse_undeclared(
             raise UserError(f"{where} sets {name}={value!r}, but {declared} says {scale}") from None
 
 
+def _keys_of(fixed: Sequence[str]) -> Keys:
+    """By which keys the config of a project's own script takes a seed, and opens its test set."""
+    from caviar.config.commands import split_sources
+    from caviar.config.compose import project_composer
+
+    sources, overrides = split_sources(fixed)
+    return Keys.of(project_composer(sources)(overrides))
+
+
 def _declared(fixed: Sequence[str]) -> Space:
     """The space that the command's own overrides compose, where no file is known here."""
     from caviar.config.commands import split_sources
@@ -173,6 +186,12 @@ def finish_wandb(result: Result, curve: Mapping[int, float]) -> None:
     """
     global _has_ended
     wandb = sys.modules.get("wandb")
+    if started_by_agent() and (wandb is None or wandb.run is None):
+        # A task that logs elsewhere, or that has ended its run as soon as it had trained.
+        import wandb as client
+
+        wandb = client
+        client.init(resume="allow", settings=client.Settings(silent=True))
     if wandb is None or wandb.run is None:
         return
     _has_ended = True

@@ -58,7 +58,7 @@ def asked_sweep(study: Study, overrides: Sequence[str]) -> tuple[Study, DictConf
                 "search.stage=…"
             )
         study = study.changed(settings=replace(study.settings, stage=to_come[0]))
-    checks.no_seed(overrides)
+    checks.no_seed(overrides, study.keys.seed)
     compose = project_composer(study.sources)
     config = compose(overrides)
     one_value(overrides)

@@ -126,9 +126,12 @@ class PoolLauncher(Launcher):
     def _compose_once(self, launched: Any, jobs: Sequence[Sequence[str]]) -> None:
         """Let the jobs' processes make their configs from the first one's, if there are several."""
         from caviar.config.alike import Example
+        from caviar.pool.alone import imported_by_main
         from caviar.pool.process import start_server
 
-        start_server(self.settings.preload)  # which takes seconds to import what it is to
+        start_server(
+            [*self.settings.preload, *imported_by_main()]
+        )  # which takes seconds to import what it is to
         if len(jobs) < 2:
             return
         if self._example is None or self._example.overrides != [*jobs[0]]:

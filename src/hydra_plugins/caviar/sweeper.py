@@ -5,7 +5,9 @@ Everything else is in caviar.search.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -25,15 +27,56 @@ for _name, _node in _SETTINGS.items():
     ConfigStore.instance().store(name=_name, node=_node, group="hydra/sweeper", provider="caviar")
 
 
+@contextmanager
+def told(task_function: TaskFunction) -> Iterator[None]:
+    """End a command of another application's as ours end: one message, and a signal ends it tidily.
+
+    `caviar.app` does so around all of Hydra.
+    """
+    if getattr(task_function, "__module__", None) == "caviar.app":
+        yield
+        return
+    from caviar.base.signals import tidy_sigterm
+    from caviar.config.messages import clear_errors
+
+    with clear_errors(), tidy_sigterm():
+        yield
+
+
+def as_told(config: DictConfig) -> None:
+    """Refuse a config in which something else decides where trials lie.
+
+    Raises:
+        UserError: with what to write.
+    """
+    from caviar.base.errors import UserError
+    from caviar.search.settings import study_folder
+
+    folder = study_folder(config)
+    if Path(config.hydra.sweep.dir).absolute() != folder.absolute():
+        raise UserError(
+            f"hydra.sweep.dir is {config.hydra.sweep.dir}, and trials lie in {folder}: put "
+            "`- caviar: default` behind `- hydra: …` in the defaults of the root config, or leave "
+            "hydra.sweep.dir out"
+        )
+
+
 class CaviarSweeper(Sweeper):
     """Draws the trials of a stage and hands them to the launcher in one call."""
+
+    looks_on = False
+    """Whether a job that is no trial leaves a result as well."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         self.hydra_context = hydra_context
         self.config = config
-        self.task_function = task_function
+        from caviar.task.task import as_trials
+
+        with told(task_function):
+            as_told(config)
+        self.task_function = as_trials(task_function, self.looks_on)
 
     def sweep(self, arguments: list[str]) -> Any:
         from caviar import rooms
@@ -43,7 +86,10 @@ class CaviarSweeper(Sweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         loader = self.hydra_context.config_loader
-        return run(self.config, arguments, self.launch(), loader, confirmed=rooms.write_report_of)
+        with told(self.task_function):
+            return run(
+                self.config, arguments, self.launch(), loader, confirmed=rooms.write_report_of
+            )
 
     def launch(self) -> Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]:
         """What hands jobs to Hydra's launcher."""
@@ -63,6 +109,8 @@ class CaviarSweeper(Sweeper):
 
 class GridSweeper(CaviarSweeper):
     """Trains every combination of the values that are named."""
+
+    looks_on = True
 
     def __init__(self, params: Mapping[str, str]) -> None:
         self.params = params

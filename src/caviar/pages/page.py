@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from caviar.base.files import replaced
-from caviar.report.marks import Chart
-from caviar.report.png import theme
+from caviar.pages.marks import Chart
+from caviar.pages.png import theme
 
 HERE = Path(__file__).parent
 

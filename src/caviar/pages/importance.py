@@ -8,14 +8,14 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import ndtr
 
+from caviar.pages.channels import Spec, axis_channel, place
+from caviar.pages.marks import OF_TRIAL, Chart, layers, points, table_of_rows, tooltip, words_of
+from caviar.pages.page import Section, Table
+from caviar.pages.snapshot import SAMPLE, Snapshot, best_value
 from caviar.refine import TooFewTrials
 from caviar.refine.chance import interaction
 from caviar.refine.fanova import Forest
 from caviar.refine.importance import Importance, prepared
-from caviar.report.channels import Spec, axis_channel, place
-from caviar.report.marks import OF_TRIAL, Chart, layers, points, table_of_rows, tooltip, words_of
-from caviar.report.page import Section, Table
-from caviar.report.snapshot import SAMPLE, Snapshot, best_value
 from caviar.screen.view import plural
 from caviar.search.importance import OTHER_MEASURE, StudyImportance, study_importance
 from caviar.space import Axis, Choice

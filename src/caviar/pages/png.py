@@ -19,7 +19,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from caviar.base.files import replaced
-from caviar.report.marks import Chart
+from caviar.pages.marks import Chart
 
 WIDTH = 620  # of the drawing, without axis labels
 SHARP = 2.0  # pixels a unit
@@ -114,7 +114,7 @@ class Drawing:
 
     def __enter__(self) -> Drawing:
         # -P: a folder named caviar in the working directory is not us.
-        command = [sys.executable, "-P", "-m", "caviar.report.png"]
+        command = [sys.executable, "-P", "-m", "caviar.pages.png"]
         self._errors = TemporaryFile("w+")  # a pipe that nobody reads would fill up
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stderr=self._errors, text=True, encoding="utf-8"

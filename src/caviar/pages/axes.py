@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from caviar.report.channels import Spec, axis_channel, metric_channel, place, range_ends
-from caviar.report.marks import (
+from caviar.pages.channels import Spec, axis_channel, metric_channel, place, range_ends
+from caviar.pages.marks import (
     DIMMED,
     Chart,
     heights,
@@ -21,8 +21,8 @@ from caviar.report.marks import (
     tooltip,
     trial_marks,
 )
-from caviar.report.page import Section, Table
-from caviar.report.snapshot import Snapshot, best_value
+from caviar.pages.page import Section, Table
+from caviar.pages.snapshot import Snapshot, best_value
 from caviar.screen.view import plural
 from caviar.space import Axis, Space
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from caviar.ledger import Trial
-from caviar.report.channels import Spec, metric_domain
-from caviar.report.snapshot import Snapshot, best_value
+from caviar.pages.channels import Spec, metric_domain
+from caviar.pages.snapshot import Snapshot, best_value
 from caviar.screen.view import setting_text
 
 Columns = Mapping[str, Sequence[Any]]

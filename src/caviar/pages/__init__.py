@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from caviar.report.page import Section, write_page
-from caviar.report.png import Drawing
+from caviar.pages.page import Section, write_page
+from caviar.pages.png import Drawing
 from caviar.search.study import Study
 
 PAGE = "report.html"  # in the study's folder
@@ -30,13 +30,13 @@ def write_report(study: Study, pictures: bool = True) -> list[Path]:
         pictures: as PNG files, too; the page has its own without them.
     """
     # scikit-learn and SciPy come with these; the page of a panda goes without.
-    from caviar.report.axes import axes_section
-    from caviar.report.budget import budget_section
-    from caviar.report.confirm import confirm_section
-    from caviar.report.importance import importance_section
-    from caviar.report.snapshot import Snapshot
-    from caviar.report.trials import curves_section, trials_section
-    from caviar.report.verdict import verdict_section
+    from caviar.pages.axes import axes_section
+    from caviar.pages.budget import budget_section
+    from caviar.pages.confirm import confirm_section
+    from caviar.pages.importance import importance_section
+    from caviar.pages.snapshot import Snapshot
+    from caviar.pages.trials import curves_section, trials_section
+    from caviar.pages.verdict import verdict_section
 
     snapshot = Snapshot.of(study)
     makers = (

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from caviar.base.result import finite
 from caviar.config.commands import caviar_command
 from caviar.ledger import Trial
-from caviar.report.channels import metric_channel
-from caviar.report.marks import Chart, Spec, layers, points, table, table_of_rows, tooltip
-from caviar.report.page import Section, Table
-from caviar.report.snapshot import Snapshot
+from caviar.pages.channels import metric_channel
+from caviar.pages.marks import Chart, Spec, layers, points, table, table_of_rows, tooltip
+from caviar.pages.page import Section, Table
+from caviar.pages.snapshot import Snapshot
 from caviar.screen.view import plural, setting_text
 from caviar.search.verdict import DEFAULT, Setting, Verdict, mean_text
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from caviar.config.commands import caviar_command
 from caviar.ledger import RUNNING, WAITING
+from caviar.pages.page import Section
+from caviar.pages.snapshot import Snapshot, Stage
 from caviar.refine.expected import best_of_weights, expected_best
-from caviar.report.page import Section
-from caviar.report.snapshot import Snapshot, Stage
 from caviar.screen.view import counted, duration, plural, setting_text
 from caviar.search.provenance import trained_alike
 from caviar.search.verdict import DEFAULT

@@ -10,6 +10,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from caviar.pages import write_sections
+from caviar.pages.channels import Spec, metric_channel, metric_domain
+from caviar.pages.marks import Chart, layers, table
+from caviar.pages.page import Section, Table
+from caviar.pages.png import write_png
 from caviar.panda.inbox import run_state
 from caviar.panda.journal import (
     BACK,
@@ -25,11 +30,6 @@ from caviar.panda.journal import (
 )
 from caviar.panda.levers import MAX_EPOCHS, MAX_STEPS, read_config
 from caviar.panda.record import Line, branch_line, curve, rows
-from caviar.report import write_sections
-from caviar.report.channels import Spec, metric_channel, metric_domain
-from caviar.report.marks import Chart, layers, table
-from caviar.report.page import Section, Table
-from caviar.report.png import write_png
 from caviar.screen.view import plural
 
 LABELS = 16  # nudges that the legend has room for

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from caviar.pages.channels import metric_channel
+from caviar.pages.marks import Chart, Spec, layers, stage_colour, table_of_rows, tooltip
+from caviar.pages.page import Section, Table
+from caviar.pages.snapshot import Snapshot
 from caviar.refine.expected import BAND, expected_best
-from caviar.report.channels import metric_channel
-from caviar.report.marks import Chart, Spec, layers, stage_colour, table_of_rows, tooltip
-from caviar.report.page import Section, Table
-from caviar.report.snapshot import Snapshot
 from caviar.screen.view import counted, duration
 
 ROW = 36  # pixels of a stage

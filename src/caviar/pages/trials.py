@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from caviar.base import project
 from caviar.base.result import COMPLETE, EPOCH, PRUNED, STEP, finite
-from caviar.config.commands import train_command
 from caviar.ledger import Trial
-from caviar.report.channels import WHOLE, metric_channel, metric_domain
-from caviar.report.marks import (
+from caviar.pages.channels import WHOLE, metric_channel, metric_domain
+from caviar.pages.marks import (
     DIMMED,
     LEGEND,
     ZOOM,
@@ -22,10 +21,10 @@ from caviar.report.marks import (
     table_of_rows,
     tooltip,
 )
-from caviar.report.page import Section
-from caviar.report.snapshot import Snapshot, best_value
+from caviar.pages.page import Section
+from caviar.pages.snapshot import Snapshot, best_value
 from caviar.screen.view import plural, setting_columns
-from caviar.search.driver import trial_overrides
+from caviar.search.driver import command_of
 from caviar.search.provenance import as_begun, mixed_code
 from caviar.search.settings import CONFIRM, TEST
 
@@ -172,8 +171,9 @@ def trials_section(snapshot: Snapshot) -> Section:
         folder = study.folder / trial.stage / str(trial.claim.get("run", trial.number))
         # A W&B run to come has no setting yet, and one with a damaged config lacks some of it.
         whole = trial.stage in (CONFIRM, TEST) or {*snapshot.space.names} <= {*trial.point}
-        words = trial_overrides(trial.planned, overrides[trial.stage])
-        command = train_command(words, study.sources, project.root())
+        test = trial.stage == TEST
+        at = project.root()
+        command = command_of(study, trial.planned, overrides[trial.stage], test, at)
         rows.append(
             {
                 "stage": trial.stage,
