@@ -19,7 +19,10 @@ from caviar.cli.common import (
 )
 
 
-@app.command(epilog="Example: caviar sweep search.study=mine space=tiers_1_2 --project vision")
+@app.command(
+    epilog="Example: caviar sweep search.study=mine space=tiers_1_2 --project vision, or "
+    "caviar sweep --from theirs.yaml"
+)
 def sweep(
     overrides: Overrides = None,
     project: Annotated[
@@ -32,14 +35,31 @@ def sweep(
         str | None,
         typer.Option("--id", help="Record this sweep, ENTITY/PROJECT/ID, instead of making one."),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Only write the sweep file there; no W&B.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Only write the file there; no W&B.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print it; register nothing.")] = False,
+    theirs: Annotated[
+        Path | None,
+        typer.Option("--from", help="A W&B sweep file of your own: make a space of it; no W&B."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of that space. Default: the file's name.")
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=KEY: which key of the config a parameter of that file is."),
+    ] = None,
     force: Force = False,
     config_dir: ConfigDir = None,
 ) -> None:
-    """Register a stage as a W&B sweep: the next one of the study, or search.sweep=FILE."""
+    """Register a stage as a W&B sweep: the next one of the study, or search.sweep=FILE. With
+    --from: read a W&B sweep file into a space, and say what cannot be right in it."""
+    if theirs is not None:
+        from caviar.base.errors import UserError
+
+        if output is not None or sweep_id is not None:
+            raise UserError("--from makes a space in the config; leave --output and --id out")
+        _bring(theirs, name, key or [], dry_run, force, with_config_dir(config_dir, overrides))
+        return
     from caviar.config.commands import caviar_command, set_to, stage_command
     from caviar.screen.view import console, shown_path
     from caviar.wandb.register import adopt, asked_sweep, register, waits_for_refine
@@ -76,6 +96,43 @@ def sweep(
     console.print(f"elsewhere: wandb agent {registered.path}")
 
 
+def _bring(
+    file: Path,
+    name: str | None,
+    keys: list[str],
+    dry_run: bool,
+    force: bool,
+    words: list[str],
+) -> None:
+    """`caviar sweep --from FILE`."""
+    import re
+    import sys
+
+    from caviar.base import project
+    from caviar.base.errors import UserError
+    from caviar.config.commands import split_sources
+    from caviar.screen.view import console, shown_path
+    from caviar.wandb.brought import bring
+    from caviar.wandb.theirs import Theirs
+
+    name = name or re.sub(r"\W+", "_", file.stem).strip("_") or "theirs"
+    if re.fullmatch(r"\w+", name) is None:
+        raise UserError(f"--name {name} names a file of the config: letters, digits and _")
+    named = dict(pair.partition("=")[::2] for pair in keys)
+    if not all(named.values()):
+        raise UserError(f"--key {' '.join(keys)} should be NAME=KEY, such as lr=model.optimizer.lr")
+    sources, typed = split_sources(words)
+    brought = bring(Theirs.read(file), name, named, sources, typed)
+    if dry_run:  # the file alone can be piped
+        print(brought.text, end="")
+        print("\n".join(brought.shown()), file=sys.stderr)
+        return
+    place = project.current().config_dir / "space" / f"{name}.yaml"
+    write_file(place, brought.text, force)
+    console.print(f"space file: {shown_path(place)}")
+    console.print("\n".join(brought.shown()))
+
+
 @app.command(epilog="Example: caviar agent search.study=mine -n 4")
 def agent(
     overrides: Overrides = None,
@@ -88,7 +145,9 @@ def agent(
     from caviar.base.signals import tidy_sigterm
     from caviar.config.commands import caviar_command
     from caviar.config.messages import INTERRUPTED, TERMINATED
+    from caviar.ledger import Trial
     from caviar.screen.view import console, print_stage
+    from caviar.search.driver import command_of
     from caviar.wandb.agents import run_agents
     from caviar.wandb.register import registered_stage
 
@@ -104,7 +163,11 @@ def agent(
         raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
     trials, sweep = study.ledger.trials(registered.stage), registered.sweep
     place = registered.stage
-    print_stage(trials, sweep.metric, sweep.mode, place, sweep.overrides, sweep.sources)
+
+    def again(trial: Trial) -> str:
+        return command_of(study, trial.planned, sweep.overrides)
+
+    print_stage(trials, sweep.metric, sweep.mode, place, again)
     console.print(f"next: {caviar_command('refine', study.name)}")
 
 
