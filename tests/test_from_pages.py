@@ -155,6 +155,7 @@ def test_options(
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_every_command_of_the_page_on_wandb(tmp_path: Path) -> None:
     project = Outside(tmp_path)
     folder = theirs(project.elsewhere)  # where its calls are made
@@ -177,6 +178,7 @@ def test_every_command_of_the_page_on_wandb(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_every_command_of_the_page_on_optuna(tmp_path: Path) -> None:
     project = Outside(tmp_path)
     space = dict(files("from-optuna-sweeper.md"))["configs/space/mine.yaml"]

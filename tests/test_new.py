@@ -149,6 +149,7 @@ def test_it_takes_no_torch_and_no_project(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_its_printed_commands_work(tmp_path: Path) -> None:
     """Its search, its own tests; and a linter has nothing to say of it."""
     programs = Path(CAVIAR).parent

@@ -118,7 +118,7 @@ def test_killed_and_begun_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "package"),
     [
-        ("gan", "pytorch_lightning"),
+        pytest.param("gan", "pytorch_lightning", marks=pytest.mark.nightly),
         ("plain", "lightning.pytorch"),
         pytest.param("template", "lightning.pytorch", marks=pytest.mark.nightly),
         pytest.param("regression", "pytorch_lightning", marks=pytest.mark.nightly),
@@ -155,9 +155,17 @@ def test_every_shape_is_tuned_from_outside(tmp_path: Path, shape: str, package: 
 @pytest.mark.parametrize(
     ("task", "words"),
     [
-        ("pass", "the task returned nothing and made no Trainer: return the value of val/acc"),
         ("return 'good'", "the task returned str 'good'; return the value of val/acc"),
-        ("return train(cfg) and None", "the task returned nothing and its Trainer logged only"),
+        pytest.param(
+            "pass",
+            "the task returned nothing and made no Trainer: return the value of val/acc",
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
+            "return train(cfg) and None",
+            "the task returned nothing and its Trainer logged only",
+            marks=pytest.mark.nightly,
+        ),
     ],
 )
 def test_a_task_without_a_value_is_told(tmp_path: Path, task: str, words: str) -> None:
@@ -204,6 +212,7 @@ def test_what_keeps_a_project_from_being_tuned_is_one_sentence(tmp_path: Path) -
     assert "has no @hydra.main function" in project.caviar("search", code=2)
 
 
+@pytest.mark.nightly
 def test_without_a_seed_of_its_own(tmp_path: Path) -> None:
     """Trials are told apart all the same, and differ by chance as they should."""
     project = Outside(tmp_path)
@@ -218,6 +227,7 @@ def test_without_a_seed_of_its_own(tmp_path: Path) -> None:
     assert one["best"] != two["best"]
 
 
+@pytest.mark.nightly
 def test_a_resolver_of_its_own_by_our_name(tmp_path: Path) -> None:
     project = Outside(tmp_path)
     project.tune(SPACE)
@@ -285,6 +295,7 @@ def test_a_panda_says_that_it_needs_the_template(tmp_path: Path) -> None:
     assert "src/train.py, with configs/train.yaml trains by itself" in printed
 
 
+@pytest.mark.nightly
 def test_a_plain_grid(tmp_path: Path) -> None:
     project = Outside(tmp_path)
     project.tune(SPACE, "val/acc_best", "max")

@@ -93,6 +93,7 @@ def test_a_new_project_without_the_repository(installed: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_somebodys_project_without_the_repository(installed: Path, tmp_path: Path) -> None:
     project = Outside(tmp_path)
     project.tune("model: {net: {width: '${integer:16,64}'}}", "val/acc_best", "max")
