@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hydra._internal.utils import _locate  # get_object in hydra.utils needs Hydra 1.3.2
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
@@ -241,7 +242,7 @@ def _instantiated(config: Any, arguments: dict[str, Any]) -> Any:
 def _target(name: str) -> Any:
     """What a `_target_` names, as Hydra hands it out: its rules for targets hold at each call."""
     known = _targets.get(name)
-    if known is None or known.func is not get_object(name):  # a module may have been loaded anew
+    if known is None or known.func is not _locate(name):  # a module may have been loaded anew
         known = _targets[name] = instantiate({"_target_": name, "_partial_": True})
     return known
 

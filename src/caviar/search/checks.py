@@ -111,13 +111,13 @@ def has_test_step(config: DictConfig) -> None:
     """Refuse a model that confirm could not test, before it is trained many times. Imports it."""
     if Keys.of(config).kind != LIGHTNING:
         return
-    from hydra.utils import get_object
+    from hydra._internal.utils import _locate  # get_object in hydra.utils needs Hydra 1.3.2
 
     from caviar.training.package import refuse_untestable
 
     model = config.model.get("_target_")
     try:
-        target = get_object(model)
+        target = _locate(model)
     except Exception:  # it may be anything, in the user's module; the first trial says what
         return
     if isinstance(target, type):

@@ -29,6 +29,7 @@ from caviar.stacked.plan import stored
 from caviar.stacked.stand_in import value_at
 from caviar.stacked.widths import NOT_FILLED
 from caviar.training.building import model_package
+from caviar.training.checkpoints import plainly
 from caviar.training.package import adopted, is_a, of_package
 from caviar.training.quiet import quiet
 from caviar.training.resume import FROM_AN_EPOCH, ResumedSchedule
@@ -207,7 +208,8 @@ def _train(
         torch.save(joined(members), whole)
     try:
         with handlers_kept():
-            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+            plain = plainly(trainer.fit, resume, trusted=False)
+            trainer.fit(module, datamodule=data, ckpt_path=resume, **plain)
     except (Differs, NotStackable, OutOfMemory):
         raise
     except SystemExit:

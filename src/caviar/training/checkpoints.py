@@ -11,6 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,19 @@ def read_checkpoint(path: Path, trusted: bool = False) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not {"state_dict", "epoch"} <= set(checkpoint):
         raise UserError(f"ckpt_path={path} is no checkpoint of Lightning's")
     return checkpoint
+
+
+def plainly(action: Any, checkpoint: Path | str | None, trusted: bool) -> dict[str, bool]:
+    """What tells `trainer.fit` or `.test` to load a checkpoint as plain containers, unless trusted.
+
+    Lightning before 2.6 has no argument for it and would run what a pickle says, so that the file
+    is read here first.
+    """
+    if "weights_only" in signature(action).parameters:
+        return {"weights_only": not trusted}
+    if checkpoint is not None and not trusted and Path(checkpoint).is_file():
+        read_checkpoint(Path(checkpoint))
+    return {}
 
 
 def check_resume(

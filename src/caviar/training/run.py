@@ -32,6 +32,7 @@ from caviar.training.checkpoints import (
     BestCheckpoint,
     best_checkpoint,
     check_resume,
+    plainly,
     put_back,
     read_checkpoint,
     rows_before,
@@ -253,7 +254,7 @@ def _call(
 ) -> None:
     """`trainer.fit` or `.test`; checkpoints load as plain containers, unless they are trusted."""
     how = {} if action.__name__ == "fit" else {"verbose": False}
-    how["weights_only"] = not config.trust_checkpoints
+    how |= plainly(action, checkpoint, config.trust_checkpoints)
     try:
         with handlers_kept():
             action(model, datamodule=data, ckpt_path=checkpoint, **how)
