@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from caviar.base import project
 from caviar.base.environment import ROOT
 from caviar.base.errors import UserError
+from caviar.config.lazy_help import accept_lazy_help
 from caviar.config.overrides import override_value, rewrite_one_minus
 
 if TYPE_CHECKING:  # a run that W&B's agent starts imports this before it has looked around
@@ -141,6 +142,7 @@ def options_first(words: Sequence[str]) -> list[str]:
     appends an override to a command, as Lightning does for its ranks, would make one of it."""
     from hydra._internal.utils import get_args_parser
 
+    accept_lazy_help()
     takes = {name: a for a in get_args_parser()._actions for name in a.option_strings}
     options: list[str] = []
     overrides: list[str] = []

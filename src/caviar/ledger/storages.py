@@ -83,6 +83,7 @@ def open_storage(storage: str, study: str, heartbeat: int) -> tuple[Journal | Da
 
 def _open_database(storage: str, study: str, heartbeat: int) -> tuple[Database, Claims]:
     import optuna
+    from sqlalchemy import NullPool
 
     from caviar.ledger.database import Database
 
@@ -90,9 +91,12 @@ def _open_database(storage: str, study: str, heartbeat: int) -> tuple[Database, 
     if is_server(storage):
         server = connect(storage, heartbeat)
         return Database(server), Heartbeats(server, study)
-    # Others may write for a while: SQLite's own patience is five seconds.
-    wait = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else None
-    return Database(optuna.storages.RDBStorage(storage, wait)), _beside(_file(storage))
+    # One that waits in a pool for its next use is never closed, of which Python 3.13 warns.
+    connections: dict[str, Any] = {"poolclass": NullPool}
+    if storage.startswith("sqlite"):
+        # Others may write for a while: SQLite's own patience is five seconds.
+        connections["connect_args"] = {"timeout": 60}
+    return Database(optuna.storages.RDBStorage(storage, connections)), _beside(_file(storage))
 
 
 def exists(storage: str) -> bool:
