@@ -17,6 +17,7 @@ from caviar.ledger import Ledger
 from conftest import awaited
 from outside import CAVIAR, Outside
 from wandb_standin import Service
+from wandb_study import skip_without_agents
 
 pytestmark = pytest.mark.slow
 
@@ -254,6 +255,7 @@ def test_the_command_outside_of_any_project(tmp_path: Path) -> None:
 
 def test_a_wandb_sweep(tmp_path: Path, service: Service) -> None:
     """Registered, run by an agent, refined from, and its test set stays shut."""
+    skip_without_agents()
     project = Outside(tmp_path)
     project.environment |= service.environment
     project.tune(SPACE, "val/acc_best", "max")

@@ -24,6 +24,7 @@ import pytest
 
 from conftest import ROOT
 from wandb_standin import Service
+from wandb_study import skip_without_agents
 
 pytestmark = pytest.mark.slow
 
@@ -227,6 +228,8 @@ def by_day_or_night(commands: list[str]) -> Any:
 
 @pytest.mark.parametrize("commands", [*map(by_day_or_night, SESSIONS)])
 def test_commands(project: Path, typist: Typist, commands: list[str]) -> None:
+    if any(command.startswith(("make agent", "caviar agent")) for command in commands):
+        skip_without_agents()
     for command in commands:
         ran = smaller(command)
         done = typed(project, ran) if command in TYPED else typist.run(ran)

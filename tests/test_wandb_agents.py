@@ -56,3 +56,13 @@ def test_an_agent_sees_its_own_gpus_port_and_python(tmp_path: Path) -> None:
     assert not {"LOCAL_RANK", "HYDRA_FULL_ERROR"} & set(environment)
     with closing(Slot(0)) as slot:
         assert "CUDA_VISIBLE_DEVICES" not in agent_environment(inherited, tmp_path, slot)
+
+
+@pytest.mark.parametrize(
+    ("version", "enough"), [("0.19.0", False), ("0.30.0", False), ("0.31.0", True), ("1.0", True)]
+)
+def test_an_older_client_lacks_an_option(
+    monkeypatch: pytest.MonkeyPatch, version: str, enough: bool
+) -> None:
+    monkeypatch.setattr(agents, "version", lambda name: version)
+    assert agents.client_has_options() is enough

@@ -50,6 +50,15 @@ class Answers:
             "CreateRunFiles": self._create_files,
             "Runs": lambda v: self._runs(v, full="summaryMetrics" in query),
             "Run": self._run,
+            # Clients before 0.26 ask what the server knows, which may be one of years ago.
+            "ProbeServerCapabilities": lambda v: _types(
+                QueryType=[], MutationType=["createRunFiles"], ServerInfoType=[]
+            ),
+            "ProbeServerSettings": lambda v: _types(ServerSettingsType=[]),
+            "ProbeProjectInput": lambda v: _types(ProjectType=["internalId"]),
+            "ProbeRunInput": lambda v: _types(RunType=["projectId"]),
+            "Sweep": self._get_sweep,
+            "unnamed": self._viewer,  # { viewer { id } }
         }
         self.operations.append(name)
         self.state.close_silent_runs()
@@ -192,6 +201,13 @@ class Answers:
     def _run(self, variables: dict[str, Any]) -> Answer:
         run = self.state.runs.get(variables["name"])
         return {"project": {"run": None if run is None else _node(run, True)}}
+
+
+def _types(**fields: list[str]) -> Answer:
+    return {
+        name: {"fields": [{"name": field, "args": []} for field in known]}
+        for name, known in fields.items()
+    }
 
 
 def _sweep_of(filters: Any) -> str | None:

@@ -20,11 +20,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from caviar.base import project
 from caviar.base.environment import RANKS, one_command, one_thread
-from caviar.base.errors import SearchFailed
+from caviar.base.errors import SearchFailed, UserError
 from caviar.base.processes import kill_session, session_members
 from caviar.config.compose import project_composer
 from caviar.pool.machine import Slot, slots_for, visible_gpus
@@ -38,6 +39,7 @@ FAILURES = 3  # runs in a row that failed, after which an agent gives up
 GRACE = 20.0  # seconds that runs have to end after a signal: a checkpoint, and W&B's last words
 RESTARTS = 3  # of an agent that was killed, such as by a machine that ran out of memory
 PERIOD = 0.5  # seconds between looks at the agents
+OLDEST = (0, 31)  # client whose `wandb agent` has both options of `agent_command`
 
 
 @one_command()
@@ -50,7 +52,7 @@ def run_agents(study: Study, registered: Registered, count: int | None) -> None:
         count: agents; by default one per GPU, else one per core.
 
     Raises:
-        UserError: the sweep on the server is not the one that was registered.
+        UserError: the sweep on the server is not the one that was registered, or the client is old.
         SearchFailed: an agent could not run, or gave up.
         KeyboardInterrupt: after the runs were given time for a checkpoint.
     """
@@ -60,6 +62,11 @@ def run_agents(study: Study, registered: Registered, count: int | None) -> None:
     if server.over:
         console.print(f"sweep {registered.path} is {server.state}: it starts no more runs")
         return
+    if not client_has_options():
+        raise UserError(
+            f"caviar agent needs wandb 0.31 or newer, and here is {version('wandb')}: pip install "
+            f"-U wandb, or start the client's own: wandb agent {registered.path}"
+        )
     trials, sweep = study.ledger.trials(registered.stage), registered.sweep
     with ExitStack() as stack:
         config = project_composer()(sweep.overrides)
@@ -147,6 +154,11 @@ class Agent:
         self.process.kill()
         kill_session(self.process.pid)
         self.process.wait()
+
+
+def client_has_options() -> bool:
+    """Whether the installed client can be started as `agent_command` says."""
+    return tuple(int(part) for part in version("wandb").split(".")[:2]) >= OLDEST
 
 
 def agent_command(path: str) -> list[str]:

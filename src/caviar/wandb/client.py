@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,11 @@ def fetch_runs(path: str) -> list[WandbRun]:
     entity, project, sweep_id = path.split("/")
     with clear_errors(path), _scratch_folder():
         # By the project and a filter, in full: a sweep's own list asks once more for each run.
-        runs = _api().runs(
-            f"{entity}/{project}", filters={"sweep": sweep_id}, per_page=PAGE, lazy=False
-        )
+        api = _api()
+        # Clients before 0.22.3 know no other way than in full.
+        full = {"lazy": False} if "lazy" in signature(api.runs).parameters else {}
+        filters = {"sweep": sweep_id}
+        runs = api.runs(f"{entity}/{project}", filters=filters, per_page=PAGE, **full)
         return [
             WandbRun(
                 name=run.id,
