@@ -35,8 +35,6 @@ def test_picked_once_for_good(main: Main, runs: Path, capsys: pytest.CaptureFixt
     assert [t.seed for t in fine] == [t.seed for t in drawn]  # of their numbers
     best = min(t.result.best for t in fine if t.result and t.result.best is not None)
     assert best <= min(t.result.best for t in coarse if t.result and t.result.best is not None)
-    again = searched(main, runs, "again")
-    assert [points(stage) for stage in again] == [points(coarse), points(fine)]
 
 
 def test_an_unknown_way_is_refused(main: Main, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,6 +78,7 @@ def test_a_printed_line_trains_a_trial_again(tmp_path: Path) -> None:
     assert rows == trial
 
 
+@pytest.mark.nightly
 def test_killed_and_begun_again(tmp_path: Path) -> None:
     """The trials that ran go on from their own checkpoints, with the same curve as undisturbed."""
     project = Outside(tmp_path)

@@ -82,6 +82,7 @@ def test_what_is_in_it(wheel: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_new_project_without_the_repository(installed: Path, tmp_path: Path) -> None:
     """The very lines that are printed, typed where no environment is active; in the pool."""
     printed = typed(f"{installed / 'caviar'} new own", folder=tmp_path)
