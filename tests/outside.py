@@ -41,6 +41,8 @@ class Outside:
         self.words: list[str] = []
         if shape:
             self._take(PROJECTS / shape)
+            metric = "metric: { name: val/loss, mode: min }"  # where its experiment says no other
+            self.edit("configs/train.yaml", "metric: { name: val/acc, mode: max }", metric)
             self.words = [f"experiment={next((PROJECTS / shape).glob('conf/experiment/*')).stem}"]
         self.edit("configs/train.yaml", "package: lightning.pytorch", f"package: {package}")
 
