@@ -58,6 +58,7 @@ class Answers:
             "ProbeProjectInput": lambda v: _types(ProjectType=["internalId"]),
             "ProbeRunInput": lambda v: _types(RunType=["projectId"]),
             "Sweep": self._get_sweep,
+            "RunStoppedStatus": lambda v: {"project": {"run": {"stopped": False}}},
             "unnamed": self._viewer,  # { viewer { id } }
         }
         self.operations.append(name)
