@@ -31,8 +31,8 @@ import numpy as np
 from caviar.base.result import Result
 from caviar.ledger import Ledger, Planned
 from caviar.pool.machine import cores
+from caviar.search.planned import plan
 from caviar.search.settings import SearchSettings
-from caviar.search.stages import plan
 from caviar.space.sweep_file import SweepFile
 from launchers import between
 

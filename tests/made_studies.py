@@ -18,8 +18,8 @@ from caviar.ledger import Planned
 from caviar.ledger import operations as ops
 from caviar.ledger.operations import new_trial
 from caviar.ledger.trials import optuna_axis, optuna_value
+from caviar.search.planned import plan
 from caviar.search.settings import SearchSettings, StageSettings
-from caviar.search.stages import plan
 from caviar.search.study import Study
 from caviar.space import Axis, Choice, Integer, Log, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile

@@ -11,8 +11,8 @@ import pytest
 
 from caviar.base.result import Result
 from caviar.ledger import Ledger, Planned
+from caviar.search.planned import plan
 from caviar.search.settings import SearchSettings
-from caviar.search.stages import plan
 from caviar.space import Axis, Integer, Log, OneMinusLog, Space
 from caviar.space.sweep_file import SweepFile
 from conftest import ROOT, Main, awaited

@@ -80,7 +80,7 @@ def test_a_printed_line_trains_a_trial_again(tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 def test_killed_and_begun_again(tmp_path: Path) -> None:
-    """The trials that ran go on from their own checkpoints, with the same curve as undisturbed."""
+    """The trials that ran go on from their own checkpoints, to a curve of as many points."""
     project = Outside(tmp_path)
     project.tune(SPACE)
     stage = ["-m", "search.num_trials=2", *TWO]

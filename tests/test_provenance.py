@@ -22,8 +22,9 @@ from caviar.pages.snapshot import Snapshot
 from caviar.pages.trials import trials_section
 from caviar.search.confirm import confirm_spec
 from caviar.search.driver import work
+from caviar.search.planned import plan
 from caviar.search.provenance import mixed_code, ranges, trained_alike
-from caviar.search.stages import check_follows, plan, stage_spec
+from caviar.search.stages import check_follows, stage_spec
 from caviar.search.study import Study
 from caviar.search.winner import winner_command
 from conftest import ROOT, Main, trials

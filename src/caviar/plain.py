@@ -29,6 +29,8 @@ import math
 import random
 import sys
 import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,7 @@ import numpy as np
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from caviar.base.errors import UserError, failure
+from caviar.base.errors import UserError, failure, interrupt_behind
 from caviar.base.result import COMPLETE, DIVERGED, PRUNED, STEP, Ended, Length, Report, Result
 from caviar.config.keys import Keys, metric_of
 
@@ -149,34 +151,57 @@ def run_function(
     sign = 1 if metric.mode == "min" else -1
     run = Run(sign, output / "metrics.csv", metric.name, report)
     run.file.write_text(f"step,{run.metric}\n", encoding="utf-8")
-    start = time.perf_counter()
+
+    def call() -> Result:
+        returned: Any = None
+        with suppress(Stop):
+            returned = _call(function, config, output, run.report, resume)
+            if not run.curve and is_number(returned):
+                run.report(1, float(returned))
+            if not run.curve and not isinstance(returned, Result):
+                raise UserError(
+                    f"{target} reported nothing; call report(step, value) of caviar in its loop, "
+                    f"or return the value of {run.metric}"
+                )
+        return returned if isinstance(returned, Result) else run.result()
+
     _run = run
-    returned: Any = None
     try:
-        returned = _call(function, config, output, run.report, resume)
-        if not run.curve and is_number(returned):
-            run.report(1, float(returned))
-        if not run.curve and not isinstance(returned, Result):
-            raise UserError(
-                f"{target} reported nothing; call report(step, value) of caviar in its loop, "
-                f"or return the value of {run.metric}"
-            )
-    except Stop:
-        pass
-    except BaseException as error:
-        # Lightning leaves by an exit where it was told to end.
-        told = error.__context__ if isinstance(error, SystemExit) else None
-        error = told if isinstance(told, KeyboardInterrupt) else error
-        if ended is not None:
-            ended(failure(error, seed), run.curve)
-        raise error from None if error is told else error.__cause__
+        return recorded(call, output, seed, ended, lambda: run.curve)
     finally:
         _run = None
-    result = returned if isinstance(returned, Result) else run.result()
+
+
+def recorded(
+    call: Callable[[], Result],
+    output: Path,
+    seed: int,
+    ended: Ended | None,
+    curve: Callable[[], Mapping[int, float]],
+) -> Result:
+    """A training that is not ours: what it gives is told and written, what ends it is told.
+
+    Arguments:
+        call: trains.
+        output: the run's folder.
+        seed: that was settled for it.
+        ended: called once with the result, or the failure, and the curve.
+        curve: what is known of it by then.
+    """
+    start = time.perf_counter()
+    try:
+        result = call()
+    except BaseException as error:
+        cause = interrupt_behind(error)
+        if ended is not None:
+            ended(failure(cause, seed), curve())
+        if cause is not error:
+            raise cause from None
+        raise
     result.seed = seed
     result.seconds = result.seconds or round(time.perf_counter() - start, 3)
     if ended is not None:
-        ended(result, run.curve)
+        ended(result, curve())
     result.write(output)
     return result
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn  # noqa: F401  Hydra's own order of imports
 from omegaconf import DictConfig
 
 from caviar import rooms

@@ -72,6 +72,13 @@ def is_interrupt(error: BaseException) -> bool:
     return by_cluster or type(error).__name__ == "SIGTERMException"
 
 
+def interrupt_behind(error: BaseException) -> BaseException:
+    """The signal that Lightning has turned into an exit which looks like an ordinary one; any other
+    error is itself."""
+    cause = error.__context__ if isinstance(error, SystemExit) else None
+    return cause if isinstance(cause, KeyboardInterrupt) else error
+
+
 def failure(error: BaseException, seed: int | None) -> Result:
     """The result of a run that an exception or a signal ended.
 

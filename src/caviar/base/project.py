@@ -154,8 +154,6 @@ def _found(root: Path, script: str | None) -> Project:
     if len(applications) == 1:
         return applications[0]
     write = 'write [tool.caviar] with script = "PATH/OF/IT.py" into pyproject.toml'
-    if script and own.is_file() and not applications:
-        return Project(root, Path(script), own.parent, "train")
     if not applications:
         where = f"{script} has" if script else f"no script in {root} has"
         raise UserError(

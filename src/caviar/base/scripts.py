@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 # Folders in which nobody keeps the script that trains.
@@ -32,7 +33,7 @@ class Project:
     config_name: str
     """Of the root config, without `.yaml`."""
 
-    @property
+    @cached_property
     def theirs(self) -> bool:
         """Whether the script trains by itself; it is not Caviar's own application."""
         return not is_template(self.script)

@@ -69,8 +69,12 @@ class HandedOver(BaseException):
         self.command, self.environment = command, environment
 
 
-def hand_over(words: list[str]) -> None:
+def hand_over(action: list[str], words: list[str]) -> None:
     """Become the project's own script with these words, where it is not Caviar's application.
+
+    Arguments:
+        action: what it is to do: the words in front.
+        words: what the user typed.
 
     Raises:
         UserError: its config does not know of Caviar, or another plugin sweeps.
@@ -88,8 +92,8 @@ def hand_over(words: list[str]) -> None:
     from caviar.config.keys import metric_of
 
     print(f"project: {found.shown()}", file=sys.stderr, flush=True)
-    sources, typed = split_sources(word for word in words if word != "-m")
-    config = project_composer(sources)([w for w in typed if not w.startswith("search.action=")])
+    sources, typed = split_sources(words)
+    config = project_composer(sources)(typed)
     metric_of(config)
     sweeper = str(config.hydra.sweeper._target_)
     if not sweeper.endswith(".CaviarSweeper"):
@@ -98,7 +102,7 @@ def hand_over(words: list[str]) -> None:
             "chooses it in the defaults of the root config, or write hydra/sweeper=caviar"
         )
     environment = {project.ROOT: str(found.root), project.SCRIPT: str(found.script)}
-    raise HandedOver([sys.executable, str(found.script), *words], environment)
+    raise HandedOver([sys.executable, str(found.script), *action, *words], environment)
 
 
 def study_of(overrides: list[str] | None, ledger_needed: bool = True) -> Study:

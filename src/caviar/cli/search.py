@@ -167,8 +167,8 @@ def status(
 
 
 def _train_py(action: str, overrides: list[str] | None, config_dir: Path | None) -> None:
-    words = ["-m", f"search.action={action}", *with_config_dir(config_dir, overrides)]
-    hand_over(words)
+    doing, words = ["-m", f"search.action={action}"], with_config_dir(config_dir, overrides)
+    hand_over(doing, words)
     from caviar.app import main as train_py
 
-    train_py(words)
+    train_py([*doing, *words])

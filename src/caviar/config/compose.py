@@ -15,13 +15,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hydra._internal.utils import _locate  # get_object in hydra.utils needs Hydra 1.3.2
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
+
+try:
+    from hydra.utils import get_object
+except ImportError:  # before Hydra 1.3.2
+    from hydra._internal.utils import _locate as get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
@@ -46,6 +50,7 @@ class Composer:
 
     def __init__(self, loader: Any, name: str = ROOT_CONFIG) -> None:
         self.loader, self.name = loader, name.removesuffix(".yaml")
+        self._sources: dict[tuple[str, ...], list[Source]] = {}
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
         """The config that a run with these overrides has, the `hydra` node included.
@@ -99,6 +104,7 @@ class Composer:
                     path.prepend(provider, place, SearchPathQuery(provider="schema"))
             followed += [] if gone else [word]
         self.loader.repository.initialize_sources(path)
+        self._sources.clear()
         return tuple(followed)
 
     def is_group(self, key: str) -> bool:
@@ -108,6 +114,8 @@ class Composer:
     def sources(self, overrides: Sequence[str]) -> list[Source]:
         """Every file that was composed, in merge order, and the command line last."""
         typed = rewrite_one_minus(overrides)
+        if (known := self._sources.get(tuple(typed))) is not None:
+            return known
         root = project.root()
         sources: list[Source] = []
         for default in self.loader.compute_defaults_list(
@@ -127,7 +135,9 @@ class Composer:
             key = override.key_or_group
             if "." in key and not override.is_delete():
                 OmegaConf.update(command_line, key, override.value(), force_add=True)
-        return [*sources, ("command line", command_line)]
+        found = [*sources, ("command line", command_line)]
+        self._sources[tuple(typed)] = found
+        return found
 
 
 def project_composer(words: Sequence[str] = ()) -> Composer:
@@ -242,7 +252,7 @@ def _instantiated(config: Any, arguments: dict[str, Any]) -> Any:
 def _target(name: str) -> Any:
     """What a `_target_` names, as Hydra hands it out: its rules for targets hold at each call."""
     known = _targets.get(name)
-    if known is None or known.func is not _locate(name):  # a module may have been loaded anew
+    if known is None or known.func is not get_object(name):  # a module may have been loaded anew
         known = _targets[name] = instantiate({"_target_": name, "_partial_": True})
     return known
 

@@ -64,7 +64,7 @@ def _trial_folder(stage: str | None, number: int | None, folder: str) -> str:
     return f"{stage}/{number}"
 
 
-_ours: dict[str, Any] = {}
+_ours: set[str] = set()  # names that were free
 
 
 def register() -> None:
@@ -96,4 +96,4 @@ def refuse_taken() -> None:
 def _register(name: str, function: Any, cached: bool) -> None:
     if not OmegaConf.has_resolver(name):
         OmegaConf.register_new_resolver(name, function, use_cache=cached)
-        _ours[name] = function
+        _ours.add(name)

@@ -64,15 +64,13 @@ def picked(
         for point in pending[:MOST]:
             belief.add(_inputs(coarse, [point]))
         taken: list[int] = []
-        seen = [*map(dict, pending)]
+        free = np.array([point not in pending for point in offered])
         for _ in range(min(count, MOST - min(first, MOST))):
-            gain = belief.improvement(inputs)
-            gain[[i for i, point in enumerate(offered) if point in seen]] = -1.0
-            best = int(np.argmax(gain))
-            if gain[best] < 0:  # a box of few points, and each of them is taken
+            if not free.any():  # a box of few points, and each of them is taken
                 break
+            best = int(np.argmax(np.where(free, belief.improvement(inputs), -1.0)))
             taken.append(best)
-            seen.append(offered[best])
+            free &= [point != offered[best] for point in offered]
             belief.add(inputs[best : best + 1])
     more = box.draw(seed, stage, count - len(taken), first=first + len(taken))
     return [*(offered[i] for i in taken), *_rows(box, more)]

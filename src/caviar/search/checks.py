@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from caviar.base.environment import several_devices
 from caviar.base.errors import UserError
 from caviar.config import resolvers
-from caviar.config.compose import Source, check_root
+from caviar.config.compose import Source, check_root, get_object
 from caviar.config.keys import LIGHTNING, Keys, metric_of
 from caviar.config.messages import SLIPS, message
 from caviar.config.overrides import joined, override_key
@@ -111,13 +111,11 @@ def has_test_step(config: DictConfig) -> None:
     """Refuse a model that confirm could not test, before it is trained many times. Imports it."""
     if Keys.of(config).kind != LIGHTNING:
         return
-    from hydra._internal.utils import _locate  # get_object in hydra.utils needs Hydra 1.3.2
-
     from caviar.training.package import refuse_untestable
 
     model = config.model.get("_target_")
     try:
-        target = _locate(model)
+        target = get_object(model)
     except Exception:  # it may be anything, in the user's module; the first trial says what
         return
     if isinstance(target, type):

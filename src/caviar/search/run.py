@@ -20,10 +20,11 @@ from caviar.config.overrides import joined
 from caviar.search import checks, loop
 from caviar.search.beginning import begin_well
 from caviar.search.driver import print_commands, work
+from caviar.search.planned import plan
 from caviar.search.provenance import warn_of_other_code
 from caviar.search.rungs import planned_trials
 from caviar.search.settings import CONFIRM, DEFAULT_TRIALS
-from caviar.search.stages import plan, shared_overrides, stage_sweep
+from caviar.search.stages import shared_overrides, stage_sweep
 from caviar.search.study import Launch, Study, keeping_sampling, open_study, reaching
 from caviar.search.swept import no_grid
 from caviar.search.winner import Confirmed

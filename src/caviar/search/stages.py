@@ -21,17 +21,17 @@ from caviar.base.errors import UserError
 from caviar.config.commands import caviar_command
 from caviar.config.kept import kept_config
 from caviar.config.overrides import joined, point_overrides
-from caviar.ledger import Planned, Trial
-from caviar.refine import Refinement, TooFewTrials, expected_gain, picked, refine
+from caviar.ledger import Trial
+from caviar.refine import Refinement, TooFewTrials, expected_gain, refine
 from caviar.screen.view import console, plural
 from caviar.search.driver import run_trials
+from caviar.search.planned import acquisition_of, plan_of
 from caviar.search.pooled import pooled_trials
 from caviar.search.provenance import refuse_edited_conf
 from caviar.search.rungs import rungs_asked, rungs_of, why_whole
-from caviar.search.settings import DEFAULT_TRIALS, SearchSettings
+from caviar.search.settings import DEFAULT_TRIALS
 from caviar.search.study import Study
 from caviar.space import Choice, Space
-from caviar.space.sampling import trial_seed
 from caviar.space.sweep_file import SweepFile
 
 LOWER = (
@@ -186,62 +186,14 @@ def stage_spec(study: Study, sweep: SweepFile) -> dict[str, Any]:
         "sampler": study.settings.sampler,
         "pruner": study.settings.pruner,
         "rungs": asdict(rungs) if rungs is not None else None,
-        "acquisition": _acquisition(study, sweep),
+        "acquisition": acquisition_of(study, sweep),
     }
-
-
-def _acquisition(study: Study, sweep: SweepFile) -> str:
-    """How a stage that is to begin comes to its points inside of its ranges."""
-    settings, after = study.settings, study.stages_before(sweep.stage)
-    by_model = settings.action == "search" and after and settings.sampler == "random"
-    return settings.acquisition if by_model else "none"
 
 
 def shared_overrides(study: Study) -> tuple[str, ...]:
     """What the latest stage fixed for all of its study, then the command line's."""
     parent = study.search_stages()[-1]
     return joined(study.ledger.spec(parent)["shared"], study.overrides)
-
-
-def plan(sweep: SweepFile, settings: SearchSettings) -> list[Planned]:
-    """The trials of a stage that is drawn: each a pure function of (seed, stage, number, space)."""
-    columns = sweep.space.draw(
-        settings.seed, sweep.stage, sweep.num_trials, sampler=settings.sampler
-    )
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [
-        Planned(
-            dict(zip(columns, row, strict=True)), trial_seed(settings.seed, sweep.stage, number)
-        )
-        for number, row in enumerate(rows)
-    ]
-
-
-def plan_of(study: Study, sweep: SweepFile) -> list[Planned]:
-    """The trials of a stage that has begun. Where a model picks them, those that were given out
-    stay as they are in the ledger, whatever has been learned since."""
-    settings, stage = study.settings, sweep.stage
-    if study.ledger.spec(stage).get("acquisition", "none") == "none":
-        return plan(sweep, settings)
-    given_out = [trial.planned for trial in study.ledger.trials(stage)]
-    missing = sweep.num_trials - len(given_out)
-    if missing <= 0:
-        return given_out
-    coarse, _, pooled = pooled_trials(study, study.stages_before(stage)[-1])
-    before = [t for t in pooled if t.stage != stage]
-    points = picked(
-        coarse,
-        sweep.space,
-        [t.point for t in before],
-        [t.result.loss(study.mode) for t in before if t.result],
-        missing,
-        settings.seed,
-        stage,
-        [planned.point for planned in given_out],
-    )
-    numbers = range(len(given_out), sweep.num_trials)
-    seeds = [trial_seed(settings.seed, stage, number) for number in numbers]
-    return given_out + [Planned(point, seed) for point, seed in zip(points, seeds, strict=True)]
 
 
 def run_stage(study: Study, sweep: SweepFile) -> list[Trial]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import os
 import pickle
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from caviar.base import project
-from caviar.base.errors import UserError, failure
+from caviar.base.errors import UserError
 from caviar.base.result import Ended, Report, Result
 from caviar.config.keys import Keys, metric_of, trusts
-from caviar.plain import seed_everything, settled_seed
+from caviar.plain import recorded, seed_everything, settled_seed
 from caviar.task.watched import watching
 
 Task = Callable[[Any], Any]  # what is under @hydra.main
@@ -87,33 +86,23 @@ def train(
         with open_dict(config):
             OmegaConf.update(config, keys.resume, str(resume))
     output.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
     os.environ.pop("PL_GLOBAL_SEED", None)  # of an earlier run in this process
     if trusts(config):
         os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
     with watching(metric.name, metric.mode, report) as watch:
-        try:
-            returned = task(config)
+
+        def call() -> Result:
+            try:
+                returned = task(config)
+            except pickle.UnpicklingError as error:
+                if "weights_only" not in str(error):
+                    raise
+                raise UserError(
+                    "the task loads a checkpoint that holds more than plain containers, which "
+                    "torch refuses; load it with weights_only=False, or add "
+                    "trust_checkpoints: true to the caviar node"
+                ) from error
             testing = config.trial.stage == TEST
-            result = watch.test_result(returned) if testing else watch.result(returned)
-        except pickle.UnpicklingError as error:
-            if "weights_only" not in str(error):
-                raise
-            raise UserError(
-                "the task loads a checkpoint that holds more than plain containers, which torch "
-                "refuses; load it with weights_only=False, or add trust_checkpoints: true "
-                "to the caviar node"
-            ) from error
-        except BaseException as error:
-            # Lightning turns a signal into an exit that looks like an ordinary one.
-            cause = watch.interrupt if isinstance(error, SystemExit) else None
-            if ended is not None:
-                ended(failure(cause or error, seed), watch.curve)
-            if cause is not None:
-                raise cause from None
-            raise
-    result.seed, result.seconds = seed, round(time.perf_counter() - start, 3)
-    if ended is not None:
-        ended(result, watch.curve)
-    result.write(output)
-    return result
+            return watch.test_result(returned) if testing else watch.result(returned)
+
+        return recorded(call, output, seed, ended, lambda: watch.curve)

@@ -60,12 +60,6 @@ class Watch:
         followed = self.followed
         return {} if followed is None else followed.curve
 
-    @property
-    def interrupt(self) -> KeyboardInterrupt | None:
-        """The signal that Lightning has turned into an exit."""
-        seen = (c.exception for c in self.callbacks)
-        return next((e for e in seen if isinstance(e, KeyboardInterrupt)), None)
-
     def result(self, returned: Any) -> Result:
         """What came of the task.
 

@@ -18,6 +18,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -188,10 +189,8 @@ def finish_wandb(result: Result, curve: Mapping[int, float]) -> None:
     wandb = sys.modules.get("wandb")
     if started_by_agent() and (wandb is None or wandb.run is None):
         # A task that logs elsewhere, or that has ended its run as soon as it had trained.
-        import wandb as client
-
-        wandb = client
-        client.init(resume="allow", settings=client.Settings(silent=True))
+        wandb = import_module("wandb")
+        wandb.init(resume="allow", settings=wandb.Settings(silent=True))
     if wandb is None or wandb.run is None:
         return
     _has_ended = True

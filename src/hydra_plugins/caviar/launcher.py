@@ -129,9 +129,8 @@ class PoolLauncher(Launcher):
         from caviar.pool.alone import imported_by_main
         from caviar.pool.process import start_server
 
-        start_server(
-            [*self.settings.preload, *imported_by_main()]
-        )  # which takes seconds to import what it is to
+        # Which takes seconds to import what it is to.
+        start_server([*self.settings.preload, *imported_by_main()])
         if len(jobs) < 2:
             return
         if self._example is None or self._example.overrides != [*jobs[0]]:

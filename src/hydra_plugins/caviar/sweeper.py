@@ -28,7 +28,7 @@ for _name, _node in _SETTINGS.items():
 
 
 @contextmanager
-def told(task_function: TaskFunction) -> Iterator[None]:
+def ending_as_ours(task_function: TaskFunction) -> Iterator[None]:
     """End a command of another application's as ours end: one message, and a signal ends it tidily.
 
     `caviar.app` does so around all of Hydra.
@@ -43,7 +43,7 @@ def told(task_function: TaskFunction) -> Iterator[None]:
         yield
 
 
-def as_told(config: DictConfig) -> None:
+def refuse_other_folder(config: DictConfig) -> None:
     """Refuse a config in which something else decides where trials lie.
 
     Raises:
@@ -74,8 +74,8 @@ class CaviarSweeper(Sweeper):
         self.config = config
         from caviar.task.task import as_trials
 
-        with told(task_function):
-            as_told(config)
+        with ending_as_ours(task_function):
+            refuse_other_folder(config)
         self.task_function = as_trials(task_function, self.looks_on)
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -86,7 +86,7 @@ class CaviarSweeper(Sweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         loader = self.hydra_context.config_loader
-        with told(self.task_function):
+        with ending_as_ours(self.task_function):
             return run(
                 self.config, arguments, self.launch(), loader, confirmed=rooms.write_report_of
             )
