@@ -15,6 +15,19 @@ class Slow(MLP):
         return super().training_step(batch, batch_idx)
 
 
+class Waits(MLP):
+    """Trains no step before a file is there: however long another process takes, it meets it."""
+
+    def __init__(self, until: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.until = until
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        while not os.path.exists(self.until):
+            time.sleep(0.02)
+        return super().training_step(batch, batch_idx)
+
+
 class Signalled(MLP):
     """Sends its own process a signal in the middle of a step: SIGNAL_AT=170:9 is `kill -9` in the
     step with number 170. So a test needs not wait for the right moment, and always has the same."""

@@ -16,7 +16,7 @@ import pytest
 from caviar.base.result import EXCEPTION, KILLED, Result
 from caviar.ledger import Ledger, Planned, Trial
 from caviar.space import Axis, Log, Space
-from conftest import FAST, Main, Start, awaited, meanwhile
+from conftest import Main, Start, awaited, meanwhile
 from postgres import Server, programs
 
 pytestmark = [
@@ -133,28 +133,32 @@ def test_a_driver_and_a_worker_share_a_study(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Two drivers are shown on a file, in test_process.py; here all claims are by heartbeats."""
-    one = "hydra.launcher.num_workers=1"
-    # The server of the worker's processes must be warm, or the driver has done all before.
-    assert main("-m", *FAST, "search.study=warm", "search.num_trials=1", one) == 0
-    named = [f"search.storage={storage}", BEAT, one]
-    # As many as the driver is still at when the worker has begun.
-    driver = start("train.py", "-m", *STAGE, *named, "search.num_trials=10")
+    gate = runs.parent / "both have begun"
+    waits = ["model._target_=slow_models.Waits", f"+model.until='{gate}'", "trainer.max_epochs=2"]
+    named = [f"search.storage={storage}", BEAT, "hydra.launcher.num_workers=1"]
+    driver = start("train.py", "-m", *STAGE, *waits, *named)
     awaited(lambda: any(t.running for t in trials(storage)))
+
+    def open_gate() -> None:
+        awaited(lambda: sum(t.running for t in trials(storage)) == 2)
+        gate.touch()
+
     monkeypatch.setenv("CAVIAR_RUNS", str(runs / "elsewhere"))
-    assert caviar("worker", "search.study=s", *named, "search.idle=2") == 0
+    with meanwhile(open_gate):
+        assert caviar("worker", "search.study=s", *named, "search.idle=2") == 0
     printed = driver.wait()
     assert driver.code == 0, printed
     found = trials(storage)
-    assert [t.status for t in found] == ["complete"] * 10
+    assert [t.status for t in found] == ["complete"] * 4
     assert not any(t.faults for t in found)
-    assert len({t.claim["token"] for t in found}) == 10
+    assert len({t.claim["token"] for t in found}) == 4
     here, elsewhere = (
         sorted(int(f.parent.name) for f in runs.glob(f"{place}s/01_coarse/*/result.json"))
         for place in ("", "elsewhere/")
     )
     assert here
     assert elsewhere
-    assert sorted(here + elsewhere) == list(range(10))  # each was trained once
+    assert sorted(here + elsewhere) == list(range(4))  # each was trained once
     assert "no trial of study s is left" in capsys.readouterr().out
 
 
