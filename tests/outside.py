@@ -74,9 +74,8 @@ class Outside:
 
     def run(self, *words: str, code: int = 0) -> str:
         """`python src/train.py …` from another folder; what it prints."""
-        return self.call(
-            sys.executable, str(self.folder / "src/train.py"), *self.words, *words, code=code
-        )
+        script = str(self.folder / "src/train.py")
+        return self.call(sys.executable, script, *words, *self.words, code=code)
 
     def caviar(self, verb: str, *words: str, code: int = 0, at: str = "") -> str:
         """`caviar VERB …` in a folder of the project; what it prints."""

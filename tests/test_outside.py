@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,28 +118,37 @@ def test_killed_and_begun_again(tmp_path: Path) -> None:
             assert "Restor" in begun_again
 
 
-@pytest.mark.parametrize(
-    ("shape", "package"),
-    [
-        pytest.param("gan", "pytorch_lightning", marks=pytest.mark.nightly),
-        ("plain", "lightning.pytorch"),
-        pytest.param("template", "lightning.pytorch", marks=pytest.mark.nightly),
-        pytest.param("regression", "pytorch_lightning", marks=pytest.mark.nightly),
-        pytest.param("stream", "lightning.pytorch", marks=pytest.mark.nightly),
-        pytest.param("bert", "lightning.pytorch", marks=pytest.mark.nightly),
-    ],
-)
-def test_every_shape_is_tuned_from_outside(tmp_path: Path, shape: str, package: str) -> None:
+SHAPES = {  # by name, with what each of them names Lightning
+    "gan": "pytorch_lightning",
+    "plain": "lightning.pytorch",
+    "template": "lightning.pytorch",
+    "regression": "pytorch_lightning",
+    "stream": "lightning.pytorch",
+    "bert": "lightning.pytorch",
+}
+
+
+def shaped(folder: Path, shape: str) -> Outside:
+    """What a project of ours trains, as it would be outside, with the lines that tune it."""
     if shape == "bert":
         pytest.importorskip("transformers")
-    project = Outside(tmp_path, shape, package)
+    project = Outside(folder, shape, SHAPES[shape])
     project.tune()
     if shape == "plain":  # whose function reads them
-        project.edit(
-            "configs/train.yaml",
-            "seed: null\n",
-            "seed: null\noptimizer: {lr: 0.1, momentum: 0.5}\n",
-        )
+        seeded = "seed: null\noptimizer: {lr: 0.1, momentum: 0.5}\n"
+        project.edit("configs/train.yaml", "seed: null\n", seeded)
+    return project
+
+
+def by_day(*shapes: str) -> list[Any]:
+    """All shapes; the others at night."""
+    marks = [() if shape in shapes else pytest.mark.nightly for shape in SHAPES]
+    return [pytest.param(s, marks=mark) for s, mark in zip(SHAPES, marks, strict=True)]
+
+
+@pytest.mark.parametrize("shape", by_day("plain"))
+def test_every_shape_is_tuned_from_outside(tmp_path: Path, shape: str) -> None:
+    project = shaped(tmp_path, shape)
     stages = ["search.stages.coarse.num_trials=5", "search.stages.fine.num_trials=1"]
     more = ["~search.stages.finest", "search.confirm.budget=4", "search.confirm.top=1", *TWO]
     printed = project.caviar("search", "search.study=s", *stages, *more)
@@ -152,6 +162,44 @@ def test_every_shape_is_tuned_from_outside(tmp_path: Path, shape: str, package: 
     assert (project.runs / "s/verdict.json").exists()
     assert len(ledger.trials("test")) in ((0,) if shape == "plain" else (2, 4))
     assert "confirmed on validation alone" not in printed or shape == "plain"
+
+
+@pytest.mark.parametrize("shape", by_day())
+def test_every_shape_is_repeated_killed_and_swept(
+    tmp_path: Path, shape: str, service: Service
+) -> None:
+    skip_without_agents()
+    project = shaped(tmp_path, shape)
+    stage = ["-m", "search.num_trials=3", "hydra.launcher.num_workers=1"]
+    lines = project.run(*stage, "search.dry_run=true").splitlines()
+    project.run(*stage, "search.study=whole")
+    command = [sys.executable, str(project.folder / "src/train.py"), *stage, *project.words]
+    running = subprocess.Popen(
+        [*command, "search.study=s"], cwd=project.elsewhere, env=project.environment
+    )
+    awaited(lambda: list(project.runs.glob("s/01_coarse/*/result.json")))
+    running.send_signal(signal.SIGINT)
+    assert running.wait(60) == 130
+    ended = len(list(project.runs.glob("s/01_coarse/*/result.json")))
+    assert ended < 3
+    assert f"{3 - ended} trial" in project.run(*stage, "search.study=s")
+    for number in range(3):
+        one, other = (project.result(f"{name}/01_coarse/{number}") for name in ("s", "whole"))
+        for own in ("seconds", "checkpoint"):  # what differs by the study
+            del one[own], other[own]
+        assert one == other
+    folder = tmp_path / "again"
+    words = shlex.split(lines[1])
+    project.call(sys.executable, *words[1:], f"hydra.run.dir={folder}")
+    for rows in folder.rglob("metrics.csv"):
+        trial = project.runs / "whole/01_coarse/1" / rows.relative_to(folder)
+        assert rows.read_text() == trial.read_text()
+    project.environment |= service.environment
+    swept = ["search.study=w", "--project", "p", "search.num_trials=2"]
+    path = project.caviar("sweep", *swept).rpartition("wandb agent ")[2].split()[0]
+    project.caviar("agent", "search.study=w", "-n", "1")
+    assert [run.state for run in service.runs_of(path)] == ["finished"] * 2
+    assert "2 trials: 2 complete" in project.caviar("status", "search.study=w")
 
 
 @pytest.mark.parametrize(
