@@ -12,7 +12,7 @@ from pytorch_lightning.demos.boring_classes import BoringModel
 from torch.utils.data import DataLoader
 
 from caviar.base.causes import first_cause
-from caviar.base.errors import fault_of, one_line
+from caviar.base.errors import UserError, fault_of, one_line
 from caviar.base.signals import handlers_kept
 from caviar.training.quiet import quiet
 
@@ -194,6 +194,12 @@ def test_what_a_worker_of_a_loader_raised_is_told_by_its_words() -> None:
     with pytest.raises(OSError, match="Caught OSError") as raised:
         list(DataLoader(Breaks(), num_workers=1))
     assert one_line(raised.value) == "ValueError: row 0 is broken"
+
+
+def test_what_was_put_into_words_for_a_user_is_told_in_these() -> None:
+    in_words = UserError("write trust_checkpoints: true")
+    in_words.__cause__ = ValueError("Weights only load failed")
+    assert one_line(in_words) == "write trust_checkpoints: true"
 
 
 def test_a_killed_worker_of_a_loader_is_a_death_by_a_signal() -> None:

@@ -15,8 +15,8 @@ _Try = (ast.Try, ast.TryStar)
 _With = (ast.With, ast.AsyncWith)
 
 
-def first_cause(error: BaseException) -> BaseException:
-    """The exception that `error` goes back to.
+def first_cause(error: BaseException, last: type[BaseException] | tuple[()] = ()) -> BaseException:
+    """The exception that `error` goes back to, or the first of the kind `last` on the way there.
 
     It is the one that `raise … from` names; and one after which code was tidying up when the next
     came: in a `finally`, at the end of a `with`, or in an `except` that catches everything. An
@@ -24,13 +24,14 @@ def first_cause(error: BaseException) -> BaseException:
     purpose, by a `raise` in its `except`, has nothing more to say.
     """
     passed = [error]
-    while True:
+    while not isinstance(passed[-1], last):
         earlier = passed[-1].__cause__
         if earlier is None and not passed[-1].__suppress_context__ and _met_tidying(passed[-1]):
             earlier = passed[-1].__context__
         if earlier is None or earlier in passed:  # nobody forbids a circle
-            return passed[-1]
+            break
         passed.append(earlier)
+    return passed[-1]
 
 
 def _met_tidying(error: BaseException) -> bool:

@@ -111,9 +111,10 @@ def fault_of(error: BaseException) -> str:
 
 def one_line(error: BaseException) -> str:
     """`ValueError: what it says`, of the exception that began it, since Hydra wraps what it calls,
-    and what was disturbed in the middle may fail to tidy up."""
-    cause = first_cause(error)
-    named = "" if isinstance(cause, RankDied) else f"{type(cause).__name__}: "
+    and what was disturbed in the middle may fail to tidy up. What has been put into words for a
+    user, with what to do, is told in these."""
+    cause = first_cause(error, last=UserError)
+    named = "" if isinstance(cause, RankDied | UserError) else f"{type(cause).__name__}: "
     said = _raised_in_loader(str(cause)) or f"{named}{cause}"
     return " ".join(said.split())[:300]
 
