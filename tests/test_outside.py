@@ -352,13 +352,6 @@ def test_a_setting_that_our_defaults_overwrite_is_told(tmp_path: Path) -> None:
     assert len(printed.splitlines()) == 2
 
 
-def test_a_panda_says_that_it_needs_the_template(tmp_path: Path) -> None:
-    project = Outside(tmp_path)
-    project.tune(SPACE)
-    printed = project.call(CAVIAR, "panda", "start", code=2, folder=project.folder)
-    assert "src/train.py, with configs/train.yaml trains by itself" in printed
-
-
 @pytest.mark.nightly
 def test_a_plain_grid(tmp_path: Path) -> None:
     project = Outside(tmp_path)

@@ -2,7 +2,8 @@
 
 It is what W&B's agents start, and a trial that needs a process of its own. The script runs as it
 is, but for what is under its `@hydra.main`: where the config names a trial, that is a trial of its
-study, and where it names a function (`caviar.train`), the function trains.
+study, where it names a function (`caviar.train`), the function trains, and with `panda.run=true` a
+panda looks after its Trainer.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from caviar.base.errors import UserError
 from caviar.base.signals import tidy_sigterm
 from caviar.config.commands import options_first
 from caviar.config.keys import is_function
-from caviar.config.messages import clear_errors
+from caviar.config.messages import SLIPS, clear_errors
 from caviar.config.overrides import quote_paths, rewrite_one_minus
 from caviar.plain import run_function
 from caviar.task.task import as_trials, train
+
+_slips: list[Exception] = []
 
 
 def main() -> None:
@@ -47,10 +50,13 @@ def main() -> None:
         sys.path[0] = str(script.parent)
         original = hydra.main
         hydra.main = _watched(original)
+        _slips.clear()
         try:
             runpy.run_path(str(script), run_name="__main__")
         finally:
             hydra.main = original
+        if _slips:
+            raise _slips[0]
 
 
 def _watched(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,9 +80,22 @@ def _task(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
         output, ended = Path(HydraConfig.get().runtime.output_dir), rooms.run_ended
         if is_function(config):
             return run_function(config, output, ended=ended).best
+        if (config.get("panda") or {}).get("run"):
+            return _looked_after(task, config, output)
         return train(task, config, output, ended=ended).best
 
     return run
+
+
+def _looked_after(task: Callable[[Any], Any], config: DictConfig, folder: Path) -> float | None:
+    """A panda of the task's Trainer."""
+    from caviar.panda.run import drive
+
+    try:
+        return drive(config, folder, rooms.run_ended, functools.partial(train, task))
+    except SLIPS as slip:
+        _slips.append(slip)  # Hydra would print all overrides in front of our message
+        return None
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ Only start and fork train; the others ask the run, or read its folder, and impor
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from caviar.cli.common import ConfigDir, Overrides, app, with_config_dir
+from caviar.cli.common import ConfigDir, HandedOver, Overrides, app, with_config_dir
 
 panda = typer.Typer(
     help="Look after one model: watch its curve, nudge it while it trains, go back.",
@@ -40,20 +41,24 @@ PATIENCE = 120.0  # seconds for the run to take a request: one step, or a valida
 @panda.command(epilog='Example: caviar panda start search.study=mine panda.day="2 epochs"')
 def start(overrides: Overrides = None, force: Force = False, config_dir: ConfigDir = None) -> None:
     """Begin a run, or go on with one that was stopped; takes changes then."""
+    _train(with_config_dir(config_dir, overrides), force)
+
+
+def _train(overrides: list[str], force: bool = False) -> None:
+    """Begin a run, or go on with it, by the project's own script."""
     from caviar import rooms
     from caviar.app import main as train_py
     from caviar.base import project
-    from caviar.base.errors import UserError
     from caviar.panda.begin import start_overrides
 
-    if (found := project.current()).theirs:
-        raise UserError(
-            f"a panda takes the training into its own hands, and {found.shown()} trains by itself; "
-            "it looks after models of a project that caviar new has made: docs/existing-project.md"
-        )
-
+    found = project.current()
     rooms.attach_ledgers()  # to know the study of a search when it sees one
-    train_py(start_overrides(with_config_dir(config_dir, overrides), force))
+    given = start_overrides(overrides, force)
+    if not found.theirs:
+        return train_py(given)
+    print(f"project: {found.shown()}", file=sys.stderr, flush=True)
+    environment = {project.ROOT: str(found.root), project.SCRIPT: str(found.script)}
+    raise HandedOver([*found.command(), *given], environment)
 
 
 @panda.command("set", epilog='Example: caviar panda set optimizer.lr=*1.5 --why "flat since day 2"')
@@ -93,14 +98,13 @@ def fork(
     force: Force = False,
 ) -> None:
     """Run a copy beside it, from a day's checkpoint."""
-    from caviar.app import main as train_py
-    from caviar.panda.begin import find_folder, make_fork, start_overrides
+    from caviar.panda.begin import find_folder, make_fork
     from caviar.screen.view import console, shown_path
 
     folder, changed = find_folder(changes or [])
     made = make_fork(folder, name, day, changed, why, force)
     console.print(f"a copy of {folder.name} in {shown_path(made)}")
-    train_py(start_overrides([f"search.study={name}"]))
+    _train([f"search.study={name}"])
 
 
 @panda.command(epilog="Example: caviar panda stop")

@@ -133,6 +133,12 @@ def trusts(config: DictConfig) -> bool:
     return bool(config.get(key) or _node(config).get(key))
 
 
+def is_task(config: DictConfig) -> bool:
+    """Whether it is the project's own `@hydra.main` that trains."""
+    node = config.get("caviar")
+    return node is not None and node.get("train") is None
+
+
 def is_function(config: DictConfig) -> bool:
     """Whether a function trains in the place of a Lightning module of the config."""
     return Keys.of(config).kind == FUNCTION

@@ -186,7 +186,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
             self._end_day(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._validated = True
+        self._validated |= not trainer.sanity_checking
 
     def _is_finite(self, trainer: pl.Trainer, loss: Any) -> bool:
         """Whether the loss is a number on every rank."""

@@ -13,7 +13,14 @@ from caviar.base.errors import UserError
 from caviar.config.reading import unread
 from caviar.panda.groups import Groups, Move, hyperparameters
 from caviar.panda.journal import Event
-from caviar.panda.levers import BATCH_SIZE, DECLARED_RATE, MAX_EPOCHS, MAX_STEPS, settable
+from caviar.panda.levers import (
+    BATCH_SIZE,
+    DECLARED_RATE,
+    MAX_EPOCHS,
+    MAX_STEPS,
+    plain_nodes,
+    settable,
+)
 from caviar.panda.optimizers import (
     groups_of,
     is_declared,
@@ -39,6 +46,7 @@ class InForce:
         self.config = config
         self._own: Groups | None = None
         self._reloads_from: int | None = None  # the epoch since which a new loader is due
+        self._reloaded_every = 0  # epochs, before
 
     def begin(self, trainer: pl.Trainer, events: Sequence[Event]) -> Groups | None:
         """Know the optimizers of a training that begins, or goes on.
@@ -79,9 +87,7 @@ class InForce:
 
     def plain(self, resolve: bool = True) -> dict[str, Any]:
         """The config as plain containers."""
-        nodes = ("optimizer", "scheduler", "model", "data", "trainer", "space")
-        parts = {node: self.config.get(node) or OmegaConf.create({}) for node in nodes}
-        return {n: OmegaConf.to_container(part, resolve=resolve) for n, part in parts.items()}
+        return plain_nodes(self.config, resolve)
 
     def values(self) -> dict[str, Any]:
         """Of everything that can be changed, as plain values."""
@@ -129,13 +135,14 @@ class InForce:
         if needs_end(after) or "schedulers" in after:
             causes = ("scheduler.", DECLARED_RATE, MAX_EPOCHS, MAX_STEPS, BATCH_SIZE)
         if after != before or any(key.startswith(causes) for key in values):
-            rebuild_schedule(trainer, self.config.scheduler)
+            rebuild_schedule(trainer, self.config.get("scheduler"))
 
     def follow_batch_size(self, trainer: pl.Trainer) -> None:
         """Give a schedule that counts the steps of the training another length, where an epoch
         begins with another number of them."""
-        if is_displaced(trainer, self.config.scheduler):
-            rebuild_schedule(trainer, self.config.scheduler)
+        scheduler = self.config.get("scheduler")
+        if is_displaced(trainer, scheduler):
+            rebuild_schedule(trainer, scheduler)
 
     def _schedule(self) -> dict[str, Any]:
         """The config's schedule, resolved."""
@@ -150,6 +157,9 @@ class InForce:
         data.batch_size = value
         has = getattr(trainer.train_dataloader, "batch_size", None)
         if has != value:  # the next epoch is to have a loader of its own
+            if self._reloads_from is None:
+                running: Any = trainer
+                self._reloaded_every = running.reload_dataloaders_every_n_epochs
             self._reloads_from = trainer.current_epoch
             _reload(trainer, 1)
 
@@ -157,7 +167,7 @@ class InForce:
         """Let only one epoch have a new loader, not every one: its processes would start anew."""
         if self._reloads_from is not None and trainer.current_epoch > self._reloads_from:
             self._reloads_from = None
-            _reload(trainer, self.config.trainer.get("reload_dataloaders_every_n_epochs", 0))
+            _reload(trainer, self._reloaded_every)
 
 
 def _set_model(trainer: pl.Trainer, key: str, value: Any) -> None:

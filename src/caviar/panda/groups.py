@@ -35,6 +35,9 @@ WORDS = {
     "beta2": ("beta2", "b2"),
 }
 
+# Nodes of a config whose numbers are no optimizer's, whatever they are called.
+OTHERS = ("scheduler", "data", "trainer", "space", "name", "metric", "panda")
+
 Place = tuple[int, int]  # of a group: its optimizer, and which it is of that, both from 0
 Values = dict[str, float]  # hyperparameter → value; a learning rate is where its schedule begins
 
@@ -236,9 +239,8 @@ def hyperparameter(key: str) -> str | None:
 
 def hyperparameters(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """The numbers of a plain config that an optimizer may have: key and value."""
-    for node in ("optimizer", "model"):
-        values = flatten(config.get(node) or {}, f"{node}.")
-        yield from ((key, value) for key, value in values if is_number(value))
+    own = {name: node for name, node in config.items() if name not in OTHERS}
+    yield from ((key, value) for key, value in flatten(own) if is_number(value))
 
 
 def is_number(value: Any) -> bool:

@@ -13,10 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from caviar.base.errors import UserError
+from caviar.config.keys import is_task
 from caviar.panda.groups import RATE, Groups, hyperparameter, hyperparameters, is_number
 
+NODES = ("optimizer", "scheduler", "model", "data", "trainer", "space")
+# Of a project of another shape everything may have levers but what is Hydra's, ours, or watches.
+ASIDE = ("hydra", "caviar", "search", "trial", "panda", "paths", "callbacks", "logger")
 CONFIG = "config.yaml"  # in the study's folder, written by `caviar.panda.run`
 BATCH_SIZE = "data.batch_size"
 DECLARED_RATE, TOP_RATE = "optimizer.lr", "scheduler.max_lr"
@@ -28,6 +34,30 @@ WHY_NOT = {
     "trainer": "the trainer is built with it; stop the run, and begin another",
     "seed": "the weights and the order of the data come from it; begin another run with it",
 }
+
+
+def plain_nodes(config: DictConfig, resolve: bool = True) -> dict[str, Any]:
+    """The parts of a config that may have levers, as plain containers.
+
+    Arguments:
+        config: of the run.
+        resolve: its interpolations.
+    """
+    parts: dict[str, Any] = {name: {} for name in NODES}
+    theirs = is_task(config)
+    for name in (str(n) for n in config if n in NODES or (theirs and n not in ASIDE)):
+        try:
+            part = config[name]
+            plain = (
+                OmegaConf.to_container(part, resolve=resolve) if OmegaConf.is_dict(part) else part
+            )
+        except OmegaConfBaseException:
+            if not theirs:
+                raise
+            continue  # only their script can resolve it
+        if isinstance(plain, dict) or (is_number(plain) and name not in NODES):
+            parts[name] = plain
+    return parts
 
 
 def read_config(folder: Path) -> dict[str, Any]:

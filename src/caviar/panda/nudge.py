@@ -140,6 +140,10 @@ def read_changes(
         # 0.95, half as far from 1, which is the scale that momentum is searched on as well.
         key = name.removeprefix(OneMinusLog.prefix)
         complement = name != key
+        if key == RATE and groups is None and unbuilt and not config.get("optimizer"):
+            raise UserError(
+                f"{key}: the run has not begun its first step, and nobody knows its rates; once more"
+            )
         if key == RATE and groups is None:
             key = rate_key(config, values)
         if groups is not None and _of_all_rates(key, text, groups):

@@ -12,7 +12,7 @@ import secrets
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -28,8 +28,9 @@ from caviar.base.environment import is_first_rank, without_ranks
 from caviar.base.errors import UserError
 from caviar.base.files import replaced
 from caviar.base.result import DIVERGED as DIVERGED_RESULT
-from caviar.base.result import Ended
+from caviar.base.result import Ended, Result
 from caviar.config.commands import caviar_command, set_to, sources_of
+from caviar.config.keys import Keys, is_task, metric_of, trusts
 from caviar.config.messages import SLIPS
 from caviar.config.overrides import override_key, restore_one_minus
 from caviar.panda.actions import Rollback
@@ -52,24 +53,26 @@ from caviar.panda.journal import (
     origin_checkpoint,
 )
 from caviar.panda.keeper import PandaSettings
-from caviar.panda.levers import CONFIG
+from caviar.panda.levers import CONFIG, plain_nodes
 from caviar.panda.record import append_row, keep_until
 from caviar.screen.view import console, print_result, shown_path
 from caviar.training import train
 from caviar.training.callbacks import BestMetric
 from caviar.training.checkpoints import missing_row, read_checkpoint
 
-# What other terminals look up; the rest of the config is nobody's but the training's.
-NODES = ("name", "metric", "optimizer", "scheduler", "model", "data", "trainer", "space", "panda")
+Trains = Callable[..., Result]  # (config, folder, resume=, extend=, ended=), as `train` takes them
 
 
-def drive(config: DictConfig, folder: Path, ended: Ended | None = None) -> float | None:
+def drive(
+    config: DictConfig, folder: Path, ended: Ended | None = None, trains: Trains = train
+) -> float | None:
     """Train until it is done, stopped, or goes back; the best value.
 
     Arguments:
         config: composed; what the journal says is written into it.
         folder: of the study.
         ended: as `train` takes it.
+        trains: in the place of the template's own training.
 
     Raises:
         UserError: a run of this study is there already, or its config cannot be.
@@ -84,14 +87,15 @@ def drive(config: DictConfig, folder: Path, ended: Ended | None = None) -> float
             _write_start(config, journal)
         lineage = Lineage.of(journal.events())
         _put_in_force(config, folder, lineage)
-        resume = resume_point(folder, lineage, config.trust_checkpoints)
+        trusted = trusts(config)
+        resume = resume_point(folder, lineage, trusted)
         if first:
             _write_config(config, folder)
             # Of requests to a process that died, for which nobody waits. To one in whose place
             # this one is they may still come.
             if not asked_before:
                 Inbox(folder).clear()
-            _clean_record(folder, lineage.branch, resume, config.trust_checkpoints)
+            _clean_record(folder, lineage.branch, resume, trusted)
             watch = caviar_command("panda watch", folder.name)
             console.print(f"from another terminal: {watch}, or set, back, log")
 
@@ -100,7 +104,7 @@ def drive(config: DictConfig, folder: Path, ended: Ended | None = None) -> float
             return [callback], [RecordLogger(folder, callback.at.branch)]
 
         try:
-            result = train(config, folder, resume=resume, extend=extend, ended=ended)
+            result = trains(config, folder, resume=resume, extend=extend, ended=ended)
         except Rollback:
             back = journal.events()[-1]
         except KeyboardInterrupt as interrupt:
@@ -118,7 +122,7 @@ def drive(config: DictConfig, folder: Path, ended: Ended | None = None) -> float
                 return result.best
             diverged = result.status == DIVERGED_RESULT
             journal.write(_at_last(journal, DIVERGED if diverged else FINISH))
-            print_result(result, config.metric.name, folder)
+            print_result(result, metric_of(config).name, folder)
             if diverged:
                 days = Lineage.of(journal.events()).days()
                 good = max((e.day for e in days), default=0)
@@ -134,10 +138,13 @@ def drive(config: DictConfig, folder: Path, ended: Ended | None = None) -> float
 def _write_start(config: DictConfig, journal: Journal) -> None:
     """Write down what the run is begun with; a seed that nobody gave is drawn, once for all."""
     typed = restore_one_minus(HydraConfig.get().overrides.task)
-    own = ("panda.run", "search.study", "seed")
+    keys = Keys.of(config)
+    own = ["panda", "panda.run", "search.study", keys.seed]
+    own += [str(keys.test)] if is_task(config) else []
     overrides = [o for o in typed if override_key(o) not in own]
-    seed = secrets.randbits(31) if config.seed is None else config.seed
-    start = {"overrides": [*overrides, f"seed={seed}"], "wandb": uuid.uuid4().hex[:8]}
+    seed = OmegaConf.select(config, keys.seed)
+    seed = secrets.randbits(31) if seed is None else seed
+    start = {"overrides": [*overrides, f"{keys.seed}={seed}"], "wandb": uuid.uuid4().hex[:8]}
     hydra: Any = HydraConfig.instance().cfg
     start["sources"] = list(sources_of(hydra))
     journal.write(event(START, 0, 0, 0, facts=start))
@@ -157,18 +164,26 @@ def _forget_start(journal: Journal) -> None:
 
 def _put_in_force(config: DictConfig, folder: Path, lineage: Lineage) -> None:
     """Let the config be what the journal says, in every process and on every rank the same."""
-    seeds = [o.partition("=")[2] for o in lineage.overrides if o.startswith("seed=")]
-    config.seed = int(seeds[-1])
+    key = Keys.of(config).seed
+    seeds = [o.partition("=")[2] for o in lineage.overrides if o.startswith(f"{key}=")]
+    OmegaConf.update(config, key, int(seeds[-1]))
     for key, value in lineage.values.items():
         OmegaConf.update(config, key, value)
     # A folder for each branch: one that was left keeps its best model.
-    for callback in (config.callbacks or {}).values():
+    best = str(day_checkpoint(folder, lineage.branch, 0).parent)
+    for callback in _nodes_below(config.get("callbacks")).values():
         if str(callback.get("_target_", "")).endswith("BestCheckpoint"):
-            callback.dirpath = str(day_checkpoint(folder, lineage.branch, 0).parent)
-    if config.logger and "wandb" in config.logger:  # one W&B run, however often it is stopped
-        with open_dict(config.logger.wandb):
-            config.logger.wandb.id = lineage.start["wandb"]
-            config.logger.wandb.resume = "allow"
+            callback.dirpath = best
+    # One W&B run, however often it is stopped.
+    if (wandb := _nodes_below(config.get("logger")).get("wandb")) is not None:
+        with open_dict(wandb):
+            wandb.id, wandb.resume = lineage.start["wandb"], "allow"
+
+
+def _nodes_below(node: Any) -> dict[str, DictConfig]:
+    """The nodes in a node of a config, whatever else somebody keeps there."""
+    inner = dict(node.items()) if OmegaConf.is_dict(node) and node else {}
+    return {str(name): part for name, part in inner.items() if OmegaConf.is_dict(part)}
 
 
 def resume_point(folder: Path, lineage: Lineage, trusted: bool = False) -> Path | None:
@@ -194,9 +209,10 @@ def resume_point(folder: Path, lineage: Lineage, trusted: bool = False) -> Path 
 
 def _write_config(config: DictConfig, folder: Path) -> None:
     """The parts that other terminals look up, resolved, so that they need no Hydra."""
-    plain: Any = OmegaConf.to_container(config, resolve=True)
+    settings = OmegaConf.to_container(config.panda, resolve=True)
+    plain = {**plain_nodes(config), "metric": metric_of(config)._asdict(), "panda": settings}
     with replaced(folder / CONFIG) as partial:
-        text = yaml.safe_dump({node: plain.get(node) for node in NODES}, sort_keys=False)
+        text = yaml.safe_dump(plain, sort_keys=False)
         partial.write_text(text, encoding="utf-8")
 
 

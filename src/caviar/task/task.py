@@ -13,7 +13,7 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -21,9 +21,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from caviar.base import project
 from caviar.base.errors import UserError
 from caviar.base.result import Ended, Report, Result
+from caviar.base.signals import handlers_kept
 from caviar.config.keys import Keys, metric_of, trusts
 from caviar.plain import recorded, seed_everything, settled_seed
 from caviar.task.watched import watching
+
+if TYPE_CHECKING:
+    from caviar.training.run import Extend
 
 Task = Callable[[Any], Any]  # what is under @hydra.main
 TEST = "test"  # the stage that opens the test set
@@ -63,6 +67,7 @@ def train(
     report: Report | None = None,
     resume: Path | None = None,
     *,
+    extend: Extend | None = None,
     ended: Ended | None = None,
 ) -> Result:
     """Call the task with a trial's config, looking on.
@@ -73,6 +78,8 @@ def train(
         output: its folder.
         report: called at every point of the curve; True stops the Trainer.
         resume: a checkpoint of an earlier try, for a config that has a key for it.
+        extend: more callbacks and loggers, for the first Trainer that validates; this one is made
+            to go on exactly.
         ended: called once with the result and the curve.
 
     Raises:
@@ -89,7 +96,12 @@ def train(
     os.environ.pop("PL_GLOBAL_SEED", None)  # of an earlier run in this process
     if trusts(config):
         os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
-    with watching(metric.name, metric.mode, report) as watch:
+    hands = None
+    if extend is not None:
+        from caviar.task.hands import Hands
+
+        hands = Hands(output, seed, resume, trusts(config), extend)
+    with watching(metric.name, metric.mode, report, hands) as watch, handlers_kept():
 
         def call() -> Result:
             try:
@@ -102,7 +114,7 @@ def train(
                     "torch refuses; load it with weights_only=False, or add "
                     "trust_checkpoints: true to the caviar node"
                 ) from error
-            testing = config.trial.stage == TEST
+            testing = (config.get("trial") or {}).get("stage") == TEST
             return watch.test_result(returned) if testing else watch.result(returned)
 
         return recorded(call, output, seed, ended, lambda: watch.curve)

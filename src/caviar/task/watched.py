@@ -24,6 +24,7 @@ from caviar.task import factory
 
 if TYPE_CHECKING:
     from caviar.task.follow import Follow
+    from caviar.task.hands import Hands
 
 
 @dataclass
@@ -33,6 +34,8 @@ class Watch:
     metric: str
     mode: str
     report: Report | None
+    hands: Hands | None = None
+    """What the first Trainer that validates is taken into."""
     callbacks: list[Follow] = field(default_factory=list)
 
     def attach(self, package: str) -> list[Any]:
@@ -42,7 +45,8 @@ class Watch:
 
         callback = Follow(self.metric, self.mode, self._told)
         self.callbacks.append(callback)
-        return [adopted(callback, package)]
+        holds = [] if self.hands is None else [self.hands.hold(callback, package)]
+        return [adopted(c, package) for c in (callback, *holds)]
 
     def _told(self, callback: Follow, *point: Any) -> bool:
         """A point of the curve, if it is of the first Trainer that has any."""
@@ -70,6 +74,11 @@ class Watch:
             UserError: it returned no number, and no Trainer logged the metric.
         """
         callback, number = self.followed, None
+        if self.hands is not None and not self.hands.taken:
+            raise UserError(
+                "the task made no Trainer that fits and validates, and a panda looks after one; "
+                "let it train by Trainer.fit of pytorch_lightning or lightning, with validation"
+            )
         if is_number(returned):
             number = float(returned)
         elif returned is not None and callback is None:
@@ -80,7 +89,7 @@ class Watch:
         if callback is None and number is None:
             raise UserError(self._nothing())
         trained = sum(c.last is not None for c in self.callbacks)
-        if number is None and trained > 1:
+        if number is None and trained > 1 and self.hands is None:
             raise UserError(
                 f"the task trained {trained} times and returned nothing: return the value of "
                 f"{self.metric} that these come to, such as their mean"
@@ -155,9 +164,11 @@ class Watch:
 
 
 @contextmanager
-def watching(metric: str, mode: str, report: Report | None) -> Iterator[Watch]:
+def watching(
+    metric: str, mode: str, report: Report | None, hands: Hands | None = None
+) -> Iterator[Watch]:
     """Look on while a task runs."""
-    watch = Watch(metric, mode, report)
+    watch = Watch(metric, mode, report, hands)
     factory._watching.append(watch.attach)
     try:
         yield watch

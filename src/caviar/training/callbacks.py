@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -68,7 +69,7 @@ class BestMetric(pl.Callback):
             return
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if self.metric not in logged:
-            raise UserError(_not_logged(self.metric, logged))
+            raise UserError(not_logged(self.metric, logged))
         self.length = length_of(trainer)
         value, epoch, step = logged[self.metric], trainer.current_epoch, steps_taken(trainer)
         point = epoch if self.length.unit == EPOCH else self.points
@@ -148,11 +149,12 @@ class BestMetric(pl.Callback):
         self.points = state_dict.get("points", 0 if self.last is None else 1)
 
 
-def _not_logged(metric: str, logged: dict[str, float]) -> str:
+def not_logged(metric: str, logged: Iterable[str], key: str = "metric.name") -> str:
+    """What is wrong where a validation does not log the metric; its key in the config."""
     names = ", ".join(sorted(logged)) or "nothing"
     close = difflib.get_close_matches(metric, list(logged), n=1)
-    meant = f"; did you mean metric.name={close[0]}?" if close else ""
-    return f"metric.name is {metric}, but validation logged only {names}{meant}"
+    meant = f"; did you mean {key}={close[0]}?" if close else ""
+    return f"{key} is {metric}, but validation logged only {names}{meant}"
 
 
 def _weights_are_finite(module: pl.LightningModule) -> bool:

@@ -123,15 +123,19 @@ class StopBetweenSteps(pl.Callback):
 
     Only where that checkpoint would be exact (`resume_kind`). Elsewhere the signal ends the run at
     once, and `last.ckpt` is what it was. A second signal does not wait.
+
+    Arguments:
+        path: of that checkpoint; by default what a callback for the last epoch says.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path | None = None) -> None:
+        self._own = path
         self._asked: type[KeyboardInterrupt] | None = None  # what the signal is to raise
         self._path: Path | None = None
         self._handlers: dict[int, Any] = {}  # those that were there before, by signal
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._path = last_path(trainer)
+        self._path = self._own or last_path(trainer)
         main = threading.current_thread() is threading.main_thread()
         if self._path is None or not main or resume_kind(trainer) != TO_THE_STEP:
             return
