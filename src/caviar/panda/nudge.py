@@ -142,7 +142,7 @@ def read_changes(
         complement = name != key
         if key == RATE and groups is None and unbuilt and not config.get("optimizer"):
             raise UserError(
-                f"{key}: the run has not begun its first step, and nobody knows its rates; once more"
+                f"{key}: its rates are not known before the run's first step; try again then"
             )
         if key == RATE and groups is None:
             key = rate_key(config, values)
