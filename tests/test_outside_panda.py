@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -249,8 +250,8 @@ def test_from_another_terminal(guest: Guest, start: Start, tmp_path: Path) -> No
     assert [(e.why, e.changes) for e in events(runs, SET)] == [("flat", {RATE: [0.01, 0.005]})]
     assert "as a new branch" in guest("back", "--to", "day1")
     awaited(lambda: days(runs, 1) >= 2)
-    run.kill()
-    run.wait(60)
+    run.send(signal.SIGKILL)
+    run.wait()
     killed = days(runs, 1)
     run = start("caviar", "panda", "start", "search.study=p")
     awaited(lambda: days(runs, 1) > killed)
