@@ -19,11 +19,12 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from caviar.config.messages import clear_errors
-from caviar.panda.journal import DAY, FINISH, SET, STOP, Journal
+from caviar.panda.journal import DAY, FINISH, MOVES, SET, STOP, Journal
 from caviar.training.checkpoints import read_checkpoint
 from conftest import Start, awaited, done
 from outside import CAVIAR, Outside
 from panda_verbs import Verb, days, events, logged
+from test_outside import shaped
 
 # What a script of somebody's is warned of, by Lightning or torch, is no affair of ours.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -259,3 +260,24 @@ def test_from_another_terminal(guest: Guest, start: Start, tmp_path: Path) -> No
     done(run, 143)
     ended = [(e.day, e.step) for e in events(runs, DAY) if e.branch == 1]
     assert ended == [(n, 10 * n) for n in range(2, len(ended) + 2)]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("shape", ["gan", "template", "regression", "stream"])
+def test_every_shape_is_looked_after(
+    guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str
+) -> None:
+    """Optimizers by hand, an end by steps, a stream: stopped and gone on with, all to the bit."""
+    project = shaped(tmp_path, shape)
+    guest.begin(project)
+    start = ["start", *project.words, ASKS, "seed=1", "panda.day=1 epoch"]
+    asking(monkeypatch, at3={"set": ["lr=*0.5"]})
+    guest(*start, study="whole")
+    asking(monkeypatch, at3={"set": ["lr=*0.5"]}, at6={"stop": True})
+    guest(*start, code=143)
+    guest("start")
+    runs = project.runs
+    assert events(runs)[-1].kind == FINISH
+    (nudge,) = events(runs, SET)
+    assert nudge.facts[MOVES] == events(runs, SET, "whole")[0].facts[MOVES]
+    assert logged(runs / "p") == logged(runs / "whole")
