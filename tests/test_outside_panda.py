@@ -160,13 +160,14 @@ def test_whatever_their_task_does(
     project.edit("configs/model/digits.yaml", "  lr: 0.01\n", "  lr: ${tuned.rate.lr}\n")
     own = "seed: null\ntuned: {rate: {lr: 0.02}}\n"
     project.edit("configs/train.yaml", "seed: null\n", own)
+    project.edit("configs/train.yaml", "train: True\n", "train: True\npanda: {day: 5 steps}\n")
     project.edit("configs/train.yaml", "ckpt_path: null\n", "go_on: {from: null}\n")
     keys = "metric: ${metric}\n  keys: {resume: go_on.from}\n"
     project.edit("configs/train.yaml", "metric: ${metric}\n", keys)
     project.edit("src/train.py", 'cfg.get("ckpt_path")', 'cfg.go_on["from"]')
     guest.begin(project)
     asking(monkeypatch, at3={"set": ["tuned.rate.lr=0.01"]}, at13={"stop": True})
-    printed = guest("start", "trainer.max_epochs=2", ASKS, "panda.day=5 steps", code=143)
+    printed = guest("start", "trainer.max_epochs=2", ASKS, "panda.rules.most=3", code=143)
     assert "checkpoints leave out the hyperparameters optimizer" in printed
     guest("start")
     runs = project.runs
@@ -191,6 +192,8 @@ FUNCTION = ("configs/train.yaml", "caviar:\n", "caviar:\n  train: mine.train\n")
         (UNLOGGED, [], "caviar.metric.name is val/accuracy, but validation logged only"),
         (FUNCTION, [], "caviar.train: a panda looks after a Lightning Trainer alone"),
         (None, ["test=true"], "test: the test set stays shut while a panda looks"),
+        (None, ["trainer.devices=2"], "a panda looks after one device; write trainer.devices=1"),
+        (None, ["panda.keper=true"], "panda.keper: Key 'keper' not in 'PandaSettings'"),
         (None, ["panda.day=3 weeks"], "panda.day=3 weeks should be a number of epochs"),
         (None, ["trainer.max_epoch=3"], "the config has no key trainer.max_epoch"),
     ],

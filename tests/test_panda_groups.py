@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from omegaconf import OmegaConf
 from pytorch_lightning.utilities.types import LRSchedulerConfig
 from torch import nn
 from torch.optim import lr_scheduler as schedules
@@ -17,7 +18,7 @@ from torch.optim import lr_scheduler as schedules
 from caviar.base.errors import UserError
 from caviar.panda.groups import OPTIMIZERS, Groups, labels
 from caviar.panda.journal import MOVES, NOTE, SET, event, moved_words
-from caviar.panda.levers import settable
+from caviar.panda.levers import plain_nodes, settable
 from caviar.panda.nudge import Nudge, read_changes
 from caviar.panda.optimizers import groups_of, keep_initial, rate_of, remembered, set_value
 from caviar.space import Axis, Log, Space
@@ -52,6 +53,30 @@ def moved(nudge: Nudge) -> list[tuple[str, str, float, float]]:
 
 
 # -- whose they are
+
+
+@pytest.mark.parametrize(
+    ("theirs", "keys"),
+    [
+        ({"lr": 0.1}, ["lr"]),
+        ({"optim": {"sgd": {"lr": 0.1, "wd": 0.01}}}, ["optim.sgd.lr", "optim.sgd.wd"]),
+        ({"hp": {"rate": 0.1, "momentum": 0.9}}, ["hp.momentum"]),
+        ({"hp": {"lr": 0.1}, "module": {"lr": "${hp.lr}"}}, ["hp.lr"]),
+        ({"callbacks": {"lr": 0.1}, "paths": {"lr": 0.1}, "scheduler": {"lr": 0.1}}, []),
+        ({"broken": {"lr": "${nowhere}"}, "data": {"lr": 0.1}, "scheduler": "cosine"}, []),
+    ],
+)
+def test_keys_of_a_project_of_another_shape(theirs: dict[str, Any], keys: list[str]) -> None:
+    """Its optimizer may stand anywhere; what only its script can resolve is left out."""
+    written = OmegaConf.create({"caviar": {"metric": {"name": "val/loss"}}, **theirs})
+    literal, plain = plain_nodes(written, resolve=False), plain_nodes(written)
+    values = {(0, 0): {"lr": 0.1, "weight_decay": 0.01, "momentum": 0.9}}
+    assert settable(plain, Groups.begin(values, plain, literal)) == keys
+
+
+def test_all_rates_are_nudged_once_they_are_known() -> None:
+    with pytest.raises(UserError, match="not known before the run's first step"):
+        read_changes(["lr=*0.5"], {"model": {"lr": 0.1}}, {}, NOTHING, False, unbuilt=True)
 
 
 @pytest.mark.parametrize(

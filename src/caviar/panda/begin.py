@@ -15,10 +15,11 @@ from pathlib import Path
 from caviar.base import project
 from caviar.base.errors import UserError
 from caviar.config.commands import caviar_command, set_to, split_sources
-from caviar.config.compose import Composer, project_composer
-from caviar.config.keys import FUNCTION, Keys, metric_of
+from caviar.config.compose import project_composer
+from caviar.config.keys import metric_of
 from caviar.config.overrides import joined, override_key, override_value
 from caviar.ledger import known_storage
+from caviar.panda import outside
 from caviar.panda.groups import OPTIMIZERS, RATE, Groups
 from caviar.panda.inbox import day_number, is_running
 from caviar.panda.journal import EVENTS, NOTE, SET, START, Journal, Lineage, checkpoint_of, event
@@ -65,10 +66,11 @@ def start_overrides(overrides: Sequence[str], force: bool = False) -> list[str]:
     sources, overrides = split_sources(overrides)
     name, typed = _split_study(overrides)
     theirs = project.current().theirs
+    typed = outside.adding(typed) if theirs else typed
     if name is None:
-        plain = project_composer(sources)(_without_panda(typed))
-        metric_of(plain)
-        name = f"{plain.search.study}_panda"
+        config = project_composer(sources)(typed)
+        metric_of(config)
+        name = f"{config.search.study}_panda"
     folder = project.runs() / name
     if known_storage(folder) is not None:
         raise UserError(
@@ -81,49 +83,14 @@ def start_overrides(overrides: Sequence[str], force: bool = False) -> list[str]:
     asked = _changing_and_rest(journal, lineage, typed) if lineage.events else None
     sources = list(dict.fromkeys([*sources, *lineage.start.get("sources", ())]))
     compose, words = project_composer(sources), list(joined(lineage.overrides, typed))
-    own = _of_another_shape(compose, words) if theirs else []
-    PandaSettings.of(compose([*own, *words]))
+    config = compose([*words, "++panda.run=true"])
+    theirs_own = outside.own_overrides(config, words) if theirs else []
+    PandaSettings.of(config)
     given = _going_on(journal, lineage, *asked, force) if asked else typed
-    own += ["++panda.run=true" if theirs else "panda.run=true", set_to(STUDY, name)]
+    own = [*theirs_own, "++panda.run=true", set_to(STUDY, name)]
     if not theirs and "logger" not in {override_key(o) for o in given}:
         own.append("logger=none")  # metrics.jsonl has it all
     return [*sources, *given, *own, set_to("hydra.run.dir", folder.absolute())]
-
-
-def _of_another_shape(compose: Composer, typed: list[str]) -> list[str]:
-    """What a panda of a project's own `@hydra.main` is given, beside what was typed.
-
-    Raises:
-        UserError: its config cannot be looked after: a function trains, nothing leads to a
-            checkpoint, or the test set is to be opened.
-    """
-    config = compose(_without_panda(typed))
-    metric_of(config)
-    keys = Keys.of(config)
-    if keys.kind == FUNCTION:
-        raise UserError("caviar.train: a panda looks after a Lightning Trainer alone")
-    if keys.resume is None:
-        raise UserError(
-            "the config has no key for a checkpoint to go on from, and a panda stops, goes back "
-            "and goes on: let your script call Trainer.fit(…, ckpt_path=cfg.ckpt_path), and write "
-            "ckpt_path: null into the root config; one of another name is caviar.keys.resume"
-        )
-    own = ["hydra.mode=RUN"]
-    if "panda" not in config and "panda" not in map(override_key, typed):
-        own.append("+panda=default")
-    if keys.test is not None:  # shut, however long one looks after it
-        own.append(f"{keys.test}=false")
-        if any(override_key(o) == keys.test for o in typed):
-            raise UserError(
-                f"{keys.test}: the test set stays shut while a panda looks; leave it out, and test "
-                "the checkpoint that you decide for"
-            )
-    return own
-
-
-def _without_panda(overrides: Sequence[str]) -> list[str]:
-    """Those that a config takes which has no `panda` node yet."""
-    return [o for o in overrides if override_key(o).partition(".")[0] != "panda"]
 
 
 def _split_study(overrides: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -139,7 +139,7 @@ def _write_start(config: DictConfig, journal: Journal) -> None:
     """Write down what the run is begun with; a seed that nobody gave is drawn, once for all."""
     typed = restore_one_minus(HydraConfig.get().overrides.task)
     keys = Keys.of(config)
-    own = ["panda", "panda.run", "search.study", keys.seed]
+    own = ["panda.run", "search.study", keys.seed]
     own += [str(keys.test)] if is_task(config) else []
     overrides = [o for o in typed if override_key(o) not in own]
     seed = OmegaConf.select(config, keys.seed)
