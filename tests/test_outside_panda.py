@@ -92,13 +92,17 @@ def asking(monkeypatch: pytest.MonkeyPatch, **requests: Any) -> None:
     monkeypatch.setenv("ASKS", json.dumps(asked))
 
 
-@pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
+@pytest.mark.parametrize(
+    "package",
+    ["lightning.pytorch", pytest.param("pytorch_lightning", marks=pytest.mark.nightly)],
+)
 def test_stopped_and_gone_on_with_is_the_same_to_the_last_bit(
     guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     guest.begin(of_package(tmp_path, package))
     runs = guest.project.runs
-    nudges = {"at5": {"set": [f"{RATE}=*0.5"], "why": "flat"}, "at25": {"set": ["lr=*3"]}}
+    first = {"set": [f"{RATE}=*0.5", "data.batch_size=50"], "why": "flat"}
+    nudges = {"at5": first, "at25": {"set": ["lr=*3"]}}
     short = ["trainer.max_epochs=3", "seed=1", ASKS]
     asking(monkeypatch, **nudges)
     printed = guest("start", *short, study="whole")
@@ -110,9 +114,11 @@ def test_stopped_and_gone_on_with_is_the_same_to_the_last_bit(
     assert STOP in [e.kind for e in events(runs)]
     whole, stopped = logged(runs / "whole"), logged(runs / "p")
     assert whole == stopped
-    (first, second) = events(runs, SET)
-    assert (first.step, first.why, first.changes) == (4, "flat", {RATE: [0.01, 0.005]})
-    assert second.changes == {RATE: [0.005, 0.015]}
+    one, two = events(runs, SET)
+    assert (one.step, one.why) == (4, "flat")
+    assert one.changes == {RATE: [0.01, 0.005], "data.batch_size": [64, 50]}
+    assert two.changes == {RATE: [0.005, 0.015]}
+    assert [e.step for e in events(runs, DAY)] == [10, 22, 34]
     assert {"val/loss", "train/loss", "val/acc"} < set().union(*whole)
 
 
