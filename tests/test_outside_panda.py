@@ -184,6 +184,7 @@ def test_whatever_their_task_does(
     assert state["param_groups"][0]["lr"] == 0.01
 
 
+UNKNOWN = ("configs/train.yaml", "caviar:\n  metric: ${metric}\n", "")
 NO_KEY = ("configs/train.yaml", "ckpt_path: null\n", "")
 NO_TRAINER = ("src/train.py", "    metrics = train(cfg)\n", "    return 0.5\n    metrics = {}\n")
 UNLOGGED = ("configs/train.yaml", "metric: { name: val/acc,", "metric: { name: val/accuracy,")
@@ -193,6 +194,7 @@ FUNCTION = ("configs/train.yaml", "caviar:\n", "caviar:\n  train: mine.train\n")
 @pytest.mark.parametrize(
     ("edit", "words", "said"),
     [
+        (UNKNOWN, [], "caviar.metric is not declared"),
         (NO_KEY, [], "the config has no key for a checkpoint to go on from"),
         (NO_TRAINER, [], "the task made no Trainer that fits and validates"),
         (UNLOGGED, [], "caviar.metric.name is val/accuracy, but validation logged only"),

@@ -171,19 +171,18 @@ def _put_in_force(config: DictConfig, folder: Path, lineage: Lineage) -> None:
         OmegaConf.update(config, key, value)
     # A folder for each branch: one that was left keeps its best model.
     best = str(day_checkpoint(folder, lineage.branch, 0).parent)
-    for callback in _nodes_below(config.get("callbacks")).values():
-        if str(callback.get("_target_", "")).endswith("BestCheckpoint"):
-            callback.dirpath = best
-    # One W&B run, however often it is stopped.
-    if (wandb := _nodes_below(config.get("logger")).get("wandb")) is not None:
+    for callback in _built(config.get("callbacks"), "BestCheckpoint"):
+        callback.dirpath = best
+    for wandb in _built(config.get("logger"), "WandbLogger"):  # one run, however often it stops
         with open_dict(wandb):
             wandb.id, wandb.resume = lineage.start["wandb"], "allow"
 
 
-def _nodes_below(node: Any) -> dict[str, DictConfig]:
-    """The nodes in a node of a config, whatever else somebody keeps there."""
-    inner = dict(node.items()) if OmegaConf.is_dict(node) and node else {}
-    return {str(name): part for name, part in inner.items() if OmegaConf.is_dict(part)}
+def _built(node: Any, kind: str) -> list[DictConfig]:
+    """The nodes in a node of a config that a class of this name is built of."""
+    inner = node.values() if OmegaConf.is_dict(node) and node else ()
+    parts = [part for part in inner if OmegaConf.is_dict(part)]
+    return [p for p in parts if str(p.get("_target_", "")).endswith(kind)]
 
 
 def resume_point(folder: Path, lineage: Lineage, trusted: bool = False) -> Path | None:
@@ -207,12 +206,19 @@ def resume_point(folder: Path, lineage: Lineage, trusted: bool = False) -> Path 
     return max(steps, key=lambda path: steps[path]) if steps else origin_checkpoint(folder, lineage)
 
 
+class _Plain(yaml.SafeDumper):
+    """YAML that loads safely, whatever somebody's resolvers return."""
+
+
+_Plain.add_multi_representer(object, lambda dumper, value: dumper.represent_str(str(value)))
+
+
 def _write_config(config: DictConfig, folder: Path) -> None:
     """The parts that other terminals look up, resolved, so that they need no Hydra."""
     settings = OmegaConf.to_container(config.panda, resolve=True)
     plain = {**plain_nodes(config), "metric": metric_of(config)._asdict(), "panda": settings}
     with replaced(folder / CONFIG) as partial:
-        text = yaml.safe_dump(plain, sort_keys=False)
+        text = yaml.dump(plain, Dumper=_Plain, sort_keys=False)
         partial.write_text(text, encoding="utf-8")
 
 
