@@ -163,6 +163,9 @@ def test_whatever_their_task_does(
     two = "    warm = instantiate(cfg.trainer, max_epochs=1, limit_val_batches=0)\n"
     two += "    warm.fit(model=model, datamodule=datamodule)\n    trainer = instantiate("
     project.edit("src/train.py", "    trainer = instantiate(", two)
+    project.edit("src/models/digits_module.py", "width: int = 32)", "dropout: float, width: int)")
+    project.edit("src/models/digits_module.py", "nn.ReLU(),", "nn.ReLU(), nn.Dropout(dropout),")
+    project.edit("configs/model/digits.yaml", "  width: 32", "  width: 32\n  dropout: 0.1")
     project.edit("configs/model/digits.yaml", "  lr: 0.01\n", "  lr: ${tuned.rate.lr}\n")
     own = "seed: null\ntuned: {rate: {lr: 0.02}}\n"
     project.edit("configs/train.yaml", "seed: null\n", own)
@@ -172,16 +175,35 @@ def test_whatever_their_task_does(
     project.edit("configs/train.yaml", "metric: ${metric}\n", keys)
     project.edit("src/train.py", 'cfg.get("ckpt_path")', 'cfg.go_on["from"]')
     guest.begin(project)
-    asking(monkeypatch, at3={"set": ["tuned.rate.lr=0.01"]}, at13={"stop": True})
+    asking(
+        monkeypatch,
+        at3={"set": ["tuned.rate.lr=0.01", "model.net.dropout=0.3"]},
+        at13={"stop": True},
+    )
     printed = guest("start", "trainer.max_epochs=2", ASKS, "panda.rules.most=3", code=143)
     assert "checkpoints leave out the hyperparameters optimizer" in printed
     guest("start")
     runs = project.runs
     assert [(e.day, e.step) for e in events(runs, DAY)] == [(n, 5 * n) for n in range(1, 5)]
     (nudge,) = events(runs, SET)
-    assert (nudge.step, nudge.changes) == (2, {"tuned.rate.lr": [0.02, 0.01]})
+    assert nudge.step == 2
+    assert nudge.changes == {"tuned.rate.lr": [0.02, 0.01], "model.net.dropout": [0.1, 0.3]}
     (state,) = read_checkpoint(runs / "p/checkpoints/last.ckpt")["optimizer_states"]
     assert state["param_groups"][0]["lr"] == 0.01
+
+
+def test_the_keeper_of_a_trainer_that_keeps_nothing(guest: Guest, tmp_path: Path) -> None:
+    """No logger, no checkpoints of its own; each day is worse than the keeper hopes."""
+    guest.begin(of_package(tmp_path, "lightning.pytorch"))
+    bare = ["~logger", "~callbacks.model_checkpoint", "+trainer.enable_checkpointing=false"]
+    rules = ["panda.keeper=true", "panda.rules.plateau.days=1", "panda.rules.plateau.better=9"]
+    guest("start", *bare, *rules, "trainer.max_epochs=3")
+    runs = guest.project.runs
+    lowered = [(e.by, e.changes) for e in events(runs, SET)]
+    assert lowered == [("keeper", {RATE: [0.01, 0.005]}), ("keeper", {RATE: [0.005, 0.0025]})]
+    assert [e.facts["lr"] for e in events(runs, DAY)] == [0.01, 0.01, 0.005]
+    kept = sorted(p.name for p in (runs / "p/checkpoints").rglob("*.ckpt"))
+    assert kept == ["day0001.ckpt", "day0002.ckpt", "day0003.ckpt", "last.ckpt"]
 
 
 UNKNOWN = ("configs/train.yaml", "caviar:\n  metric: ${metric}\n", "")
