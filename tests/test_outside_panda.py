@@ -206,6 +206,23 @@ def test_the_keeper_of_a_trainer_that_keeps_nothing(guest: Guest, tmp_path: Path
     assert kept == ["day0001.ckpt", "day0002.ckpt", "day0003.ckpt", "last.ckpt"]
 
 
+def test_a_trainer_that_fits_twice(
+    guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a head first, and all of it then: days are counted on."""
+    project = of_package(tmp_path, "lightning.pytorch")
+    again = (
+        "    trainer.fit_loop.max_epochs = 4\n    trainer.fit(model=model, datamodule=datamodule)\n"
+    )
+    project.edit("src/train.py", "    logged = dict(", f"{again}    logged = dict(")
+    guest.begin(project)
+    asking(monkeypatch, at5={"set": ["lr=*0.5"]}, at14={"stop": True})
+    guest("start", "trainer.max_epochs=2", ASKS, code=143)
+    guest("start")
+    ended = [(e.day, e.step, e.facts["lr"]) for e in events(project.runs, DAY)]
+    assert ended == [(n, 10 * n, 0.005) for n in (1, 2, 3, 4)]
+
+
 UNKNOWN = ("configs/train.yaml", "caviar:\n  metric: ${metric}\n", "")
 NO_KEY = ("configs/train.yaml", "ckpt_path: null\n", "")
 NO_TRAINER = ("src/train.py", "    metrics = train(cfg)\n", "    return 0.5\n    metrics = {}\n")

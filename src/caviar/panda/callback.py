@@ -106,6 +106,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
             if own and (self.at.branch, self.at.day) not in ended:
                 self.at.write_day(trainer, self.best, self._validated)
             self.at.write(trainer, RESUME)
+        self._loaded = None  # a script may fit more than once
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.at.force.follow_batch_size(trainer)

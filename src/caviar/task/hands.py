@@ -107,5 +107,6 @@ class Hold(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         logged, metric = trainer.callback_metrics, self.best.metric
-        if self.holds and not trainer.sanity_checking and metric not in logged:
+        validated = trainer.state.fn == "fit" and not trainer.sanity_checking
+        if self.holds and validated and metric not in logged:
             raise UserError(not_logged(metric, logged, "caviar.metric.name"))
