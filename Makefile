@@ -12,7 +12,7 @@ ARGS ?=
 N ?=
 NAMED = $(if $(STUDY),search.study=$(STUDY)) $(if $(STAGE),search.stage=$(STAGE))
 
-.PHONY: help setup search refine confirm report sweep agent panda lecture bench gpu-check test test-fast test-all lint format clean
+.PHONY: help setup search refine confirm report sweep agent panda lecture bench gpu-check docs test test-fast test-all lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -58,6 +58,11 @@ bench: $(READY)  ## measure start-up, training and search on this machine
 
 gpu-check: $(READY)  ## does everything run on this machine's GPU: a table
 	@$(BIN)/python benchmarks/gpu_check.py $(ARGS)
+
+docs: $(READY)  ## build the documentation as a site: build/site/index.html
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo build/site/index.html
 
 # Workers that have nothing left take tests of the others, so they end together.
 PYTEST = $(BIN)/python -m pytest --dist worksteal

@@ -1,5 +1,5 @@
-"""The pages for people who come from W&B's sweeps and Hydra's Optuna sweeper: every file and every
-command in them, typed into the projects that they are about."""
+"""The pages for people who have a project, come from W&B's sweeps or from Hydra's Optuna sweeper:
+every file and every command in them, typed into the projects that they are about."""
 
 from __future__ import annotations
 
@@ -175,6 +175,19 @@ def test_every_command_of_the_page_on_wandb(tmp_path: Path) -> None:
     assert f"`{registered}`" in page
     file = project.call(CAVIAR, *shlex.split(registered)[1:], "search.study=w", "--dry-run")
     assert "one_minus.optimizer.momentum" in file
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_every_command_of_the_page_on_projects(tmp_path: Path) -> None:
+    project = Outside(tmp_path)
+    space = dict(files("existing-project.md"))["configs/space/mine.yaml"]
+    project.tune(space, "val/acc_best", "max")
+    (commands,) = (t.splitlines() for k, t in blocks("existing-project.md") if k == "sh")
+    whole, one = (shlex.split(command, comments=True) for command in commands)
+    assert "report.html" in project.caviar(*whole[1:], "trainer.max_epochs=1", *SMALL)
+    assert one[:2] == ["python", "src/train.py"]
+    assert len(project.run(*one[2:]).splitlines()) == 30
 
 
 @pytest.mark.slow

@@ -1,5 +1,4 @@
-"""Every command of the README, docs/running.md and docs/stacked.md runs, in a copy that holds the
-README's own files.
+"""Every command of the README and of the pages of docs/ runs, in a copy that holds their files.
 
 The first command of each kind is typed into a shell, the others are run by `typist.py`, in
 processes that have their imports already. Blocks that name the same study are one test; no other
@@ -13,9 +12,11 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from select import select
 from typing import Any
@@ -28,11 +29,12 @@ from wandb_study import skip_without_agents
 
 pytestmark = pytest.mark.slow
 
+# These are about projects of another shape; their commands run in tests/test_from_pages.py, and
+# those of the page on the lecture in tests/test_lecture.py.
+OTHERS = {"existing-project.md", "from-optuna-sweeper.md", "from-wandb-sweeps.md", "lecture.md"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RUNNING, STACKED = (
-    (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("running.md", "stacked.md")
-)
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README + RUNNING + STACKED, re.DOTALL)
+PAGES = [p.read_text("utf-8") for p in sorted((ROOT / "docs").glob("*.md")) if p.name not in OTHERS]
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", "\n".join([README, *PAGES]), re.DOTALL | re.MULTILINE)
 COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line]
 FILES = {
     path: text
@@ -48,8 +50,9 @@ SMALLER = (
 )
 # The fewest runs that a sweep can be refined from.
 FEW_RUNS = "search.num_trials=5 trainer.max_epochs=1"
-# Run by others: the suite itself, and what `make lint` covers.
-ELSEWHERE = {"make test", "make test-fast", "make lint", "make format"}
+# Run by others: the suite itself, what `make lint` covers, and what made this environment.
+ELSEWHERE = {"make test", "make test-fast", "make lint", "make format", "make setup"}
+PANDA = ("make panda", "caviar panda start")
 
 
 def sessions() -> list[list[str]]:
@@ -60,7 +63,10 @@ def sessions() -> list[list[str]]:
         if kind != "sh" or not lines:
             continue
         studies = set(re.findall(r"(?:STUDY|search\.study)=(\w+)", text))
+        studies |= set(re.findall(r"experiment=(\w+)_winner", text))
         earlier = next((session for session in found if session[0] & studies), None)
+        if not studies and lines[0].startswith("caviar panda"):  # of the run in the block before
+            earlier = found[-1]
         if earlier is None:
             found.append((studies, lines))
         else:
@@ -139,6 +145,8 @@ def smaller(command: str) -> str:
         return f"make search ARGS={shlex.quote(f'{given[1] if given else str()} {SMALLER}')}"
     if command.startswith("make sweep"):
         return f"{command} ARGS={shlex.quote(FEW_RUNS)}"
+    if "search.study=mine " in command:  # the first search, in small
+        command = command.replace("=40", "=8").replace("=20", "=4")
     if command.startswith("make confirm"):
         return f"{command} ARGS='search.confirm.budget=4 search.confirm.top=1'"
     trains = command.startswith("python train.py") and "--cfg" not in command
@@ -217,7 +225,10 @@ def test_every_kind_of_command_is_typed_into_a_shell() -> None:
 
 
 # By day, what no other block shows.
-AT_NIGHT = {"make help", "search.study=parallel", "hydra/launcher=stacked", "experiment=conv"}
+AT_NIGHT = {
+    *("make help", "STUDY=doors", "search.study=parallel", "search.study=many"),
+    *("experiment=conv", "search.study=cub"),
+}
 
 
 def by_day_or_night(commands: list[str]) -> Any:
@@ -226,10 +237,46 @@ def by_day_or_night(commands: list[str]) -> Any:
     return pytest.param(commands, marks=marks, id=commands[0].replace("/", "_"))
 
 
+@contextmanager
+def looked_after(project: Path, command: str) -> Iterator[subprocess.Popen[str]]:
+    """The panda that a command begins, from the end of its first day on; it ends with the block."""
+    run = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=project,
+        env=environment(project),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert run.stdout is not None
+        assert any("day 1 ends" in line for line in run.stdout), "it ended within its first day"
+        yield run
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+
+
 @pytest.mark.parametrize("commands", [*map(by_day_or_night, SESSIONS)])
 def test_commands(project: Path, typist: Typist, commands: list[str]) -> None:
     if any(command.startswith(("make agent", "caviar agent")) for command in commands):
         skip_without_agents()
+    if commands[0].startswith(PANDA):
+        with looked_after(project, commands[0]) as run:
+            all_run(project, typist, commands[1:])
+            # There was time to type all of it.
+            assert run.poll() is None or "caviar panda stop" in commands
+    else:
+        all_run(project, typist, commands)
+    if any(command.startswith("make report") for command in commands):
+        the_report_has_the_runs_of_sweeps(project)
+
+
+def all_run(project: Path, typist: Typist, commands: list[str]) -> None:
+    """Each command ends well, and warns of nothing."""
     for command in commands:
         ran = smaller(command)
         done = typed(project, ran) if command in TYPED else typist.run(ran)
@@ -240,8 +287,6 @@ def test_commands(project: Path, typist: Typist, commands: list[str]) -> None:
             lines = done.stdout.splitlines()
             assert lines
             assert all(line.startswith("python train.py ") for line in lines)
-    if any(command.startswith("make report") for command in commands):
-        the_report_has_the_runs_of_sweeps(project)
 
 
 def the_report_has_the_runs_of_sweeps(project: Path) -> None:
@@ -303,15 +348,6 @@ def test_every_target_is_listed() -> None:
         check=True,
     ).stdout
     assert {line.split()[1] for line in listed.splitlines()} == targets
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)]+)\)", README))
-def test_links_lead_somewhere(target: str) -> None:
-    path, _, place = target.partition("#")
-    assert (ROOT / path).exists()
-    if place:
-        headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
-        assert place in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
 
 
 def test_the_documented_version_of_wandb_is_the_pinned_one() -> None:
