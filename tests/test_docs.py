@@ -113,6 +113,8 @@ def test_every_command_that_is_named_is_one(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):(?!=)", makefile, re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+    for script in re.findall(r"(?:^|`)python ((?:benchmarks|docs)/\S+\.py)", text, re.MULTILINE):
+        assert (ROOT / script).is_file(), script
 
 
 def test_the_messages_of_the_faq_are_the_programs() -> None:

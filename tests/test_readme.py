@@ -164,6 +164,38 @@ def test_commands_and_files_are_found() -> None:
     assert {"src/mine/model.py", "conf/experiment/conv.yaml"} <= set(FILES)
 
 
+# Commands that need what a test of pages has not: who shows the same, each in its own way.
+SHOWN_ELSEWHERE = {
+    "source .venv/bin/activate": "tests/test_wheel.py",
+    "python train.py optimizer.lr=": "tests/test_search.py",  # printed by the line before
+    "caviar search search.study=mine search.storage=postgresql:": "tests/test_postgres.py",
+    "caviar worker search.study=mine search.storage=postgresql:": "tests/test_postgres.py",
+    "wandb login": "tests/wandb_standin/__init__.py",
+    "caviar sweep search.study=mine": "tests/test_wandb_sweeps.py",
+    "caviar agent search.study=mine": "tests/test_wandb_agents.py",
+    "caviar refine search.study=mine": "tests/test_wandb_sweeps.py",
+    "caviar confirm search.study=mine": "tests/test_wandb_sweeps.py",
+    "WANDB_MODE=offline caviar search": "tests/test_wandb_sweeps.py",
+    "caviar sync": "tests/test_wandb_sweeps.py",
+    "pip install optuna-dashboard": "tests/test_journal.py",
+    "optuna-dashboard runs/mine/study.journal": "tests/test_journal.py",
+}
+
+
+def test_no_command_hides_in_a_block_that_is_not_run() -> None:
+    texts = [text for kind, text in BLOCKS if kind == "text"]
+    commands = [
+        line
+        for line in "\n".join(texts).splitlines()
+        if re.match(r"(python|pip|caviar|make|wandb|WANDB_\w+=\S+|optuna-\w+|source) ", line)
+    ]
+    for command in commands:
+        assert any(command.startswith(known) for known in SHOWN_ELSEWHERE), command
+    for known, file in SHOWN_ELSEWHERE.items():
+        assert any(command.startswith(known) for command in commands), known
+        assert (ROOT / file).is_file(), file
+
+
 Done = subprocess.CompletedProcess[str]
 
 
@@ -227,6 +259,7 @@ def test_every_kind_of_command_is_typed_into_a_shell() -> None:
 # By day, what no other block shows.
 AT_NIGHT = {
     *("make help", "STUDY=doors", "search.study=parallel", "search.study=many"),
+    *("hydra/sweeper=grid",),
     *("experiment=conv", "search.study=cub"),
 }
 

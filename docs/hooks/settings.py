@@ -124,7 +124,9 @@ def page() -> str:
     parts = []
     for folder in FOLDERS:
         for file in read(folder):
-            parts += [f"## {file.path}", f"```text\n{file.about}\n```"]
+            lines = file.about.splitlines()
+            said = cell(file.about) if len(lines) == 1 else f"```text\n{file.about}\n```"
+            parts += [f"## {file.path}", said]
             rows = [
                 f"| {code(s.key)} | {code(s.default)} | {cell(s.comment)} |" for s in file.settings
             ]
