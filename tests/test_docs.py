@@ -180,7 +180,8 @@ def test_the_public_names_are_looked_up() -> None:
     assert len(names) == sum(len(found.split()) for found in signatures.NAMES.findall(text)) > 12
     for name in names:
         module, _, attribute = name.rpartition(".")
-        assert attribute in importlib.import_module(module).__all__, name
+        listed = ROOT / "src" / module.replace(".", "/") / "__init__.py"  # without importing torch
+        assert f'"{attribute}"' in listed.read_text(encoding="utf-8"), name
 
 
 @pytest.mark.slow
