@@ -199,7 +199,7 @@ def test_no_command_hides_in_a_block_that_is_not_run() -> None:
 Done = subprocess.CompletedProcess[str]
 
 
-def typed(project: Path, command: str) -> Done:
+def typed(project: Path, command: str, timeout: float = 200) -> Done:
     """What a shell makes of it."""
     return subprocess.run(
         ["bash", "-c", command],
@@ -208,7 +208,7 @@ def typed(project: Path, command: str) -> Done:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=timeout,
     )
 
 
@@ -347,6 +347,21 @@ def test_a_model_of_ones_own_goes_stage_by_stage(typist: Typist) -> None:
         done = typist.run(f"{command} search.dry_run=true")
         assert done.returncode == 0, done.stdout + done.stderr
         assert all("experiment=conv" in line for line in done.stdout.splitlines())
+
+
+@pytest.mark.nightly
+def test_the_first_search_ends_in_a_gain(project: Path) -> None:
+    """As it stands, to the verdict that its page shows."""
+    text = (ROOT / "docs/first-search.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^(?:python|caviar) .*search\.study=mine.*$", text, re.MULTILINE)
+    for command in commands:
+        done = typed(project, command.replace("mine", "whole"), timeout=900)
+        assert done.returncode == 0, done.stdout + done.stderr
+        if command.startswith("caviar confirm"):
+            break
+    verdict = json.loads((project / "runs/whole/verdict.json").read_text(encoding="utf-8"))
+    assert verdict["clear"]
+    assert sum(verdict["winner"]["values"]) < 0.8 * sum(verdict["default"]["values"])
 
 
 def test_output_may_be_cut_short(project: Path) -> None:
