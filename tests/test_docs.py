@@ -100,7 +100,7 @@ def test_every_command_that_is_named_is_one(page: Path) -> None:
     command: Any = typer.main.get_command(app)
     for words in re.findall(r"(?:^|`)caviar ((?:[a-z]+|--)[^`\n|#]*)", text, re.MULTILINE):
         verb, *rest = words.split()
-        if verb == "--version":
+        if verb in ("--version", "--help"):
             continue
         found = command.commands.get(verb)
         assert found is not None, words
@@ -115,6 +115,17 @@ def test_every_command_that_is_named_is_one(page: Path) -> None:
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
     for script in re.findall(r"(?:^|`)python ((?:benchmarks|docs)/\S+\.py)", text, re.MULTILINE):
         assert (ROOT / script).is_file(), script
+
+
+def test_every_command_has_its_line() -> None:
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    command: Any = typer.main.get_command(app)
+    verbs = {name for name, found in command.commands.items() if not hasattr(found, "commands")}
+    verbs |= {f"panda {name}" for name in command.commands["panda"].commands}
+    assert set(re.findall(r"^\| `caviar ([a-z ]+)` \|", text, re.MULTILINE)) == verbs
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):(?!=)", makefile, re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)`", text)) == targets
 
 
 def test_the_messages_of_the_faq_are_the_programs() -> None:
