@@ -17,6 +17,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 from lecture import averages, beta, evidence, grid, matching, noise, scales, stages, stats
 from lecture.evidence import Claim, Finding, Section, Table, Verdict
 from lecture.page import Run, write_page
+from lecture.run import SECTIONS
 from lecture.stats import Estimate
 from trainings import Job, train
 
@@ -179,6 +180,12 @@ def test_a_failed_section_is_named_and_the_others_are_kept(tmp_path: Path) -> No
     assert "Section two failed and is missing" in text
     assert "| [On 1-β, and more](#on-1-β-and-more) | it works | **does not hold** on wine |" in text
     assert "*it works*: **does not hold** on wine. (Holds if x is at least 1.)" in text
+
+
+def test_each_section_of_the_page_has_the_line_that_measures_it() -> None:
+    text = (ROOT / "docs/lecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"^python benchmarks/lecture/main\.py --only (\w+)$", text, re.MULTILINE)
+    assert named == list(SECTIONS)
 
 
 @pytest.mark.slow
