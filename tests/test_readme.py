@@ -102,7 +102,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project as a reader has it after following the README."""
     copy = tmp_path_factory.mktemp("reader") / "caviar"
     ignored = shutil.ignore_patterns(
-        ".git", ".venv", "runs", "*cache*", "__pycache__", "*.egg-info"
+        ".git", ".venv", "runs", "build", "*cache*", "__pycache__", "*.egg-info"
     )
     shutil.copytree(ROOT, copy, ignore=ignored)
     for path, text in FILES.items():
