@@ -142,7 +142,8 @@ def smaller(command: str) -> str:
     """The same command on a small budget, where it searches."""
     if command.startswith("make search"):
         given = re.search(r'ARGS="(.*)"', command)
-        return f"make search ARGS={shlex.quote(f'{given[1] if given else str()} {SMALLER}')}"
+        words = command.partition(" ARGS=")[0]
+        return f"{words} ARGS={shlex.quote(f'{given[1] if given else str()} {SMALLER}')}"
     if command.startswith("make sweep"):
         return f"{command} ARGS={shlex.quote(FEW_RUNS)}"
     if "search.study=mine " in command:  # the first search, in small
