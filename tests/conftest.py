@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -21,6 +21,7 @@ from hydra.version import VersionBase
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from browser import Opened
     from caviar.ledger import Trial
     from panda_verbs import Verb
     from wandb_standin import Service
@@ -258,3 +259,29 @@ def service(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         yield standin
         assert not standin.unknown  # else the client asks for what the stand-in does not know
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser, for all tests of a file."""
+    pytest.importorskip("playwright")
+    from browser import chromium_browser
+
+    with chromium_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def show(chromium: Any) -> Iterator[Callable[..., Opened]]:
+    """Open a page in it."""
+    from browser import Opened
+
+    opened: list[Opened] = []
+
+    def call(path: Path, **how: Any) -> Opened:
+        opened.append(Opened(chromium, path, **how))
+        return opened[-1]
+
+    yield call
+    for one in opened:
+        one.context.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,6 +29,7 @@ LR, BETA = Axis("optimizer.lr", Log(1e-4, 1.0)), Axis("optimizer.momentum", OneM
 WIDTH, BATCH = Axis("model.width", Integer(16, 128)), Axis("data.batch_size", Choice((16, 32, 64)))
 DEPTH, RATE = Axis("model.depth", Integer(1, 4)), Axis("scheduler.rate", Log(1e-3, 1.0))
 STAGES = {name: StageSettings() for name in ("coarse", "fine", "finest")}
+BEGAN = datetime(2026, 5, 1, tzinfo=UTC)
 ALL = Space((LR, BETA, WIDTH, BATCH, DEPTH, RATE))
 
 
@@ -65,7 +67,8 @@ def made(
         with patch("os.fsync"):  # nobody pulls the plug; of 5000 trials they take 10 s
             for number, loss in enumerate(losses):
                 value = loss if mode == "min" else 1 - loss
-                _write(study, stage, space, planned[number], fate(number), value, epochs, error)
+                one = planned[number], number
+                _write(study, stage, space, *one, fate(number), value, epochs, error)
     return study
 
 
@@ -89,6 +92,7 @@ def _write(
     stage: str,
     space: Space,
     planned: Planned,
+    number: int,
     status: str,
     value: float,
     epochs: int,
@@ -116,4 +120,7 @@ def _write(
         state=ops.WAITING if waits else state,
         value=None if waits or failed else loss,
     )
+    if not waits:  # two at a time, a day for each stage
+        began = BEGAN + timedelta(days=int(stage[:2]), seconds=1.5 * (number // 2))
+        operation["datetime_start"] = began.isoformat(timespec="microseconds")
     ledger._store.write([operation])

@@ -13,6 +13,7 @@ from caviar.pages import snapshot
 from caviar.pages.axes import axes_section
 from caviar.pages.budget import budget_section
 from caviar.pages.channels import metric_domain, range_ends
+from caviar.pages.explorer import explorer_data
 from caviar.pages.importance import importance_section
 from caviar.pages.marks import LEGEND, ZOOM
 from caviar.pages.png import _still
@@ -225,7 +226,7 @@ def test_a_large_stage_is_drawn_from_a_sample_and_says_so(
         assert told in " ".join(section.words)
         assert told not in " ".join(axes_section(whole).words)
     assert axes_section(large).words[0] == axes_section(whole).words[0]
-    assert len(trials_section(large).rows) == len(large.everything)
+    assert len(explorer_data([large])["trials"]["number"]) == len(large.everything)
     (table,) = budget_section(large).tables
     assert [row[1] for row in table.rows] == ["100", "40", "140"]
     assert "A sample of" not in worth_sentence(whole)

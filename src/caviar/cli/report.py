@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,26 +32,58 @@ def report(
 ) -> None:
     """Write runs/<study>/report.html, which opens from disk, and its pictures; also while it runs.
 
-    Of a search, of W&B sweeps, or of one model that is looked after (panda).
+    Of a search, of W&B sweeps, or of one model that is looked after (panda). Of two searches or
+    more on one page, runs/a+b.html, by 'search.study=[a,b]'.
     """
     from caviar import rooms
     from caviar.pages import write_report
     from caviar.screen.view import console, plural, shown_path
 
-    study = study_of(overrides, ledger_needed=False)  # a panda has none
-    with console.status(f"writing the report of {study.name}"):
-        if rooms.is_panda(study.folder):
-            from caviar.pages.panda import write_panda_report
+    if each := _one_each(overrides or []):
+        from caviar.pages.compare import write_comparison
 
-            page, *pictures = write_panda_report(study.folder)
-        else:
-            page, *pictures = write_report(study_of(overrides))
+        studies = [study_of(words) for words in each]
+        with console.status(f"writing the report of {len(studies)} studies"):
+            page, pictures = write_comparison(studies), []
+    else:
+        study = study_of(overrides, ledger_needed=False)  # a panda has none
+        with console.status(f"writing the report of {study.name}"):
+            if rooms.is_panda(study.folder):
+                from caviar.pages.panda import write_panda_report
+
+                page, *pictures = write_panda_report(study.folder)
+            else:
+                page, *pictures = write_report(study_of(overrides))
     console.print(f"{shown_path(page)}: open it in a browser; it needs no network")
     if pictures:
         count = plural(len(pictures), "picture")
         console.print(f"{shown_path(pictures[0].parent)}: its {count} as PNG")
     if show:
         typer.launch(page.absolute().as_uri())
+
+
+def _one_each(overrides: Sequence[str]) -> list[list[str]]:
+    """The words for each study of `search.study=[a,b]`; none where they name one.
+
+    Raises:
+        UserError: the list has fewer than two names, or one of them twice.
+    """
+    from caviar.base.errors import UserError
+
+    key = "search.study"
+    given = [o for o in overrides if o.startswith(f"{key}=") and re.search(r"[\[,]", o)]
+    if not given:
+        return []
+    names = [n.strip(" '\"") for n in given[-1].partition("=")[2].strip("[] ").split(",")]
+    names = [name for name in names if name]
+    listed = re.fullmatch(r"\[.*\]", given[-1].partition("=")[2])
+    if not listed or len(names) < 2 or len({*names}) < len(names):
+        raise UserError(
+            f"{given[-1]}: a page of several studies wants two names or more, each once; write "
+            f"'{key}=[a,b]', or {key}=a for one"
+        )
+    others = [o for o in overrides if o not in given]
+    return [[*others, f"{key}={name}"] for name in names]
 
 
 def print_importance(study: Study) -> None:

@@ -138,8 +138,12 @@ def _map(
         values = -values
     left, right = _places(across, x)
     low, high = _places(up, y)
+    along, upwards = _words(across, x), _words(up, y)
     cells = [
-        (left[column], right[column], low[row], high[row], float(value))
+        (
+            *(left[column], right[column], low[row], high[row], float(value)),
+            *(along[column], upwards[row]),
+        )
         for row, values_of_row in enumerate(values)
         for column, value in enumerate(values_of_row)
     ]
@@ -156,14 +160,18 @@ def _map(
         "legend": {"type": "gradient", "title": f"expected {snapshot.metric}"},
     }
     surface: Spec = {
-        "data": table_of_rows(("x", "right", "y", "high", "expected"), cells),
-        "mark": {"type": "rect", "tooltip": True},
+        "data": table_of_rows(("x", "right", "y", "high", "expected", "along", "upwards"), cells),
+        "mark": {"type": "rect"},
         "encoding": {
             "x": horizontal,
             "x2": {"field": "right"},
             "y": vertical,
             "y2": {"field": "high"},
             "color": colour,
+            "tooltip": tooltip(
+                {"along": across.key, "upwards": up.key},
+                {"expected": f"expected {snapshot.metric}"},
+            ),
         },
     }
     trials = [t for t in snapshot.trials if best_value(t) is not None]
@@ -189,6 +197,14 @@ def _cells(forest: Forest, axis: Axis, position: int) -> list[float]:
     column = forest.columns[position].start
     low, high = forest.ends[:, column].tolist()
     return np.linspace(low, high, CELLS + 1).tolist()
+
+
+def _words(axis: Axis, ends: list[float]) -> list[str]:
+    """What each cell stands for: a choice, or the natural value in its middle."""
+    if isinstance(axis.scale, Choice):
+        return ["null" if v is None else str(axis.scale.natural(v)) for v in axis.scale.values]
+    middles = axis.scale.at([(a + b) / 2 for a, b in pairwise(ends)]).tolist()
+    return [f"{axis.scale.natural(v):.4g}" for v in middles]
 
 
 def _places(axis: Axis, ends: list[float]) -> tuple[list[float], list[float]]:

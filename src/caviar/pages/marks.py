@@ -20,7 +20,6 @@ import numpy as np
 from caviar.ledger import Trial
 from caviar.pages.channels import Spec, metric_domain
 from caviar.pages.snapshot import Snapshot, best_value
-from caviar.screen.view import setting_text
 
 Columns = Mapping[str, Sequence[Any]]
 
@@ -35,10 +34,16 @@ LEGEND: Spec = {
     "select": {"type": "point", "fields": ["stage"]},
     "bind": "legend",
 }
-FEW = 2000  # trials whose settings a pointer shows: with 5000 they are half of the page
 CROSS = "M-1,-1L1,1M-1,1L1,-1"  # × as an SVG path, in a square from -1 to 1
 # Of a stroke or a fill: the opacity of a mark as a whole takes a PNG twenty times as long.
-DIMMED: Spec = {"condition": {"param": "chosen", "value": 0.85}, "value": 0.12}
+# `kept` is what the page's filters leave, by trial; null where nothing is filtered.
+DIMMED: Spec = {
+    "condition": [
+        {"test": "kept && datum.trial && !kept[datum.trial]", "value": 0.04},
+        {"param": "chosen", "value": 0.85},
+    ],
+    "value": 0.12,
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class Chart:
     """Vega-Lite without width, theme or title."""
     note: str = ""
     """How to read it."""
+    in_page: bool = True
+    """False of one whose place in the page a picture of its own takes."""
 
 
 def table(columns: Columns) -> Spec:
@@ -114,8 +121,8 @@ def tooltip(
     ]
 
 
-# Of the columns that `words_of` gives.
-OF_TRIAL = tooltip({"trial": "trial", "status": "status", "shown": "value", "setting": "setting"})
+# Of the columns that `words_of` gives; the page adds the setting, which it has once.
+OF_TRIAL = tooltip({"trial": "trial", "status": "status", "shown": "value"})
 
 
 def stage_colour(snapshot: Snapshot) -> Spec:
@@ -127,7 +134,6 @@ def stage_colour(snapshot: Snapshot) -> Spec:
 
 def words_of(snapshot: Snapshot, trials: Sequence[Trial]) -> dict[str, list[Any]]:
     """The columns that every picture of trials has: what a pointer says, and `stage`."""
-    few = len(snapshot.trials) <= FEW
     values = [best_value(t) for t in trials]
     # Plain words for names: Vega reads the dots of a config key as a path.
     return {
@@ -135,8 +141,6 @@ def words_of(snapshot: Snapshot, trials: Sequence[Trial]) -> dict[str, list[Any]
         "stage": [t.stage for t in trials],
         "status": [t.status for t in trials],
         "shown": ["–" if v is None else f"{snapshot.metric} {v:.4g}" for v in values],
-        # The longest column by far; with thousands of trials the table has it.
-        "setting": [setting_text(t.point) if few else "see the table" for t in trials],
     }
 
 

@@ -45,8 +45,7 @@ def write_panda_report(folder: Path) -> list[Path]:
     Raises:
         UserError: the run's config is damaged.
     """
-    metric = read_config(folder)["metric"]["name"]
-    return write_sections(folder, metric, panda_sections(folder))
+    return write_sections(folder, panda_sections(folder))
 
 
 def panda_sections(folder: Path) -> list[Section]:

@@ -44,7 +44,11 @@ def theme(dark: bool) -> dict[str, Any]:
     return {
         "background": None if dark else "white",
         "font": FONT,
-        "params": [{"name": "ink", "value": ink}, {"name": "faint", "value": faint}],
+        "params": [
+            {"name": "ink", "value": ink},
+            {"name": "faint", "value": faint},
+            {"name": "kept", "value": None},  # the page's filters: see marks.DIMMED
+        ],
         "range": {
             "category": list(DARK if dark else LIGHT),
             "symbol": list(SYMBOLS),

@@ -1,12 +1,14 @@
-"""Every trial: its learning curve, and its row in the table that sorts and filters."""
+"""Every trial: its learning curve, and its row in the table that sorts and filters.
+
+The page draws both by itself (`js/curves.js`, `js/table.js`); the picture in the file is Vega's.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from caviar.base import project
-from caviar.base.result import COMPLETE, EPOCH, PRUNED, STEP, finite
+from caviar.base.result import COMPLETE, EPOCH, PRUNED
 from caviar.ledger import Trial
 from caviar.pages.channels import WHOLE, metric_channel, metric_domain
 from caviar.pages.marks import (
@@ -21,14 +23,12 @@ from caviar.pages.marks import (
     table_of_rows,
     tooltip,
 )
-from caviar.pages.page import Section
-from caviar.pages.snapshot import Snapshot, best_value
-from caviar.screen.view import plural, setting_columns
-from caviar.search.driver import command_of
-from caviar.search.provenance import as_begun, mixed_code
-from caviar.search.settings import CONFIRM, TEST
+from caviar.pages.page import Section, View
+from caviar.pages.recorded import curve_of, thinned, thinning, unit_of
+from caviar.pages.snapshot import Snapshot
+from caviar.screen.view import plural
+from caviar.search.provenance import mixed_code
 
-POINTS = 20_000  # in the picture, at most; longer curves are thinned out alike
 LOST = "diverged or failed"
 DASHES = {"pruned": [6, 3], LOST: [2, 2]}
 NAMES = {"pruned": "dashed", LOST: "dotted, with a cross where it ended"}
@@ -40,20 +40,18 @@ def curves_section(snapshot: Snapshot) -> Section:
     drawn = [t for t in snapshot.trials if any(map(math.isfinite, t.curve.values()))]
     if not drawn:
         return Section("curves", title, ["No trial has been validated yet."])
-    when = "after each epoch" if _unit(drawn) == EPOCH else "at each validation"
+    epochs = unit_of(drawn) == EPOCH
+    when = "after each epoch" if epochs else "at each validation"
     words = [f"{plural(len(drawn), 'trial')}: {snapshot.metric} {when}."]
     fates = {_fate(t) for t in drawn}
     words += [f"{name.capitalize()}: {how}." for name, how in NAMES.items() if name in fates]
-    step = math.ceil(sum(len(t.curve) for t in drawn) / POINTS)
+    step = thinning([curve_of(t) for t in drawn])
     if step > 1:
-        what = "epochs" if _unit(drawn) == EPOCH else "validations"
+        what = "epochs" if epochs else "validations"
         words.append(f"One in {step} {what} are drawn, the first and the last of each always.")
-    return Section("curves", title, words, [_curves(snapshot, drawn, step)])
-
-
-def _unit(trials: Sequence[Trial]) -> str:
-    """What the curves have in common: steps, as soon as one of them counts these."""
-    return STEP if any(t.length.unit == STEP for t in trials) else EPOCH
+    return Section(
+        "curves", title, words, [_curves(snapshot, drawn, step)], views=[View("curves", title)]
+    )
 
 
 def _fate(trial: Trial) -> str:
@@ -66,12 +64,7 @@ def _fate(trial: Trial) -> str:
 
 def _curves(snapshot: Snapshot, trials: Sequence[Trial], step: int) -> Chart:
     """A line for each trial, one in `step` of its points; the best one thick, on top."""
-    curves = []
-    for trial in trials:
-        place = trial.length.at if trial.length.unit == STEP else int  # epochs are shown from 0
-        curve = [(place(p), v) for p, v in trial.curve.items() if math.isfinite(v)]
-        last = len(curve) - 1
-        curves.append([p for i, p in enumerate(curve) if i % step == 0 or i == last])
+    curves = [thinned(curve_of(trial), step) for trial in trials]
     values = [v for curve in curves for _, v in curve]
     domain = metric_domain(values, snapshot.mode)
     assert domain is not None
@@ -82,7 +75,7 @@ def _curves(snapshot: Snapshot, trials: Sequence[Trial], step: int) -> Chart:
     across: Spec = {
         "field": "epoch",
         "type": "quantitative",
-        "title": _unit(trials),
+        "title": unit_of(trials),
         "axis": {**WHOLE, "grid": False},
         "scale": {"nice": False, "zero": False},
     }
@@ -145,7 +138,7 @@ def _curves(snapshot: Snapshot, trials: Sequence[Trial], step: int) -> Chart:
                 "encoding": {"x": across, "y": up},
             }
         )
-    return Chart("curves", title, layers(*parts, height=380))
+    return Chart("curves", title, layers(*parts, height=380), in_page=False)
 
 
 def trials_section(snapshot: Snapshot) -> Section:
@@ -153,48 +146,10 @@ def trials_section(snapshot: Snapshot) -> Section:
     trials = snapshot.everything
     if not trials:
         return Section("trials", "All trials", ["There is none yet."])
-    study = snapshot.study
-    stages = dict.fromkeys(t.stage for t in trials)
-    specs = {stage: study.ledger.spec(stage) for stage in stages}
-    begun: dict[str, tuple[str, ...]] = {}  # most stages were begun alike, and Hydra is slow
-    overrides = {}
-    for stage, spec in specs.items():
-        alike = repr((spec["overrides"], spec.get("config")))
-        if alike not in begun:
-            begun[alike] = as_begun(study, spec)
-        overrides[stage] = begun[alike]
-    head, settings = setting_columns([t.point for t in trials])
-    rows = []
-    for trial, setting in zip(trials, settings, strict=True):
-        result = trial.result
-        # A trial's files lie below its number; those of a W&B run below its id.
-        folder = study.folder / trial.stage / str(trial.claim.get("run", trial.number))
-        # A W&B run to come has no setting yet, and one with a damaged config lacks some of it.
-        whole = trial.stage in (CONFIRM, TEST) or {*snapshot.space.names} <= {*trial.point}
-        test = trial.stage == TEST
-        at = project.root()
-        command = command_of(study, trial.planned, overrides[trial.stage], test, at)
-        rows.append(
-            {
-                "stage": trial.stage,
-                "number": trial.number,
-                "status": trial.status,
-                "value": finite(best_value(trial)),
-                "epoch": result.best_epoch if result else None,
-                "seconds": round(result.seconds, 2) if result else None,
-                "note": trial.note or str(trial.claim.get("label", "")),
-                "error": (result.error or "") if result else "",
-                "command": command if whole else "",
-                "folder": str(folder.relative_to(study.folder)),
-                "there": folder.is_dir(),
-                "best": trial is snapshot.best,
-                "setting": dict(zip(head, setting, strict=True)),
-            }
-        )
     sample = f": {snapshot.sampled}" if snapshot.sampled else ""
     words = [
-        f"{plural(len(rows), 'trial')}{sample}. Click a column's head to sort by it; a row opens "
+        f"{plural(len(trials), 'trial')}{sample}. Click a column's head to sort by it; a row opens "
         "to the command that trains it again and to its folder.",
-        *mixed_code(study),
+        *mixed_code(snapshot.study),
     ]
-    return Section("trials", "All trials", words, rows=rows)
+    return Section("trials", "All trials", words, views=[View("table", "All trials")])

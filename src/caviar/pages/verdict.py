@@ -36,7 +36,7 @@ def verdict_section(snapshot: Snapshot) -> Section:
         f"{caviar_command('confirm', snapshot.study.name)} trains both again with fresh seeds, and "
         "measures the noise."
     )
-    words = [_winner(snapshot), believe, worth_sentence(snapshot)]
+    words = [winner_sentence(snapshot), believe, worth_sentence(snapshot)]
     if snapshot.counts.get(WAITING) or snapshot.counts.get(RUNNING):
         words.append(
             f"The study is not finished: {counted(snapshot.counts)}. Write the report again for "
@@ -45,7 +45,7 @@ def verdict_section(snapshot: Snapshot) -> Section:
     return Section("verdict", "Verdict", words)
 
 
-def _winner(snapshot: Snapshot) -> str:
+def winner_sentence(snapshot: Snapshot) -> str:
     """What won over fresh seeds; before there are any, the best trial, and that it flatters."""
     verdict = snapshot.verdict
     if verdict is None:
