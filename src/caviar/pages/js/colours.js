@@ -11,20 +11,23 @@ const viridis = (u) => {
   return mixed(VIRIDIS[Math.floor(at)], VIRIDIS[Math.floor(at) + 1], at % 1);
 };
 // The best is darkest on white and brightest on black; few shades draw faster than many.
-const shade = (u) => {
-  const step = Math.round(u * SHADES) / SHADES;
-  return viridis(isDark() ? 1 - 0.72 * step : 0.86 * step);
-};
+const shades = [false, true].map((dark) => Array.from({ length: SHADES + 1 }, (_, i) => viridis(dark ? 1 - (0.72 * i) / SHADES : (0.86 * i) / SHADES)));
+const shade = (u) => shades[Number(isDark())][Math.round(u * SHADES)];
 const category = (i) => {
   const colours = data.themes[isDark() ? "dark" : "light"].range.category;
   return colours[i % colours.length];
 };
-const css = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
+const styles = new Map(); // to ask the page's style takes a millisecond, and thousands of trials ask
+const css = (name) => {
+  if (!styles.has(name)) styles.set(name, getComputedStyle(root).getPropertyValue(`--${name}`).trim());
+  return styles.get(name);
+};
+looks.push(() => styles.clear());
 
 const searchedStages = stages.filter((stage) => stage.kind === "search");
 const stageNames = [...new Set(searchedStages.map((stage) => stage.name))];
 const colourings = [
-  { name: metric.name, of: (row) => (row.value === null ? css("lost") : shade(badness(row))) },
+  { name: metric.name, of: (row) => (row.value === null ? css("lost") : row.badness === undefined ? css("faint") : shade(row.badness)) },
   { name: "stage", of: (row) => category(stageNames.indexOf(row.stage.name)), keys: () => stageNames.map((name, i) => [name, category(i)]) },
   ...(several ? [{ name: "study", of: (row) => category(row.stage.study), keys: () => studies.map((name, i) => [name, category(i)]) }] : []),
 ];

@@ -18,7 +18,8 @@ class Frame {
     const { left, right, top, bottom } = this.margin;
     this.inner = { left, top, right: this.width - right, bottom: this.height - bottom };
     const sharp = printing ? 3 : Math.max(1, devicePixelRatio);
-    Object.assign(this.canvas, { width: this.width * sharp, height: this.height * sharp });
+    const [width, height] = [Math.round(this.width * sharp), Math.round(this.height * sharp)];
+    if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
     this.box.style.width = `${this.width}px`;
     this.box.style.aspectRatio = `${this.width} / ${this.height}`;
     this.svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
@@ -26,7 +27,10 @@ class Frame {
     this.over = drawing("g");
     this.svg.replaceChildren(this.axes, this.over);
     const context = this.canvas.getContext("2d");
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, width, height);
     context.scale(sharp, sharp);
+    this.sharp = sharp;
     return context;
   }
 

@@ -1,4 +1,5 @@
 // Parallel coordinates: a line for each trial across all axes, each on its own scale.
+const BEST = 60; // that stand out of a large study
 const parallelView = (place) => {
   const axes = [...axisColumns, metricColumn];
   let colouring = colourings.find((c) => c.name === firstColouring);
@@ -32,21 +33,18 @@ const parallelView = (place) => {
     lines = drawnRows.map((row) => ({ row, ys: axes.map((column) => yOf(row, column)) }));
     const kept = lines.filter(({ row }) => row.kept).sort((a, b) => byValue(b.row, a.row));
     context.lineWidth = 1;
-    context.globalAlpha = lines.length > 1000 ? 0.05 : 0.14;
-    context.strokeStyle = css("faint");
-    for (const { row, ys } of lines) {
-      if (row.kept) continue;
-      context.beginPath();
-      trace(context, ys);
-      context.stroke();
+    if (kept.length < lines.length) {
+      context.globalAlpha = 1;
+      context.drawImage(shadow(), 0, 0, frame.width, frame.height);
     }
-    context.globalAlpha = Math.min(0.85, Math.max(0.16, 40 / Math.sqrt(kept.length * 20)));
-    for (const { row, ys } of kept) {
+    const faint = Math.min(0.8, 5 / Math.sqrt(kept.length));
+    kept.forEach(({ row, ys }, i) => {
+      context.globalAlpha = kept.length - i <= BEST && row.value !== null ? Math.max(faint, 0.5) : faint;
       context.strokeStyle = colouring.of(row);
       context.beginPath();
       trace(context, ys);
       context.stroke();
-    }
+    });
     context.globalAlpha = 1;
     for (const { row, ys } of kept.filter((line) => line.row.best)) {
       context.lineWidth = 2.8;
@@ -59,10 +57,29 @@ const parallelView = (place) => {
     legend.replaceChildren(legendOf(colouring));
     mark(pointed);
   };
+  // All lines, faint: drawn once, as a brush that moves through thousands cannot wait for them.
+  let faded = { of: "" };
+  const shadow = () => {
+    const of = [frame.width, frame.sharp, isDark()].join();
+    if (faded.of === of) return faded.canvas;
+    const canvas = element("canvas", { width: frame.canvas.width, height: frame.canvas.height });
+    const context = canvas.getContext("2d");
+    context.scale(frame.sharp, frame.sharp);
+    context.globalAlpha = lines.length > 1000 ? 0.05 : 0.14;
+    context.strokeStyle = css("faint");
+    for (const { ys } of lines) {
+      context.beginPath();
+      trace(context, ys);
+      context.stroke();
+    }
+    faded = { of, canvas };
+    return canvas;
+  };
   const drawAxis = (column, i) => {
     const x = xOf(i);
     const { top, bottom } = frame.inner;
     frame.rule(x, top, x, bottom, "axis");
+    frame.axes.append(drawing("rect", { x: x - 16, width: 32, y: top - 8, height: bottom - top + 16, className: "grip" }));
     const step = axes.length > 1 ? xOf(1) - xOf(0) : 200;
     const anchor = i === 0 ? "start" : i === axes.length - 1 ? "end" : "middle";
     const side = i === 0 ? x - 32 : i === axes.length - 1 ? x + 54 : x;
@@ -128,7 +145,7 @@ const parallelView = (place) => {
   });
   frame.box.addEventListener("pointercancel", () => { drag = null; });
   frame.onPointer((x, y, event) => {
-    frame.box.style.cursor = axisAt(x) >= 0 ? "ns-resize" : "";
+
     if (drag) return hideTip();
     const near = nearestLine(x, y);
     pointAt(near?.row ?? null);

@@ -9,7 +9,6 @@ const forPaper = (paper) => {
   if (printing === paper) return;
   printing = paper;
   root.classList.toggle("printing", paper);
-  root.classList.toggle("inverted", paper && scheme.matches);
   looks.forEach((draw) => draw(paper));
 };
 addEventListener("beforeprint", () => forPaper(true));

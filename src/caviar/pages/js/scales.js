@@ -55,7 +55,7 @@ const numberScale = ({ kind, low, high }, values, margin = 0.03) => {
     if (t > last) last = t;
   }
   if (first > last) [first, last] = [0, 1];
-  const room = margin * (last - first) || 0.5 * (kind === "linear" ? Math.abs(first) || 1 : 1);
+  const room = last > first ? margin * (last - first) : 0.5 * (kind === "linear" ? Math.abs(first) || 1 : 1);
   [first, last] = [first - room, last + room];
   const text = (v) => (!isNumber(v) ? "" : kind === "one_minus_log" && v < 1 ? complementText(v) : short(v));
   return {

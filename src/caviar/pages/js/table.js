@@ -1,5 +1,6 @@
 // The table of all trials: best first, a range for each number, columns that one chooses, and CSV.
 const STEP = 200; // rows at a time
+const MANY = 18; // columns: more than paper has room for, without breaking words
 const tableView = (place) => {
   let sorted = { column: metricColumn, up: sign > 0 };
   let shown = STEP;
@@ -68,6 +69,7 @@ const tableView = (place) => {
       });
       return head;
     }));
+    table.classList.toggle("many", visible.length > MANY);
     ranges.replaceChildren(...visible.map((column) => element("td", {}, ...rangeOf(column))));
     render();
   };

@@ -80,11 +80,9 @@ const placed = [...axisColumns, metricColumn, epochColumn, secondsColumn];
 
 const sign = metric.mode === "min" ? 1 : -1;
 const byValue = (a, b) => (a.value === null) - (b.value === null) || sign * (a.value - b.value) || a.order - b.order;
-// The metric between 0, the best, and 1; NaN without a value.
-const badness = (row) => {
-  if (row.value === null) return NaN;
-  const u = Math.min(1, Math.max(0, metricColumn.scale().place(row.value)));
-  return sign > 0 ? u : 1 - u;
-};
+// Where a trial stands, from 0, the best, to 1: by rank, as a few far values would make all others
+// look alike.
+const valued = searched.filter((row) => row.value !== null).sort(byValue);
+valued.forEach((row, i) => { row.badness = valued.length > 1 ? i / (valued.length - 1) : 0; });
 // The worst end, where a trial without a value is drawn.
 const worst = sign > 0 ? 1 : 0;
