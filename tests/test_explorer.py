@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
 
 SMALL = Space((LR, BETA, BATCH))
 Show = Callable[..., Opened]
+PAGES: list[Path] = []
 
 
 @pytest.fixture(autouse=True)
@@ -57,12 +58,24 @@ def record(study: Study, number: int, lines: str) -> None:
 
 
 @pytest.fixture
-def opened(show: Show, runs: Path) -> Opened:
-    study = made(runs / "s", SMALL, {"01_coarse": 30, "02_fine": 12}, fate=fate)
-    confirmed(study)
-    record(study, 0, "epoch,step,train/loss,val/acc\n0,5,0.9,\n0,9,0.8,0.5\n1,19,0.7,0.6\n")
-    record(study, 1, "epoch,step,train/loss\n0,9,\n\0,\n")
-    return show(write_report(study, pictures=False)[0])
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page to read; written by the first test that opens it."""
+    if not PAGES:
+        study = made(
+            tmp_path_factory.mktemp("explorer") / "s",
+            SMALL,
+            {"01_coarse": 30, "02_fine": 12},
+            fate=fate,
+        )
+        confirmed(study)
+        record(study, 0, "epoch,step,train/loss,val/acc\n0,5,0.9,\n0,9,0.8,0.5\n1,19,0.7,0.6\n")
+        PAGES.append(write_report(study, pictures=False)[0])
+    return PAGES[0]
+
+
+@pytest.fixture
+def opened(show: Show, path: Path) -> Opened:
+    return show(path)
 
 
 def drag(opened: Opened, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -120,6 +133,8 @@ def test_a_brush_and_a_range_are_one_filter_of_table_and_pictures(opened: Opened
     assert float(low.input_value()) == pytest.approx(0.01, rel=0.05)
     for name in pictures:  # all of them draw less
         assert opened.see(name).evaluate(DARK_PIXELS) < before[name], name
+    # Vega's are told which, as soon as the brush rests.
+    page.wait_for_selector(f'html[data-dimmed="{len(lrs)}"]', state="attached")
     # The range moves the brush; both together are let go by a click on the axis.
     brush = page.locator("[data-view=parallel] .brush")
     tall = float(brush.get_attribute("height"))
@@ -143,7 +158,7 @@ def test_a_brush_and_a_range_are_one_filter_of_table_and_pictures(opened: Opened
     opened.fine()
 
 
-def test_the_table(opened: Opened, runs: Path, tmp_path: Path) -> None:
+def test_the_table(opened: Opened, tmp_path: Path) -> None:
     page = opened.page
     # Best first, and no test among the values.
     values = opened.column("val/loss")
@@ -241,7 +256,7 @@ def test_the_nearest_curve_answers(opened: Opened) -> None:
     # What else was recorded, and the best few of it.
     page.get_by_label("Metric").select_option("train/loss")
     opened.settled()
-    assert "1 curve of 1" in opened.see("curves").inner_text()
+    assert "1 curve of 1 with train/loss" in opened.see("curves").inner_text()
     page.get_by_label("Metric").select_option("val/loss")
     page.get_by_label("Best", exact=True).select_option("10")
     opened.settled()
@@ -263,6 +278,19 @@ def test_the_map_tells_an_axis_by_its_name_and_value(opened: Opened) -> None:
         break
     lines = told.splitlines()
     assert 0.9 <= float(lines[lines.index("momentum") + 1]) <= 0.999
+    # So does Vega's map of what two axes do together.
+    chart = page.locator("[data-name=interaction]")
+    chart.scroll_into_view_if_needed()
+    page.wait_for_selector("[data-name=interaction][data-drawn]")
+    page.mouse.move(5, 5)
+    at = chart.locator("canvas").bounding_box()
+    for x in range(100, int(at["width"]) - 20, 15):  # on a cell, not on a trial
+        page.mouse.move(at["x"] + x, at["y"] + at["height"] / 2)
+        told = opened.tip()
+        if "expected val/loss" in told:
+            break
+    axes = {"optimizer.lr", "optimizer.momentum", "data.batch_size"}
+    assert len(axes & {*told.splitlines()}) == 2
     assert "x2" not in told
     opened.fine()
 
@@ -271,9 +299,8 @@ PAPER = "() => { dispatchEvent(new Event('beforeprint')) }"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_paper_it_is_whole_and_light(show: Show, runs: Path, scheme: str) -> None:
-    study = made(runs / "s", SMALL, {"01_coarse": 30}, fate=fate)
-    opened = show(write_report(study, pictures=False)[0], scheme=scheme)
+def test_on_paper_it_is_whole_and_light(show: Show, path: Path, scheme: str) -> None:
+    opened = show(path, scheme=scheme)
     opened.page.emulate_media(media="print", color_scheme=scheme)
     opened.page.set_viewport_size({"width": 700, "height": 1000})
     opened.page.evaluate(PAPER)  # which is drawn at once: nobody scrolls to it

@@ -22,7 +22,8 @@ HERE = Path(__file__).parent
 SCRIPTS = ("base", "print", "pictures")
 EXPLORER = (
     *("scales", "trials", "filters", "tip", "frame", "colours", "controls"),
-    *("parallel", "plane", "curves", "clock", "progress", "workers", "table", "views"),
+    *("parallel", "plane", "curves", "clock", "progress", "workers"),
+    *("ranges", "details", "table", "views"),
 )
 
 

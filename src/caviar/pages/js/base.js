@@ -9,7 +9,8 @@ const fill = (made, { text, className, ...attributes }, children) => {
   made.append(...children);
   return made;
 };
-const element = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
+const element = (name, attributes = {}, ...children) =>
+  fill(document.createElement(name), attributes, children);
 const drawing = (name, attributes = {}, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 
@@ -20,9 +21,14 @@ const short = (value, digits = 4) => {
   const rounded = Number(value.toPrecision(digits));
   return value && (size < 1e-4 || size >= 1e7) ? rounded.toExponential() : String(rounded);
 };
+const grouped = (count) => count.toLocaleString("en");
 const counted = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 const duration = (seconds) => {
-  const [size, unit] = [[86400, "d"], [3600, "h"], [60, "min"]].find(([s]) => seconds >= 2 * s) ?? [1, "s"];
+  const [size, unit] = [
+    [86400, "d"],
+    [3600, "h"],
+    [60, "min"],
+  ].find(([s]) => seconds >= 2 * s) ?? [1, "s"];
   return `${short(seconds / size, 3)} ${unit}`;
 };
 
@@ -32,6 +38,9 @@ const onceAFrame = (action) => {
   return () => {
     if (waiting) return;
     waiting = true;
-    requestAnimationFrame(() => { waiting = false; action(); });
+    requestAnimationFrame(() => {
+      waiting = false;
+      action();
+    });
   };
 };

@@ -2,7 +2,9 @@
 const PAUSE = 0.2; // of the time that was worked: a longer pause is cut,
 const GAP = 0.04; // to this
 const clockOf = (spans) => {
-  const sorted = spans.filter(([from, to]) => isNumber(from) && to >= from).sort((a, b) => a[0] - b[0]);
+  const sorted = spans
+    .filter(([from, to]) => isNumber(from) && to >= from)
+    .sort((a, b) => a[0] - b[0]);
   const busy = [];
   for (const [from, to] of sorted) {
     if (busy.length && from <= busy.at(-1)[1]) busy.at(-1)[1] = Math.max(busy.at(-1)[1], to);
@@ -28,12 +30,22 @@ const clockOf = (spans) => {
   };
   return { at, cuts, length: place || 1, first: busy[0]?.[0] };
 };
-const SIZES = [["s", 1], ["min", 60], ["h", 3600], ["d", 86400]];
+const SIZES = [
+  ["s", 1],
+  ["min", 60],
+  ["h", 3600],
+  ["d", 86400],
+];
 // Of that clock, in the unit that its length is told in.
 const clockScale = (clock) => {
   const [unit, size] = SIZES.findLast(([, s]) => clock.length >= 2 * s) ?? SIZES[0];
   const inner = numberScale({ kind: "linear", low: 0, high: clock.length / size }, [], 0.005);
-  return { unit, scale: inner, place: (time) => inner.place(clock.at(time) / size), placeOf: (seconds) => inner.place(seconds / size) };
+  return {
+    unit,
+    scale: inner,
+    place: (time) => inner.place(clock.at(time) / size),
+    placeOf: (seconds) => inner.place(seconds / size),
+  };
 };
 const drawCuts = (frame, clock, ticks) => {
   for (const { at, skipped } of clock.cuts) {

@@ -10,13 +10,30 @@ const curvesView = (place) => {
   let colouring = colourings.find((c) => c.name === (several ? "study" : "stage"));
   const legend = element("span");
   const note = element("p", { className: "faint" });
-  place.append(element("div", { className: "controls" },
-    chooser("Metric", names, name, (value) => { name = value; draw(); }),
-    chooser("Best", COUNTS, count, (value) => { count = value; draw(); }),
-    chooser("Colour", colourings.map((c) => c.name), colouring.name, (value) => {
-      colouring = colourings.find((c) => c.name === value);
-      draw();
-    }), legend));
+  place.append(
+    element(
+      "div",
+      { className: "controls" },
+      chooser("Metric", names, name, (value) => {
+        name = value;
+        draw();
+      }),
+      chooser("Best", COUNTS, count, (value) => {
+        count = value;
+        draw();
+      }),
+      chooser(
+        "Colour",
+        colourings.map((c) => c.name),
+        colouring.name,
+        (value) => {
+          colouring = colourings.find((c) => c.name === value);
+          draw();
+        },
+      ),
+      legend,
+    ),
+  );
   const frame = new Frame(place, 400);
   place.append(note);
   const fate = (row) => (row.status === "pruned" ? "pruned" : row.lost ? "lost" : "whole");
@@ -31,7 +48,11 @@ const curvesView = (place) => {
     }));
     const wanted = curves.filter(({ row }) => row.kept).sort((a, b) => byValue(a.row, b.row));
     if (count !== "all") wanted.length = Math.min(wanted.length, Number(count));
-    const across = numberScale({ kind: "integer" }, curves.flatMap((curve) => [curve.at[0], curve.at.at(-1)]), 0.01);
+    const across = numberScale(
+      { kind: "integer" },
+      curves.flatMap((curve) => [curve.at[0], curve.at.at(-1)]),
+      0.01,
+    );
     const up = numberScale({ kind: log ? "log" : "linear", low, high }, [], 0);
     frame.across(across, unit);
     frame.up(up, name);
@@ -60,7 +81,8 @@ const curvesView = (place) => {
       xs.forEach((x, i) => (i ? context.lineTo(x, ys[i]) : context.moveTo(x, ys[i])));
       context.stroke();
       context.setLineDash([]);
-      if (xs.length === 1) { // a lone point is no line
+      if (xs.length === 1) {
+        // a lone point is no line
         context.beginPath();
         context.arc(xs[0], ys[0], 2.5, 0, 2 * Math.PI);
         context.fill();
@@ -83,16 +105,31 @@ const curvesView = (place) => {
         const beyond = ys[i] < top - 1 ? -1 : ys[i] > bottom + 1 ? 1 : 0;
         if (!beyond) return;
         [least, most] = [Math.min(least, v), Math.max(most, v)];
-        const alone = beyond === ((ys[i - 1] ?? 0) < top - 1 ? -1 : (ys[i - 1] ?? 0) > bottom + 1 ? 1 : 0) && i > 0;
+        const alone =
+          beyond === ((ys[i - 1] ?? 0) < top - 1 ? -1 : (ys[i - 1] ?? 0) > bottom + 1 ? 1 : 0) &&
+          i > 0;
         if (alone || frame.axes.querySelectorAll(".cut").length > 60) return;
         const [y, tipY] = beyond < 0 ? [top + 6, top] : [bottom - 6, bottom];
-        frame.axes.append(drawing("path", { d: `M${xs[i] - 4},${y}H${xs[i] + 4}L${xs[i]},${tipY}Z`, className: "cut" }));
+        frame.axes.append(
+          drawing("path", {
+            d: `M${xs[i] - 4},${y}H${xs[i] + 4}L${xs[i]},${tipY}Z`,
+            className: "cut",
+          }),
+        );
       });
     }
-    note.textContent = cut.length
-      ? `${counted(cut.length, "curve")} ${cut.length === 1 ? "is" : "are"} cut at the triangles: beyond ${short(low, 3)} … ${short(high, 3)} they reach ${[least < low && short(least, 3), most > high && short(most, 3)].filter(Boolean).join(" and ")}.`
-      : "";
-    note.textContent += ` ${counted(shown.length, "curve")} of ${metrics[name].row.length.toLocaleString("en")} that have recorded ${name}.`;
+    const ends = [least < low && short(least, 3), most > high && short(most, 3)];
+    const reached = ends.filter(Boolean).join(" and ");
+    const shownRange = `${short(low, 3)} … ${short(high, 3)}`;
+    const parts = [
+      `${counted(shown.length, "curve")} of ${grouped(metrics[name].row.length)} with ${name}`,
+    ];
+    if (cut.length) {
+      parts.push(
+        `${grouped(cut.length)} cut at the triangles: beyond ${shownRange} up to ${reached}`,
+      );
+    }
+    note.textContent = `${parts.join("; ")}.`;
   };
   const nearest = (x, y) => {
     let [near, found] = [REACH, null];
@@ -100,9 +137,13 @@ const curvesView = (place) => {
       const { xs, ys } = curve;
       for (let i = 0; i < xs.length; i++) {
         const j = Math.min(i + 1, xs.length - 1);
-        if ((xs[i] > x + near && xs[j] > x + near) || (xs[i] < x - near && xs[j] < x - near)) continue;
+        if ((xs[i] > x + near && xs[j] > x + near) || (xs[i] < x - near && xs[j] < x - near))
+          continue;
         const [dx, dy] = [xs[j] - xs[i], ys[j] - ys[i]];
-        const share = Math.min(1, Math.max(0, ((x - xs[i]) * dx + (y - ys[i]) * dy) / (dx * dx + dy * dy || 1)));
+        const share = Math.min(
+          1,
+          Math.max(0, ((x - xs[i]) * dx + (y - ys[i]) * dy) / (dx * dx + dy * dy || 1)),
+        );
         const distance = Math.hypot(xs[i] + share * dx - x, ys[i] + share * dy - y);
         if (distance < near) [near, found] = [distance, { curve, point: share > 0.5 ? j : i }];
       }
@@ -118,16 +159,28 @@ const curvesView = (place) => {
     frame.over.append(drawing("polyline", { points, className: "pointed" }));
     if (point !== undefined) frame.dot(curve.xs[point], inside(curve.ys[point]));
   };
-  frame.onPointer((x, y, event) => {
-    const found = nearest(x, y);
-    if (!found) {
+  frame.onPointer(
+    (x, y, event) => {
+      const found = nearest(x, y);
+      if (!found) {
+        pointAt(null);
+        return hideTip();
+      }
+      const {
+        curve: { row, at, values },
+        point,
+      } = found;
+      pointAt(row);
+      mark(row, point);
+      return showRow(event, row, [
+        [unit, String(at[point])],
+        [`${name} there`, short(values[point])],
+      ]);
+    },
+    () => {
       pointAt(null);
-      return hideTip();
-    }
-    const { curve: { row, at, values }, point } = found;
-    pointAt(row);
-    mark(row, point);
-    return showRow(event, row, [[unit, String(at[point])], [`${name} there`, short(values[point])]]);
-  }, () => { pointAt(null); hideTip(); });
+      hideTip();
+    },
+  );
   return { draw, mark };
 };

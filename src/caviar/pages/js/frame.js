@@ -19,7 +19,8 @@ class Frame {
     this.inner = { left, top, right: this.width - right, bottom: this.height - bottom };
     const sharp = printing ? 3 : Math.max(1, devicePixelRatio);
     const [width, height] = [Math.round(this.width * sharp), Math.round(this.height * sharp)];
-    if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
+    if (this.canvas.width !== width || this.canvas.height !== height)
+      Object.assign(this.canvas, { width, height });
     this.box.style.width = `${this.width}px`;
     this.box.style.aspectRatio = `${this.width} / ${this.height}`;
     this.svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
@@ -34,8 +35,12 @@ class Frame {
     return context;
   }
 
-  x(u) { return this.inner.left + u * (this.inner.right - this.inner.left); }
-  y(u) { return this.inner.bottom - u * (this.inner.bottom - this.inner.top); }
+  x(u) {
+    return this.inner.left + u * (this.inner.right - this.inner.left);
+  }
+  y(u) {
+    return this.inner.bottom - u * (this.inner.bottom - this.inner.top);
+  }
 
   rule(x1, y1, x2, y2, className = "rule") {
     this.axes.append(drawing("line", { x1, y1, x2, y2, className }));
@@ -53,13 +58,18 @@ class Frame {
     const most = Math.max(2, Math.floor((right - left) / 90));
     const ticks = scale.ticks(most);
     const step = scale.kind === "choice" ? Math.ceil((ticks.length * 60) / (right - left)) : 1;
-    ticks.filter((_, i) => i % step === 0).forEach(({ place, text }) => {
-      const x = this.x(place);
-      if (x < left - 1 || x > right + 1) return;
-      this.rule(x, bottom, x, bottom + 4);
-      this.words(clipped(text, 14), x, bottom + 17, { "text-anchor": "middle" });
+    ticks
+      .filter((_, i) => i % step === 0)
+      .forEach(({ place, text }) => {
+        const x = this.x(place);
+        if (x < left - 1 || x > right + 1) return;
+        this.rule(x, bottom, x, bottom + 4);
+        this.words(clipped(text, 14), x, bottom + 17, { "text-anchor": "middle" });
+      });
+    this.words(title, (left + right) / 2, bottom + 36, {
+      "text-anchor": "middle",
+      className: "title",
     });
-    this.words(title, (left + right) / 2, bottom + 36, { "text-anchor": "middle", className: "title" });
   }
 
   up(scale, title) {
@@ -72,7 +82,9 @@ class Frame {
       this.words(clipped(text, 9), left - 6, y + 4, { "text-anchor": "end" });
     }
     this.words(clipped(title, 40), 12, (top + bottom) / 2, {
-      "text-anchor": "middle", className: "title", transform: `rotate(-90 12 ${(top + bottom) / 2})`,
+      "text-anchor": "middle",
+      className: "title",
+      transform: `rotate(-90 12 ${(top + bottom) / 2})`,
     });
   }
 
@@ -90,7 +102,8 @@ class Frame {
   }
 
   dot(x, y, radius = 5) {
-    if (Number.isFinite(x) && Number.isFinite(y)) this.over.append(drawing("circle", { cx: x, cy: y, r: radius, className: "pointed" }));
+    if (Number.isFinite(x) && Number.isFinite(y))
+      this.over.append(drawing("circle", { cx: x, cy: y, r: radius, className: "pointed" }));
   }
 }
 

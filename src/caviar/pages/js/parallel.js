@@ -5,11 +5,22 @@ const parallelView = (place) => {
   let colouring = colourings.find((c) => c.name === firstColouring);
   let lines = []; // {row, ys} as drawn
   const legend = element("span");
-  place.append(element("div", { className: "controls" },
-    chooser("Colour", colourings.map((c) => c.name), colouring.name, (name) => {
-      colouring = colourings.find((c) => c.name === name);
-      draw();
-    }), legend));
+  place.append(
+    element(
+      "div",
+      { className: "controls" },
+      chooser(
+        "Colour",
+        colourings.map((c) => c.name),
+        colouring.name,
+        (name) => {
+          colouring = colourings.find((c) => c.name === name);
+          draw();
+        },
+      ),
+      legend,
+    ),
+  );
   const scroller = element("div", { className: "scroll" });
   place.append(scroller);
   const frame = new Frame(scroller, 380, { left: 40, right: 60, top: 44, bottom: 18 });
@@ -39,7 +50,8 @@ const parallelView = (place) => {
     }
     const faint = Math.min(0.8, 5 / Math.sqrt(kept.length));
     kept.forEach(({ row, ys }, i) => {
-      context.globalAlpha = kept.length - i <= BEST && row.value !== null ? Math.max(faint, 0.5) : faint;
+      context.globalAlpha =
+        kept.length - i <= BEST && row.value !== null ? Math.max(faint, 0.5) : faint;
       context.strokeStyle = colouring.of(row);
       context.beginPath();
       trace(context, ys);
@@ -79,13 +91,25 @@ const parallelView = (place) => {
     const x = xOf(i);
     const { top, bottom } = frame.inner;
     frame.rule(x, top, x, bottom, "axis");
-    frame.axes.append(drawing("rect", { x: x - 16, width: 32, y: top - 8, height: bottom - top + 16, className: "grip" }));
+    frame.axes.append(
+      drawing("rect", {
+        x: x - 16,
+        width: 32,
+        y: top - 8,
+        height: bottom - top + 16,
+        className: "grip",
+      }),
+    );
     const step = axes.length > 1 ? xOf(1) - xOf(0) : 200;
     const anchor = i === 0 ? "start" : i === axes.length - 1 ? "end" : "middle";
     const side = i === 0 ? x - 32 : i === axes.length - 1 ? x + 54 : x;
-    const title = frame.words(clipped(column.title, Math.floor(step / 7.2)), side, 16, { "text-anchor": anchor, className: "title" });
+    const title = frame.words(clipped(column.title, Math.floor(step / 7.2)), side, 16, {
+      "text-anchor": anchor,
+      className: "title",
+    });
     title.append(drawing("title", { text: column.key }));
-    if (column.axis?.kind === "one_minus_log") frame.words("log in 1-β", side, 31, { "text-anchor": anchor });
+    if (column.axis?.kind === "one_minus_log")
+      frame.words("log in 1-β", side, 31, { "text-anchor": anchor });
     for (const { place: u, text } of column.scale().ticks(7)) {
       const y = frame.y(u);
       if (y < top - 2 || y > bottom + 2) continue;
@@ -95,7 +119,15 @@ const parallelView = (place) => {
     const brush = brushOf(column);
     if (brush) {
       const [y1, y2] = brush.map((u) => frame.y(u));
-      frame.axes.append(drawing("rect", { x: x - 9, width: 18, y: Math.min(y1, y2), height: Math.max(3, Math.abs(y2 - y1)), className: "brush" }));
+      frame.axes.append(
+        drawing("rect", {
+          x: x - 9,
+          width: 18,
+          y: Math.min(y1, y2),
+          height: Math.max(3, Math.abs(y2 - y1)),
+          className: "brush",
+        }),
+      );
     }
   };
   // A limit as a part of the axis, wherever it was set.
@@ -110,7 +142,10 @@ const parallelView = (place) => {
       return us.length ? [Math.min(...us) - half, Math.max(...us) + half] : null;
     }
     const ends = [scale.place(bounds.low), scale.place(bounds.high)];
-    return [Number.isFinite(ends[0]) ? inside(ends[0]) : -0.02, Number.isFinite(ends[1]) ? inside(ends[1]) : 1.02];
+    return [
+      Number.isFinite(ends[0]) ? inside(ends[0]) : -0.02,
+      Number.isFinite(ends[1]) ? inside(ends[1]) : 1.02,
+    ];
   };
   const mark = (row) => {
     frame.over.replaceChildren();
@@ -123,7 +158,11 @@ const parallelView = (place) => {
   // Drag along an axis; elsewhere the pointer finds the nearest line.
   let drag = null;
   const axisAt = (x) => axes.findIndex((_, i) => Math.abs(x - xOf(i)) <= 16);
-  const unit = (y) => Math.min(1.01, Math.max(-0.01, (frame.inner.bottom - y) / (frame.inner.bottom - frame.inner.top)));
+  const unit = (y) =>
+    Math.min(
+      1.01,
+      Math.max(-0.01, (frame.inner.bottom - y) / (frame.inner.bottom - frame.inner.top)),
+    );
   frame.box.addEventListener("pointerdown", (event) => {
     const [x, y] = frame.at(event);
     const i = axisAt(x);
@@ -143,14 +182,21 @@ const parallelView = (place) => {
     if (drag && !drag.moved) limit(drag.column, null);
     drag = null;
   });
-  frame.box.addEventListener("pointercancel", () => { drag = null; });
-  frame.onPointer((x, y, event) => {
-
-    if (drag) return hideTip();
-    const near = nearestLine(x, y);
-    pointAt(near?.row ?? null);
-    return near ? showRow(event, near.row) : hideTip();
-  }, () => { pointAt(null); hideTip(); });
+  frame.box.addEventListener("pointercancel", () => {
+    drag = null;
+  });
+  frame.onPointer(
+    (x, y, event) => {
+      if (drag) return hideTip();
+      const near = nearestLine(x, y);
+      pointAt(near?.row ?? null);
+      return near ? showRow(event, near.row) : hideTip();
+    },
+    () => {
+      pointAt(null);
+      hideTip();
+    },
+  );
   const nearestLine = (x, y) => {
     const step = axes.length > 1 ? xOf(1) - xOf(0) : 1;
     const i = Math.min(axes.length - 2, Math.max(0, Math.floor((x - xOf(0)) / step)));
@@ -158,7 +204,9 @@ const parallelView = (place) => {
     let [best, found] = [20, null];
     for (const line of lines) {
       if (!line.row.kept) continue;
-      const distance = Math.abs(line.ys[i] + share * ((line.ys[i + 1] ?? line.ys[i]) - line.ys[i]) - y);
+      const distance = Math.abs(
+        line.ys[i] + share * ((line.ys[i + 1] ?? line.ys[i]) - line.ys[i]) - y,
+      );
       if (distance < best) [best, found] = [distance, line];
     }
     return found;

@@ -47,13 +47,16 @@ const dimPictures = (names) => {
   }, REST);
 };
 
-// First what is looked at, so that a page of many thousand trials opens at once; the rest when there
-// is time, as paper does not wait.
-const seen = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (isIntersecting && !target.dataset.begun) drawPicture(target);
-  }
-}, { rootMargin: "600px" });
+// First what is looked at, so that a page of many thousand trials opens at once; the rest when
+// there is time, as paper does not wait.
+const seen = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (isIntersecting && !target.dataset.begun) drawPicture(target);
+    }
+  },
+  { rootMargin: "600px" },
+);
 const whenIdle = window.requestIdleCallback ?? ((action) => setTimeout(action, 200));
 const drawRest = async () => {
   const next = places.find((place) => !place.dataset.begun);
@@ -66,7 +69,10 @@ const drawRest = async () => {
 const drawPaper = async (place) => {
   const paper = element("div", { className: "paper" });
   place.after(paper);
-  const made = await vegaEmbed(paper, describe(place, "light", PAPER), { actions: false, renderer: "canvas" });
+  const made = await vegaEmbed(paper, describe(place, "light", PAPER), {
+    actions: false,
+    renderer: "canvas",
+  });
   papers.set(place, made);
   if (keptNames) await made.view.signal("kept", keptNames).runAsync();
   place.dataset.paper = "yes";

@@ -2,32 +2,58 @@
 const planeView = (place) => {
   const titles = placed.map((column) => column.title);
   const first = axisColumns.find((c) => c.title === "lr") ?? placed[0];
-  const other = axisColumns.find((c) => c !== first && /^(momentum|beta1)$/.test(c.title)) ?? axisColumns.find((c) => c !== first) ?? metricColumn;
+  const other =
+    axisColumns.find((c) => c !== first && /^(momentum|beta1)$/.test(c.title)) ??
+    axisColumns.find((c) => c !== first) ??
+    metricColumn;
   let [across, up] = [first, other];
   let colouring = colourings.find((c) => c.name === firstColouring);
   let spots = [];
   const byTitle = (title) => placed[titles.indexOf(title)];
   const legend = element("span");
-  place.append(element("div", { className: "controls" },
-    chooser("Across", titles, across.title, (title) => { across = byTitle(title); draw(); }),
-    chooser("Up", titles, up.title, (title) => { up = byTitle(title); draw(); }),
-    chooser("Colour", colourings.map((c) => c.name), colouring.name, (name) => {
-      colouring = colourings.find((c) => c.name === name);
-      draw();
-    }), legend));
+  place.append(
+    element(
+      "div",
+      { className: "controls" },
+      chooser("Across", titles, across.title, (title) => {
+        across = byTitle(title);
+        draw();
+      }),
+      chooser("Up", titles, up.title, (title) => {
+        up = byTitle(title);
+        draw();
+      }),
+      chooser(
+        "Colour",
+        colourings.map((c) => c.name),
+        colouring.name,
+        (name) => {
+          colouring = colourings.find((c) => c.name === name);
+          draw();
+        },
+      ),
+      legend,
+    ),
+  );
   const frame = new Frame(place, 380);
   const at = (column, row, spread) => {
-    if (column === metricColumn) return row.value === null ? worst : Math.min(1, Math.max(0, column.scale().place(row.value)));
+    if (column === metricColumn)
+      return row.value === null ? worst : Math.min(1, Math.max(0, column.scale().place(row.value)));
     return column.scale().place(column.get(row), row.number + spread);
   };
-  const named = (column) => (column.axis?.kind === "one_minus_log" ? `${column.key}, log in 1-β` : column.key);
+  const named = (column) =>
+    column.axis?.kind === "one_minus_log" ? `${column.key}, log in 1-β` : column.key;
 
   const draw = () => {
     const context = frame.begin();
     frame.across(across.scale(), named(across));
     frame.up(up.scale(), named(up));
-    spots = searched.map((row) => ({ row, x: frame.x(at(across, row, 0)), y: frame.y(at(up, row, 1)) }))
-      .filter(({ row, x, y }) => Number.isFinite(x) && Number.isFinite(y) && (row.value !== null || row.lost));
+    spots = searched
+      .map((row) => ({ row, x: frame.x(at(across, row, 0)), y: frame.y(at(up, row, 1)) }))
+      .filter(
+        ({ row, x, y }) =>
+          Number.isFinite(x) && Number.isFinite(y) && (row.value !== null || row.lost),
+      );
     spots.sort((a, b) => a.row.kept - b.row.kept || byValue(b.row, a.row));
     const size = spots.length > 1000 ? 2.2 : 4;
     for (const { row, x, y } of spots) {
@@ -82,15 +108,21 @@ const planeView = (place) => {
     if (drag && !drag.moved) [across, up].forEach((column) => limit(column, null));
     drag = null;
   });
-  frame.onPointer((x, y, event) => {
-    if (drag?.moved) return hideTip();
-    let [near, found] = [26, null];
-    for (const spot of spots) {
-      const distance = spot.row.kept ? Math.hypot(spot.x - x, spot.y - y) : Infinity;
-      if (distance < near) [near, found] = [distance, spot];
-    }
-    pointAt(found?.row ?? null);
-    return found ? showRow(event, found.row) : hideTip();
-  }, () => { pointAt(null); hideTip(); });
+  frame.onPointer(
+    (x, y, event) => {
+      if (drag?.moved) return hideTip();
+      let [near, found] = [26, null];
+      for (const spot of spots) {
+        const distance = spot.row.kept ? Math.hypot(spot.x - x, spot.y - y) : Infinity;
+        if (distance < near) [near, found] = [distance, spot];
+      }
+      pointAt(found?.row ?? null);
+      return found ? showRow(event, found.row) : hideTip();
+    },
+    () => {
+      pointAt(null);
+      hideTip();
+    },
+  );
   return { draw, mark };
 };

@@ -30,7 +30,8 @@ const evenTicks = (low, high, most, least = 0) => {
   const size = 10 ** Math.floor(Math.log10(rough));
   const step = Math.max(least, size * [1, 2, 5, 10].find((m) => m * size >= rough * 0.999));
   const found = [];
-  for (let i = Math.ceil(low / step); i * step <= high; i++) found.push(Number((i * step).toPrecision(12)));
+  for (let i = Math.ceil(low / step); i * step <= high; i++)
+    found.push(Number((i * step).toPrecision(12)));
   return found;
 };
 // As many digits as tell 1-β: 0.9984 and 0.9985 average over other lengths.
@@ -41,7 +42,11 @@ const listScale = (choices) => ({
   kind: "choice",
   choices,
   // Trials of one choice are spread, or they would hide one another.
-  place: (v, number) => (v === null ? NaN : (v + 0.5 + (number === undefined ? 0 : 0.6 * (((number * GOLDEN) % 1) - 0.5))) / choices.length),
+  place: (v, number) =>
+    v === null
+      ? NaN
+      : (v + 0.5 + (number === undefined ? 0 : 0.6 * (((number * GOLDEN) % 1) - 0.5))) /
+        choices.length,
   at: (u) => u * choices.length - 0.5,
   text: (v) => choices[v] ?? "",
   ticks: () => choices.map((text, i) => ({ place: (i + 0.5) / choices.length, text })),
@@ -55,9 +60,11 @@ const numberScale = ({ kind, low, high }, values, margin = 0.03) => {
     if (t > last) last = t;
   }
   if (first > last) [first, last] = [0, 1];
-  const room = last > first ? margin * (last - first) : 0.5 * (kind === "linear" ? Math.abs(first) || 1 : 1);
+  const room =
+    last > first ? margin * (last - first) : 0.5 * (kind === "linear" ? Math.abs(first) || 1 : 1);
   [first, last] = [first - room, last + room];
-  const text = (v) => (!isNumber(v) ? "" : kind === "one_minus_log" && v < 1 ? complementText(v) : short(v));
+  const text = (v) =>
+    !isNumber(v) ? "" : kind === "one_minus_log" && v < 1 ? complementText(v) : short(v);
   return {
     kind,
     text,
@@ -65,9 +72,12 @@ const numberScale = ({ kind, low, high }, values, margin = 0.03) => {
     at: (u) => from(first + u * (last - first)),
     ticks: (most = 6) => {
       const [a, b] = [from(first), from(last)];
-      const values = kind === "one_minus_log" ? logTicks(1 - b, 1 - a, most).map((c) => 1 - c)
-        : bends[kind] === bends.log ? logTicks(a, b, most)
-        : evenTicks(a, b, most, kind === "integer" ? 1 : 0);
+      const values =
+        kind === "one_minus_log"
+          ? logTicks(1 - b, 1 - a, most).map((c) => 1 - c)
+          : bends[kind] === bends.log
+            ? logTicks(a, b, most)
+            : evenTicks(a, b, most, kind === "integer" ? 1 : 0);
       return values.map((v) => ({ place: (to(v) - first) / (last - first), text: text(v) }));
     },
   };
