@@ -131,6 +131,7 @@ def test_a_brush_and_a_range_are_one_filter_of_table_and_pictures(opened: Opened
     assert min(lrs) >= 0.0099
     low = page.get_by_label("lr: from")
     assert float(low.input_value()) == pytest.approx(0.01, rel=0.05)
+    assert page.get_by_label("lr: to").input_value() == ""  # past the end there is no bound
     for name in pictures:  # all of them draw less
         assert opened.see(name).evaluate(DARK_PIXELS) < before[name], name
     # Vega's are told which, as soon as the brush rests.

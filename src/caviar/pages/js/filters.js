@@ -51,5 +51,10 @@ const limitBetween = (scale, from, to) => {
       );
     return { chosen: new Set(inside) };
   }
-  return { low: Number(scale.text(scale.at(low))), high: Number(scale.text(scale.at(high))) };
+  if (low <= 0 && high >= 1) return null;
+  // Past an end of the axis there is no bound.
+  return {
+    low: low <= 0 ? -Infinity : Number(scale.text(scale.at(low))),
+    high: high >= 1 ? Infinity : Number(scale.text(scale.at(high))),
+  };
 };
