@@ -69,6 +69,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         confirmed(study)
         record(study, 0, "epoch,step,train/loss,val/acc\n0,5,0.9,\n0,9,0.8,0.5\n1,19,0.7,0.6\n")
+        record(study, 1, "epoch,step,train/loss\n0,9,0.5\n1,19,1e12\n")
         PAGES.append(write_report(study, pictures=False)[0])
     return PAGES[0]
 
@@ -257,7 +258,9 @@ def test_the_nearest_curve_answers(opened: Opened) -> None:
     # What else was recorded, and the best few of it.
     page.get_by_label("Metric").select_option("train/loss")
     opened.settled()
-    assert "1 curve of 1 with train/loss" in opened.see("curves").inner_text()
+    told = opened.see("curves").inner_text()
+    assert "2 curves of 2 with train/loss; 1 cut at the triangles" in told
+    assert "up to 1e+12" in told
     page.get_by_label("Metric").select_option("val/loss")
     page.get_by_label("Best", exact=True).select_option("10")
     opened.settled()
@@ -353,3 +356,22 @@ def test_two_studies_on_one_page(show: Show, runs: Path) -> None:
     # Of other metrics they would not compare.
     with pytest.raises(UserError, match="val/acc"):
         write_comparison([one, made(runs / "c", SMALL, mode="max")])
+
+
+def test_the_best_until_then_over_time_and_who_worked(opened: Opened) -> None:
+    page = opened.page
+    assert "trials that have ended" in opened.see("progress").inner_text()
+    page.get_by_label("Over").select_option("time")
+    told = opened.see("progress").inner_text()
+    assert "time of work, s" in told
+    assert "a pause is cut" in told  # a day lies between the stages
+    # Two ran at a time; where a bar is, it tells which.
+    at = box(opened, "workers")
+    names = set()
+    for x in range(120, int(at["width"]) - 20, 8):
+        page.mouse.move(at["x"] + x, at["y"] + 15)
+        if told := opened.tip():
+            names.add(told.splitlines()[0])
+    assert len(names) > 10
+    assert {int(name.partition("/")[2]) % 2 for name in names if "coarse" in name} == {0}
+    opened.fine()

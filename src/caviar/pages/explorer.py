@@ -9,6 +9,7 @@ other scales. The page draws each axis on the scale that the first study has it 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,6 +95,8 @@ def explorer_data(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
             "high": ends[0][1] if ends else None,
             "log": bool(ends and ends[1]),
         },
+        "now": round(time.time(), 1),
+        "sampled": any(snapshot.sampled for snapshot in snapshots),
         "studies": [snapshot.study.name for snapshot in snapshots],
         "stages": listed,
         "axes": [vars(column) for column in columns.values()],

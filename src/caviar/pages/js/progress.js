@@ -46,7 +46,9 @@ const progressView = (place) => {
       frame.y(row.value === null ? worst : Math.min(1, Math.max(0, up.place(row.value))));
     frame.across(
       overTime ? ticks.scale : count,
-      overTime ? `time of work, ${ticks.unit}` : "trials that have ended",
+      overTime
+        ? `time of work, ${ticks.unit}`
+        : `trials that have ended${explorer.sampled ? ", of those that the table lists" : ""}`,
     );
     frame.up(up, metric.name);
     if (overTime && !several) drawCuts(frame, longest, ticks);

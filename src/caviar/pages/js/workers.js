@@ -21,12 +21,11 @@ const workersView = (place) => {
     return free.length;
   };
   const draw = () => {
-    const now = Date.now() / 1000;
     const worked = rows.filter((row) => isNumber(row.started));
     const all = worked.map((row) => ({
       row,
       from: row.started,
-      to: row.status === "running" ? now : row.started + (row.seconds ?? 0),
+      to: row.status === "running" ? explorer.now : row.started + (row.seconds ?? 0),
     }));
     const hosts = [...new Set(worked.map((row) => titleOfHost(row)))];
     let lanes = 0;
@@ -74,9 +73,10 @@ const workersView = (place) => {
     context.globalAlpha = 1;
     legend.replaceChildren(statusLegend(worked));
     const cut = clock.cuts.length ? "At a dashed line a pause is cut, in which no trial ran. " : "";
+    const sample = explorer.sampled ? "Of the trials that the table lists. " : "";
     const without = rows.length - worked.length;
     const missing = `${counted(without, "trial")} of ${grouped(rows.length)} left no time.`;
-    note.textContent = cut + (without ? missing : "");
+    note.textContent = sample + cut + (without ? missing : "");
     mark(pointed);
   };
   const titleOfHost = (row) => row.host || "a machine";
