@@ -260,7 +260,7 @@ def test_the_nearest_curve_answers(opened: Opened) -> None:
     opened.settled()
     told = opened.see("curves").inner_text()
     assert "2 curves of 2 with train/loss; 1 cut at the triangles" in told
-    assert "up to 1e+12" in told
+    assert "they reach 1e+12" in told
     page.get_by_label("Metric").select_option("val/loss")
     page.get_by_label("Best", exact=True).select_option("10")
     opened.settled()

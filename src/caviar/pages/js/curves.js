@@ -1,5 +1,6 @@
 // Learning curves: of the best few or of all, of any metric that was recorded; the nearest answers.
 const REACH = 32; // pixels to the nearest curve
+const MARKS = 60; // triangles, at most
 const curvesView = (place) => {
   const { metrics, unit } = explorer.curves;
   const names = [metric.name, ...Object.keys(metrics).filter((key) => key !== metric.name)];
@@ -53,7 +54,8 @@ const curvesView = (place) => {
       curves.flatMap((curve) => [curve.at[0], curve.at.at(-1)]),
       0.01,
     );
-    const up = numberScale({ kind: log ? "log" : "linear", low, high }, [], 0);
+    const [least, most] = endsWithin(wanted, low, high);
+    const up = numberScale({ kind: log ? "log" : "linear", low: least, high: most }, []);
     frame.across(across, unit);
     frame.up(up, name);
     shown = wanted.reverse().map((curve) => ({
@@ -62,9 +64,21 @@ const curvesView = (place) => {
       ys: curve.values.map((v) => frame.y(log && v <= 0 ? 0 : up.place(v))),
     }));
     drawLines(context);
-    noteCut(low, high);
+    noteCut(least, most);
     legend.replaceChildren(legendOf(colouring));
     mark(pointed);
+  };
+  // What is shown fills the picture, up to where the worst are cut.
+  const endsWithin = (curves, low, high) => {
+    let [least, most] = [Infinity, -Infinity];
+    for (const { values } of curves) {
+      for (const value of values) {
+        if (value < low || value > high) continue;
+        least = Math.min(least, value);
+        most = Math.max(most, value);
+      }
+    }
+    return least <= most ? [least, most] : [low, high];
   };
   const drawLines = (context) => {
     const { left, top, right, bottom } = frame.inner;
@@ -98,24 +112,18 @@ const curvesView = (place) => {
   // A curve that leaves the picture is marked where it does, and said how far it goes.
   const noteCut = (low, high) => {
     const { top, bottom } = frame.inner;
-    const cut = shown.filter(({ ys }) => ys.some((y) => y < top - 1 || y > bottom + 1));
-    let [least, most] = [Infinity, -Infinity];
+    const side = (y) => (y < top - 1 ? -1 : y > bottom + 1 ? 1 : 0);
+    const cut = shown.filter(({ ys }) => ys.some(side));
+    let [least, most, marks] = [Infinity, -Infinity, 0];
     for (const { xs, ys, values } of cut) {
-      values.forEach((v, i) => {
-        const beyond = ys[i] < top - 1 ? -1 : ys[i] > bottom + 1 ? 1 : 0;
+      ys.forEach((height, i) => {
+        const beyond = side(height);
         if (!beyond) return;
-        [least, most] = [Math.min(least, v), Math.max(most, v)];
-        const alone =
-          beyond === ((ys[i - 1] ?? 0) < top - 1 ? -1 : (ys[i - 1] ?? 0) > bottom + 1 ? 1 : 0) &&
-          i > 0;
-        if (alone || frame.axes.querySelectorAll(".cut").length > 60) return;
-        const [y, tipY] = beyond < 0 ? [top + 6, top] : [bottom - 6, bottom];
-        frame.axes.append(
-          drawing("path", {
-            d: `M${xs[i] - 4},${y}H${xs[i] + 4}L${xs[i]},${tipY}Z`,
-            className: "cut",
-          }),
-        );
+        [least, most] = [Math.min(least, values[i]), Math.max(most, values[i])];
+        if ((i && side(ys[i - 1]) === beyond) || ++marks > MARKS) return;
+        const [y, end] = beyond < 0 ? [top + 6, top] : [bottom - 6, bottom];
+        const d = `M${xs[i] - 4},${y}H${xs[i] + 4}L${xs[i]},${end}Z`;
+        frame.axes.append(drawing("path", { d, className: "cut" }));
       });
     }
     const ends = [least < low && short(least, 3), most > high && short(most, 3)];
@@ -126,7 +134,7 @@ const curvesView = (place) => {
     ];
     if (cut.length) {
       parts.push(
-        `${grouped(cut.length)} cut at the triangles: beyond ${shownRange} up to ${reached}`,
+        `${grouped(cut.length)} cut at the triangles: beyond ${shownRange} they reach ${reached}`,
       );
     }
     note.textContent = `${parts.join("; ")}.`;
