@@ -18,6 +18,7 @@ from caviar.cli.common import study_of
 from caviar.config.compose import project_composer
 from caviar.config.kept import changes, kept_config, restore
 from caviar.ledger import Ledger
+from caviar.pages.explorer import explorer_data
 from caviar.pages.snapshot import Snapshot
 from caviar.pages.trials import trials_section
 from caviar.search.confirm import confirm_spec
@@ -211,9 +212,10 @@ def test_edits_while_a_stage_runs(
     assert list(ledger.code("01_coarse")) == [claims[0], claims[2]]
     # The report's commands train what was trained, also under another conf/.
     project.edit("weight_decay: 0.0", "weight_decay: 0.5")
-    section = trials_section(Snapshot.of(study_of(["search.study=s"])))
-    assert section.words[-1] == sentence
-    assert all("optimizer.weight_decay=0.0 optimizer.lr=" in r["command"] for r in section.rows)
+    snapshot = Snapshot.of(study_of(["search.study=s"]))
+    assert trials_section(snapshot).words[-1] == sentence
+    commands = explorer_data([snapshot])["trials"]["command"]
+    assert all("optimizer.weight_decay=0.0 optimizer.lr=" in command for command in commands)
 
 
 def test_what_a_config_keeps(monkeypatch: pytest.MonkeyPatch, hydra_state: None) -> None:
