@@ -6,7 +6,8 @@ class Frame {
     this.height = height;
     this.canvas = element("canvas");
     this.svg = drawing("svg", { "aria-hidden": "true" });
-    this.box = element("div", { className: "frame" }, this.canvas, this.svg);
+    this.grid = drawing("svg", { "aria-hidden": "true" }); // below the marks
+    this.box = element("div", { className: "frame" }, this.grid, this.canvas, this.svg);
     this.place = place;
     place.append(this.box);
   }
@@ -23,7 +24,10 @@ class Frame {
       Object.assign(this.canvas, { width, height });
     this.box.style.width = `${this.width}px`;
     this.box.style.aspectRatio = `${this.width} / ${this.height}`;
-    this.svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
+    for (const svg of [this.grid, this.svg]) {
+      svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
+    }
+    this.grid.replaceChildren();
     this.axes = drawing("g");
     this.over = drawing("g");
     this.svg.replaceChildren(this.axes, this.over);
@@ -42,8 +46,8 @@ class Frame {
     return this.inner.bottom - u * (this.inner.bottom - this.inner.top);
   }
 
-  rule(x1, y1, x2, y2, className = "rule") {
-    this.axes.append(drawing("line", { x1, y1, x2, y2, className }));
+  rule(x1, y1, x2, y2, className = "rule", layer = this.axes) {
+    layer.append(drawing("line", { x1, y1, x2, y2, className }));
   }
 
   words(text, x, y, attributes = {}) {
@@ -78,7 +82,7 @@ class Frame {
     for (const { place, text } of scale.ticks(Math.max(2, Math.floor((bottom - top) / 48)))) {
       const y = this.y(place);
       if (y < top - 1 || y > bottom + 1) continue;
-      if (scale.kind !== "choice") this.rule(left, y, right, y, "grid");
+      if (scale.kind !== "choice") this.rule(left, y, right, y, "grid", this.grid);
       this.words(clipped(text, 9), left - 6, y + 4, { "text-anchor": "end" });
     }
     this.words(clipped(title, 40), 12, (top + bottom) / 2, {
