@@ -21,8 +21,8 @@ from caviar.base import project
 from caviar.base.environment import is_first_rank
 from caviar.base.errors import UserError
 from caviar.base.signals import tidy_sigterm
-from caviar.config import resolvers
-from caviar.config.commands import for_shell, options_first, set_to
+from caviar.config import resolvers, slips
+from caviar.config.commands import for_shell, hydra_options, options_first, set_to, split_options
 from caviar.config.keys import is_function, metric_of, trusts
 from caviar.config.messages import SLIPS, clear_errors
 from caviar.config.overrides import quote_paths, rewrite_one_minus
@@ -44,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given = sys.argv[1:] if arguments is None else arguments
         if sweep_run:
             given = sweep_run.complete_overrides(given)
+        else:
+            slips.refuse_options(given, hydra_options())
+            slips.refuse_bare(split_options(given)[1])
+            slips.refuse_unsearched(given)
         # Lightning starts the other ranks of a distributed run from sys.argv.
         given = rewrite_one_minus(quote_paths(given))
         given = [OUR_GRID if word == HYDRAS_GRID else word for word in given]
@@ -66,6 +70,7 @@ def task(config: DictConfig) -> float | None:
         rooms.attach_ledgers()  # a process of its own, which has passed through no command line
         return run_trial(config, output, train, rooms.run_ended)
     try:
+        slips.refuse_added(config, HydraConfig.get().overrides.task)
         if config.check == "rehearsal":  # of a search
             from caviar.training.rehearsal import rehearse
 

@@ -13,7 +13,7 @@ import os
 import sys
 
 from caviar.cli import new, panda, report, search, wandb  # noqa: F401  their verbs join the command
-from caviar.cli.common import HandedOver, app
+from caviar.cli.common import HandedOver, app, refuse_unknown_option
 from caviar.config.messages import clear_errors
 from caviar.rooms import naming_the_deleted
 
@@ -24,6 +24,8 @@ def main() -> None:
     """Entry point of the `caviar` command."""
     try:
         with clear_errors(), naming_the_deleted():
+            if any(word.startswith("-") for word in sys.argv[1:]):
+                refuse_unknown_option(sys.argv[1:])
             app(standalone_mode=True)
     except HandedOver as other:
         sys.stdout.flush()

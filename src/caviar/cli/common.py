@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -90,9 +90,11 @@ def hand_over(action: list[str], words: list[str]) -> None:
     from caviar.config.commands import split_sources
     from caviar.config.compose import project_composer
     from caviar.config.keys import metric_of
+    from caviar.config.slips import refuse_bare
 
     print(f"project: {found.shown()}", file=sys.stderr, flush=True)
     sources, typed = split_sources(words)
+    refuse_bare(typed)
     config = project_composer(sources)(typed)
     metric_of(config)
     sweeper = str(config.hydra.sweeper._target_)
@@ -118,11 +120,13 @@ def study_of(overrides: list[str] | None, ledger_needed: bool = True) -> Study:
     from caviar import rooms
     from caviar.config.commands import split_sources
     from caviar.config.compose import project_composer
+    from caviar.config.slips import refuse_bare
     from caviar.search.study import open_study, reaching
     from caviar.search.swept import one_value
 
     rooms.attach_ledgers()  # before the study's ledger is looked for
     sources, typed = split_sources(overrides or [])
+    refuse_bare(typed)
     compose = project_composer(sources)
     config = compose(typed)
     one_value(typed)
@@ -142,3 +146,19 @@ def write_file(path: Path, text: str, force: bool) -> None:
         raise UserError(f"{shown_path(path)} exists and differs; write --force to replace it")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+def refuse_unknown_option(words: list[str]) -> None:
+    """Refuse an option that the verb does not have: `--study mine` is `search.study=mine`.
+
+    Arguments:
+        words: of the command line, behind `caviar`.
+    """
+    from caviar.config.slips import refuse_options
+
+    command: Any = typer.main.get_command(app)
+    left = list(words)
+    while left and left[0] in getattr(command, "commands", {}):
+        command = command.commands[left.pop(0)]
+    if command.params and not hasattr(command, "commands"):
+        refuse_options(left, ["--help", *(o for p in command.params for o in p.opts)])

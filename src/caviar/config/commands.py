@@ -24,6 +24,8 @@ from caviar.config.lazy_help import accept_lazy_help
 from caviar.config.overrides import override_value, rewrite_one_minus
 
 if TYPE_CHECKING:  # a run that W&B's agent starts imports this before it has looked around
+    from argparse import Action
+
     from omegaconf import DictConfig
 
 # Words of a command line that say where Hydra looks for config files: some of its options, and one
@@ -140,10 +142,13 @@ def split_sources(words: Iterable[str]) -> tuple[list[str], list[str]]:
 def options_first(words: Sequence[str]) -> list[str]:
     """A command line's words in the order that Hydra takes: `a=1 -m b=2` it refuses, and whoever
     appends an override to a command, as Lightning does for its ranks, would make one of it."""
-    from hydra._internal.utils import get_args_parser
+    options, overrides = split_options(words)
+    return [*options, *overrides]
 
-    accept_lazy_help()
-    takes = {name: a for a in get_args_parser()._actions for name in a.option_strings}
+
+def split_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's options, each with the word that it takes, and the overrides."""
+    takes = hydra_options()
     options: list[str] = []
     overrides: list[str] = []
     left = list(words)
@@ -155,7 +160,15 @@ def options_first(words: Sequence[str]) -> list[str]:
             continue
         if action.nargs is None or left[0] in (action.choices or ()):
             options.append(left.pop(0))
-    return [*options, *overrides]
+    return options, overrides
+
+
+def hydra_options() -> dict[str, Action]:
+    """What Hydra's command line knows, by name: `-m`, `--multirun`, …"""
+    from hydra._internal.utils import get_args_parser
+
+    accept_lazy_help()
+    return {name: a for a in get_args_parser()._actions for name in a.option_strings}
 
 
 def _project() -> project.Project | None:

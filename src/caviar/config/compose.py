@@ -10,7 +10,6 @@ A sweeper is handed Hydra's loader and makes a `Composer` of it; everything else
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,13 +26,12 @@ try:
 except ImportError:  # before Hydra 1.3.2
     from hydra._internal.utils import _locate as get_object
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from caviar.base import project
-from caviar.base.errors import UserError, check_rules
+from caviar.base.errors import UserError
 from caviar.config import resolvers
 from caviar.config.commands import MAIN, NAME, OPTION, ROOT_CONFIG, SETTING
-from caviar.config.keys import MODES
 from caviar.config.overrides import rewrite_one_minus
 
 Source = tuple[str, DictConfig]  # a file, or the command line, and what it says, from the root on
@@ -168,28 +166,6 @@ def project_composer(words: Sequence[str] = ()) -> Composer:
         GlobalHydra.instance().hydra = running
 
 
-def check_root(config: DictConfig) -> None:
-    """Refuse root values that would fail late, or far from where they were written.
-
-    Raises:
-        UserError: names the key and the rule.
-    """
-    for node in ("data", "model"):
-        _check_references(node, config.get(node))
-    metric, seed, threads = config.metric, config.seed, config.threads
-    check_rules(
-        "",
-        [
-            ("metric.mode", metric.mode, metric.mode in MODES, f"one of {', '.join(MODES)}"),
-            ("metric.name", metric.name, bool(metric.name), "the name of a logged value"),
-            ("seed", seed, seed is None or _whole(seed, 0), "a whole number from 0 on, or null"),
-            ("threads", threads, _whole(threads, 1), "a whole number from 1 on"),
-            ("fit", config.fit, isinstance(config.fit, bool), "true or false"),
-            ("test", config.test, isinstance(config.test, bool), "true or false"),
-        ],
-    )
-
-
 def read_settings(config: DictConfig, node: str, kind: type[T]) -> T:
     """A node of the config as the dataclass that declares its fields, their types and defaults.
 
@@ -287,28 +263,8 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float)
 
 
-def _check_references(node: str, config: Any) -> None:
-    """Refuse a key that follows one which the config does not have: `${data.num_features}`, say."""
-    for key in config or ():
-        try:
-            config[key]
-        except InterpolationKeyError as error:
-            followed = re.search(r"'(.+?)'", str(error))
-            name = followed[1] if followed else str(error)
-            raise UserError(
-                f"{node}.{key} follows {name}, which the config does not have; write "
-                f"{node}.{key}=…, or add {name} to it"
-            ) from None
-        except OmegaConfBaseException:  # what can be had only inside of a run, or is refused there
-            continue
-
-
 def _parsed(override: str) -> Any:
     return OverridesParser.create().parse_override(override)
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _rooted(package: str, content: DictConfig) -> DictConfig:

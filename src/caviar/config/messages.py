@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from caviar.base import project
 from caviar.base.errors import SearchFailed, Terminated, UserError
+from caviar.config.in_files import in_yaml, no_resolver, open_brace
+from caviar.config.meant import meant
 
 USER_ERROR, FAILURE, INTERRUPTED, BROKEN_PIPE, TERMINATED = 2, 1, 130, 141, 143  # exit codes
 
 # A disk that is full, over its quota, read-only or not ours.
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
-SLIPS = (UserError, HydraException, OmegaConfBaseException)  # whatever raises them
+# Whatever raises them.
+SLIPS = (UserError, HydraException, OmegaConfBaseException, MarkedYAMLError)
 
 # Settings of earlier versions, and what to write instead.
 REMOVED = {
@@ -31,6 +33,10 @@ REMOVED = {
     for key in ("default_seeds", "seeds")
 } | {"train._target_": "train._target_ is no more: write caviar.train=…"}
 
+# What trains, where another Python than that of the project's environment runs it.
+NEEDED = ("torch", "pytorch_lightning", "lightning", "sklearn", "optuna", "scipy", "numpy")
+
+GRAMMAR = re.compile("BRACE_CLOSE|no viable alternative")  # OmegaConf's, of an interpolation
 NULL_GROUP = "Config group override must be"  # Hydra's ValueError for `scheduler=null`
 
 
@@ -49,6 +55,15 @@ def clear_errors() -> Iterator[None]:
     except BrokenPipeError:  # `… | head` has seen enough; Python would complain on leaving
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)
+    except ModuleNotFoundError as error:
+        if wants_traceback or error.name not in NEEDED:
+            raise
+        print(
+            f"error: {sys.executable} has no {error.name}: activate the environment that Caviar is "
+            "installed in, such as by: source .venv/bin/activate; make setup installs it",
+            file=sys.stderr,
+        )
+        sys.exit(USER_ERROR)
     # Hydra says `group=null` by a bare ValueError; any other one is a bug of ours.
     except (*SLIPS, ValueError) as error:
         if wants_traceback or not (isinstance(error, SLIPS) or NULL_GROUP in str(error)):
@@ -85,7 +100,15 @@ def message(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={name}: no such choice; write one of {', '.join(error.options)}"
+    if isinstance(error, MarkedYAMLError):
+        return in_yaml(error)
     text = "\n".join(_lines(error))
+    if GRAMMAR.search(text) and (place := open_brace()):
+        return f"{place}: a brace {{ is opened and not closed; write ${{…}}"
+    if lacking := re.search(r"Unsupported interpolation type (\w+)", text):
+        return text.replace(lacking[0], no_resolver(lacking[1]))
+    if swept := re.match(r"Ambiguous value for argument '(.+)'", text):
+        return several_values(swept[1])
     # OmegaConf's message gives three lines of book-keeping and the way to add the key, which is
     # mostly a slip of the pen: the nearest key that there is comes first.
     if unknown := re.search(r"Could not override '(.+?)'\.", text):
@@ -94,10 +117,26 @@ def message(error: BaseException) -> str:
             return REMOVED[key]
         added = re.search(r"To append to your config use (\+.*)", text)
         add = f"to add it, write {added[1]}" if added else ""
-        meant = _nearest(key)
-        hint = f"did you mean {meant}?" if meant else ""
+        found = meant(key)
+        hint = f"did you mean {found}?" if found else ""
+        if "." not in key and not project.current().theirs:  # where nothing would read it
+            add = "" if found else add.replace("write +", "write ++")
         return "; ".join(words for words in (f"the config has no key {key}", hint, add) if words)
     return text
+
+
+def several_values(word: str) -> str:
+    """`seed=1,2,3` where one model is trained."""
+    key, _, values = word.partition("=")
+    grid, listed, text = (
+        f"-m hydra/sweeper=grid {word}",
+        f"'{key}=[{values}]'",
+        f"\"{key}='{values}'\"",
+    )
+    return (
+        f"{word}: several values for one key; to train each of them, write {grid}; for a list "
+        f"{listed}, for a text {text}"
+    )
 
 
 def _lines(error: BaseException) -> list[str]:
@@ -116,30 +155,3 @@ def _lines(error: BaseException) -> list[str]:
                 lines.append(line)
         cause = cause.__cause__
     return lines
-
-
-def _nearest(key: str) -> str:
-    """The key most like it in the config as its groups were chosen; empty if none is."""
-    from omegaconf import OmegaConf
-
-    from caviar.config.compose import project_composer
-
-    conf = project.current().config_dir
-    chosen = re.compile(r"(\w+)=[\w/]+")
-    groups = [a for a in sys.argv if (m := chosen.fullmatch(a)) and (conf / m[1]).is_dir()]
-    try:
-        config = project_composer()(groups)
-    except SLIPS:  # what they chose is the slip; then there is nothing to compare with
-        return ""
-    tree: Any = OmegaConf.to_container(config, resolve=False)
-    tree.pop("hydra", None)
-    close = difflib.get_close_matches(key, list(_keys(tree)), n=1)
-    return close[0] if close else ""
-
-
-def _keys(tree: object, prefix: str = "") -> Iterator[str]:
-    if isinstance(tree, dict):
-        for name, node in tree.items():
-            if not str(name).startswith("_"):
-                yield f"{prefix}{name}"
-                yield from _keys(node, f"{prefix}{name}.")

@@ -36,7 +36,9 @@ def unread(config: DictConfig, keys: Iterable[str], reads_declared: bool) -> lis
         reads_declared: whether the model takes its optimizer and schedule from the config.
     """
     plain: Any = OmegaConf.to_container(config, resolve=False)
-    if plain["caviar"].get("train") != OURS:  # whoever it is, it is handed the whole config
+    if (plain.get("caviar") or {}).get(
+        "train"
+    ) != OURS:  # whoever it is, it is handed the whole config
         return []
     roots = (*ALWAYS, *DECLARED) if reads_declared else ALWAYS
     cycled = _cycled(plain)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from caviar.base.errors import SearchFailed
 from caviar.base.files import append_synced
 from caviar.ledger import snapshot
 from caviar.ledger.operations import RUNNING, WAITING, Operation
@@ -59,6 +60,7 @@ class Journal:
         self._lock = threading.RLock()
         self._replay, self._upto = snapshot.load(self._beside, path) or (Replay(), 0)
         self._saved, self._saved_at = self._upto, -PAUSE
+        self._made_anew = False
         self._sync()
 
     @property
@@ -86,7 +88,10 @@ class Journal:
 
         Raises:
             OSError: the disk is full; the file is as it was.
+            SearchFailed: the file was removed.
         """
+        if operations and not self.path.exists():  # writing would make another, of half a study
+            raise self._removed()
         if operations:
             _append(self.path, [{**operation, "worker_id": WRITER} for operation in operations])
 
@@ -101,8 +106,12 @@ class Journal:
 
         Raises:
             KeyError: it was deleted.
+            SearchFailed: the file was removed, and perhaps made anew.
         """
-        return self._now().stages[study]
+        known = self._now().stages
+        if study not in known and self._made_anew:
+            raise self._removed()
+        return known[study]
 
     def tries(self, study: int, numbers: Sequence[int], own: Mapping[int, int]) -> list[Try]:
         """The latest tries of some trials of a stage.
@@ -183,20 +192,29 @@ class Journal:
 
     def _sync(self) -> None:
         """Read what was appended since the last look."""
-        if os.stat(self.path).st_size == self._upto:
-            return
+        try:
+            if os.stat(self.path).st_size == self._upto:
+                return
+        except FileNotFoundError:
+            raise self._removed() from None
         with self._lock, open(self.path, "rb", buffering=0) as file:
             # Not while somebody writes: what a full disk refuses is taken back.
             fcntl.flock(file, fcntl.LOCK_SH)
             size = os.fstat(file.fileno()).st_size
             if size < self._upto:  # another file under this name
-                self._replay, self._upto = Replay(), 0
+                self._replay, self._upto, self._made_anew = Replay(), 0, True
             file.seek(self._upto)
             text = file.readall()
             fcntl.flock(file, fcntl.LOCK_UN)
             self._take(text)
             if self._upto - self._saved > max(TAIL, SHARE * self._size()):
                 self._save()
+
+    def _removed(self) -> SearchFailed:
+        return SearchFailed(
+            f"{self.path} was removed while it was in use, with all results in it; put the study's "
+            "folder back, or run the command again to begin anew"
+        )
 
     def _take(self, text: bytes) -> None:
         start = 0

@@ -59,6 +59,11 @@ class Reader:
         }
         return [*self._ids]
 
+    def others(self) -> list[str]:
+        """Names of other studies in the same storage."""
+        names = {name.partition(SEPARATOR)[0] for name in self._store.stages()}
+        return sorted(names - {self.study})
+
     @patient
     def spec(self, stage: str) -> dict[str, Any]:
         """What was written down when the stage was made: its overrides, seed, metric."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from rich.console import Group, RenderableType
@@ -18,6 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from caviar.base.errors import SearchFailed
 from caviar.ledger import Ledger, Overview, Trial
 from caviar.screen.view import console, counted, describe, duration, plain_table, plural
 
@@ -56,14 +58,17 @@ class StageView:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        self.ledger.refresh()  # the last trials ended after the last look
-        self._look()
-        if console.is_terminal:
-            self._live.stop()
+        try:
+            self.ledger.refresh()  # the last trials ended after the last look
+            self._look()
+        finally:
+            if console.is_terminal:
+                self._live.stop()
 
     def _follow(self) -> None:
-        while not self._stop.wait(PERIOD):
-            self._look()
+        with suppress(SearchFailed):  # the ledger is gone, as the driver says by itself
+            while not self._stop.wait(PERIOD):
+                self._look()
 
     def _look(self) -> None:
         # By the ledger alone, never by what a launcher says: other drivers and workers have trials,

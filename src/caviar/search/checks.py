@@ -20,10 +20,11 @@ from omegaconf.errors import OmegaConfBaseException
 from caviar.base.environment import several_devices
 from caviar.base.errors import UserError
 from caviar.config import resolvers
-from caviar.config.compose import Source, check_root, get_object
+from caviar.config.compose import Source, get_object
 from caviar.config.keys import LIGHTNING, Keys, metric_of
 from caviar.config.messages import SLIPS, message
 from caviar.config.overrides import joined, override_key
+from caviar.config.values import check_root, check_training
 from caviar.refine.surrogate import TOP
 from caviar.screen.view import plural
 from caviar.search.rungs import planned_trials
@@ -83,6 +84,7 @@ def trainable(config: DictConfig, keeps_checkpoint: bool) -> None:
     metric_of(config)
     kind = Keys.of(config).kind
     if kind != LIGHTNING:  # it keeps what it keeps
+        check_training(config)
         return
     check_root(config)
     no_test(config)

@@ -17,6 +17,7 @@ from caviar.config.commands import caviar_command, set_to
 from caviar.config.compose import Composer
 from caviar.config.keys import Keys
 from caviar.config.overrides import joined
+from caviar.config.slips import refuse_added
 from caviar.search import checks, loop
 from caviar.search.beginning import begin_well
 from caviar.search.driver import print_commands, work
@@ -57,6 +58,7 @@ def run(
     no_grid(config, arguments, compose)
     checks.nothing_lost(config, compose.sources(arguments))
     checks.no_seed(arguments, Keys.of(config).seed)
+    refuse_added(config, arguments)
     begun = action in ("worker", "confirm")
     study = reaching(open_study(config, arguments, compose, launch, begun=begun), compose)
     config.hydra.job.config_name = compose.name  # the launcher's jobs are composed with it

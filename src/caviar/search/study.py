@@ -23,15 +23,16 @@ from omegaconf import DictConfig
 
 from caviar.base.errors import UserError
 from caviar.base.files import replaced
-from caviar.config.commands import caviar_command, sources_of
+from caviar.config.commands import caviar_command, for_shell, set_to, sources_of
 from caviar.config.compose import Composer
 from caviar.config.keys import TEMPLATE, Keys, metric_of
 from caviar.config.overrides import keys_outside, override_key, restore_one_minus
-from caviar.ledger import Ledger, Trial, exists
+from caviar.ledger import JOURNAL, Ledger, Trial, exists, known_storage
 from caviar.ledger.storages import POINTER
 from caviar.screen.view import shown_path
 from caviar.search.provenance import keep_code, refuse_other_config, write_config
 from caviar.search.settings import CONFIRM, TEST, VERDICT, SearchSettings, storage_of, study_folder
+from caviar.space import Space
 from caviar.space.sweep_file import DECLARES, SweepFile
 
 Launch = Callable[[Sequence[Sequence[str]], int], Any]
@@ -194,9 +195,12 @@ class Study:
                 before, asked = (
                     replace(s, num_trials=0, notes=(), reasons={}).text() for s in sweeps
                 )
+                differs = _axes(*(s.space for s in sweeps)) or _difference(before, asked)
+            else:
+                differs = _difference(before, asked)
             raise UserError(
                 f"stage {stage} of study {self.name} was begun with another {name}:\n"
-                f"{_difference(before, asked)}\nrepeat the old one to continue, or write "
+                f"{differs}\nrepeat the old one to continue, or write "
                 "search.study=ANOTHER_NAME to begin anew"
             )
 
@@ -250,17 +254,46 @@ def open_study(
         declares=[o for o in overrides if DECLARES.match(o)],
         sources=sources_of(config),
     )
+    _refuse_renamed(study)
     if not begun:
         return study
     if not exists(study.storage):
+        there = _others(study.folder)
+        close = difflib.get_close_matches(study.name, there, n=1)
+        hint = f"did you mean {set_to('search.study', close[0])}? " if close else ""
+        listed = f"{'There' if close else 'there'} are {', '.join(there)}; " if there else ""
         raise UserError(
-            f"there is no study {study.name} in {shown_path(study.folder)}; begin it with "
-            f"{caviar_command('search', study.name)}, or name another"
+            f"there is no study {study.name} in {shown_path(study.folder)}; {hint}{listed}begin it "
+            f"with {caviar_command('search', study.name)}, or name another"
         )
     if not study.stages():
         raise UserError(f"study {study.name} has no stage in {study.storage}")
     sweep = study.begun_sweep(study.stages()[0])
     return keeping_sampling(study.changed(metric=sweep.metric, mode=sweep.mode), overrides)
+
+
+def _refuse_renamed(study: Study) -> None:
+    """Refuse a folder whose ledger knows the study by another name: a new one would be begun in the
+    same file, beside all trials of the old one.
+
+    Raises:
+        UserError: with what gives the folder its name back.
+    """
+    if study.storage != str(study.folder / JOURNAL) or not exists(study.storage):
+        return
+    if not study.stages() and (others := study.ledger.others()):
+        here, back = shown_path(study.folder), shown_path(study.folder.with_name(others[0]))
+        raise UserError(
+            f"{here} is the folder of study {others[0]}, which all in it goes by; rename "
+            f"it back: {for_shell(['mv', str(here), str(back)])}"
+        )
+
+
+def _others(folder: Path) -> list[str]:
+    """The studies beside one, the latest first."""
+    runs = folder.parent
+    found = [f for f in runs.iterdir() if known_storage(f)] if runs.is_dir() else []
+    return [f.name for f in sorted(found, key=lambda f: f.stat().st_mtime, reverse=True)[:12]]
 
 
 def reaching(study: Study, compose: Composer) -> Study:
@@ -284,6 +317,16 @@ def keeping_sampling(study: Study, overrides: Sequence[str]) -> Study:
     spec = study.ledger.spec(study.search_stages()[0])
     kept = {k: spec[k] for k in SAMPLING if k in spec and f"search.{k}" not in named}
     return study.changed(settings=replace(study.settings, **kept))
+
+
+def _axes(before: Space, now: Space) -> str:
+    """A line for each axis that is drawn otherwise; empty if all are drawn alike."""
+    old, new = ({axis.key: str(axis.scale) for axis in space} for space in (before, now))
+    return "\n".join(
+        f"  {key}: {old.get(key, 'not drawn')}, and now {new.get(key, 'not drawn')}"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
+    )
 
 
 def _difference(before: Any, now: Any) -> str:

@@ -10,14 +10,30 @@ import math
 
 from torch import Tensor, nn
 
-from caviar.base.errors import UserError
+from caviar.base.errors import UserError, check_rules
 from caviar.training.modules import Classifier, Regressor
+
+
+def check_sizes(depth: int, **sizes: int) -> None:
+    """Refuse layers without units, which train to the mean of the labels without a word.
+
+    Raises:
+        UserError: names the key of the config.
+    """
+    rules = [
+        (n, s, isinstance(s, int) and s > 0, "a whole number from 1 on") for n, s in sizes.items()
+    ]
+    rules.append(
+        ("depth", depth, isinstance(depth, int) and depth >= 0, "a whole number from 0 on")
+    )
+    check_rules("model.", rules)
 
 
 def perceptron(
     in_features: int, out_features: int, width: int, depth: int, dropout: float
 ) -> nn.Sequential:
     """`depth` layers of `width` ReLU units, and a linear one."""
+    check_sizes(depth, width=width)
     layers: list[nn.Module] = []
     features = in_features
     for _ in range(depth):
@@ -97,6 +113,7 @@ class ConvNet(Classifier):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        check_sizes(depth, channels=channels, kernel_size=kernel_size)
         side = math.isqrt(in_features)
         if side * side != in_features:
             raise UserError(
@@ -135,6 +152,7 @@ class CharGRU(Classifier):
 
     def __init__(self, num_symbols: int, width: int, depth: int, dropout: float = 0.0) -> None:
         super().__init__()
+        check_sizes(depth, width=width)
         self.embedding = nn.Embedding(num_symbols, width)
         # One by one: the dropout that nn.GRU has of its own could not be changed while it trains.
         self.layers = nn.ModuleList(nn.GRU(width, width, batch_first=True) for _ in range(depth))

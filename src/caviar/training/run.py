@@ -25,7 +25,8 @@ from caviar.base.environment import is_first_rank
 from caviar.base.errors import UserError, failure
 from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Ended, Report, Result, test_metric
 from caviar.base.signals import handlers_kept
-from caviar.config.compose import build, check_root
+from caviar.config.compose import build
+from caviar.config.values import check_root
 from caviar.training.building import declared, model_package, own, plugins
 from caviar.training.callbacks import BestMetric
 from caviar.training.checkpoints import (
