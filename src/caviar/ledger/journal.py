@@ -60,7 +60,6 @@ class Journal:
         self._lock = threading.RLock()
         self._replay, self._upto = snapshot.load(self._beside, path) or (Replay(), 0)
         self._saved, self._saved_at = self._upto, -PAUSE
-        self._made_anew = False
         self._sync()
 
     @property
@@ -90,9 +89,8 @@ class Journal:
             OSError: the disk is full; the file is as it was.
             SearchFailed: the file was removed.
         """
-        if operations and not self.path.exists():  # writing would make another, of half a study
-            raise self._removed()
         if operations:
+            self._sync()  # it is there: else this would make another, of half a study
             _append(self.path, [{**operation, "worker_id": WRITER} for operation in operations])
 
     # -- what it says now
@@ -106,12 +104,8 @@ class Journal:
 
         Raises:
             KeyError: it was deleted.
-            SearchFailed: the file was removed, and perhaps made anew.
         """
-        known = self._now().stages
-        if study not in known and self._made_anew:
-            raise self._removed()
-        return known[study]
+        return self._now().stages[study]
 
     def tries(self, study: int, numbers: Sequence[int], own: Mapping[int, int]) -> list[Try]:
         """The latest tries of some trials of a stage.
@@ -201,8 +195,10 @@ class Journal:
             # Not while somebody writes: what a full disk refuses is taken back.
             fcntl.flock(file, fcntl.LOCK_SH)
             size = os.fstat(file.fileno()).st_size
+            if size == 0:  # made anew by somebody who wrote in it, or by a lock on it
+                raise self._removed()
             if size < self._upto:  # another file under this name
-                self._replay, self._upto, self._made_anew = Replay(), 0, True
+                self._replay, self._upto = Replay(), 0
             file.seek(self._upto)
             text = file.readall()
             fcntl.flock(file, fcntl.LOCK_UN)
