@@ -25,7 +25,7 @@ from caviar.config import resolvers, slips
 from caviar.config.commands import for_shell, hydra_options, options_first, set_to, split_options
 from caviar.config.keys import is_function, metric_of, trusts
 from caviar.config.messages import SLIPS, clear_errors
-from caviar.config.overrides import quote_paths, rewrite_one_minus
+from caviar.config.overrides import override_key, quote_paths, rewrite_one_minus
 from caviar.plain import run_function
 
 # A file of Hydra's own name for it would be held against Hydra's settings, with a warning.
@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             slips.refuse_options(given, hydra_options())
             slips.refuse_bare(split_options(given)[1])
             slips.refuse_unsearched(given)
+            say_begun(given)
         # Lightning starts the other ranks of a distributed run from sys.argv.
         given = rewrite_one_minus(quote_paths(given))
         given = [OUR_GRID if word == HYDRAS_GRID else word for word in given]
@@ -57,6 +58,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         hydra_main(str(found.config_dir), found.config_name, version_base="1.3")(task)()
         if _slips:
             raise _slips[0]
+
+
+def say_begun(words: Sequence[str]) -> None:
+    """Say at once what was understood: Hydra and torch take seconds to load.
+
+    On the standard error, as what is printed later may be read by a program.
+    """
+    keys = {override_key(word): word.partition("=")[2] for word in words}
+    if slips.only_looks(words) or "trial.number" in keys or not is_first_rank():
+        return
+    what, reads = "one model", "the config, then torch"
+    if slips.sweeps(words):  # whose trials have torch in processes of their own
+        what, reads = keys.get("search.action", "trials"), "the config"
+    print(f"{what}: reading {reads} …", file=sys.stderr, flush=True)
 
 
 def task(config: DictConfig) -> float | None:

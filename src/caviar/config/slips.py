@@ -93,7 +93,7 @@ def refuse_options(words: Sequence[str], known: Collection[str]) -> None:
 
 def refuse_unsearched(words: Sequence[str]) -> None:
     """Refuse to train one model where the command says how to search."""
-    if any(w.partition("=")[0] in LOOKING or w in SWEEPING or w.startswith("--m") for w in words):
+    if only_looks(words) or sweeps(words):
         return
     keys = {override_key(word): word for word in words}
     if any(key in keys for key in SERVING):
@@ -106,6 +106,16 @@ def refuse_unsearched(words: Sequence[str]) -> None:
                 f"{word} says how to search, and without -m one model is trained; leave it out, or "
                 f"write\n  for one stage: {stage}\n  for a whole search: {search}"
             )
+
+
+def only_looks(words: Sequence[str]) -> bool:
+    """Whether Hydra is to show something, and to run nothing."""
+    return any(word.partition("=")[0] in LOOKING for word in words)
+
+
+def sweeps(words: Sequence[str]) -> bool:
+    """Whether a command line says -m, in any of the ways in which Hydra takes it."""
+    return any(word in SWEEPING or word.startswith("--m") for word in words)
 
 
 def refuse_added(config: DictConfig, words: Sequence[str]) -> None:
