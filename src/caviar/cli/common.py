@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from caviar.cli.group import Verbs
+
 if TYPE_CHECKING:
     from caviar.search.study import Study
 
 app = typer.Typer(
     help="Hyperparameter tuning done right: random, on the right scale, coarse to fine, confirmed.",
     epilog="Example: caviar search experiment=digits search.study=mine",
-    no_args_is_help=True,
+    cls=Verbs,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -37,12 +39,33 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _install_completion(asked: bool) -> None:
+    if asked:
+        import os
+        import sys
+
+        from caviar.cli.completion import install
+
+        named = sys.argv[sys.argv.index("--install-completion") + 1 :]
+        install(named[0] if named else Path(os.environ.get("SHELL", "bash")).name)
+        raise typer.Exit
+
+
 @app.callback()
 def whole_command(
     version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print it and leave."
+        ),
+    ] = False,
+    completion: Annotated[
+        bool,
+        typer.Option(
+            "--install-completion",
+            callback=_install_completion,
+            is_eager=True,
+            help="Let tab complete verbs, studies and overrides: of bash, zsh or fish.",
         ),
     ] = False,
 ) -> None:

@@ -12,8 +12,10 @@ from typing import Annotated
 import typer
 
 from caviar.cli.common import ConfigDir, HandedOver, Overrides, app, with_config_dir
+from caviar.cli.group import Verbs
 
 panda = typer.Typer(
+    cls=Verbs,
     help="Look after one model: watch its curve, nudge it while it trains, go back.",
     epilog="Example: caviar panda start search.study=mine",
     no_args_is_help=True,

@@ -10,7 +10,6 @@ from yaml import MarkedYAMLError
 
 from caviar.base import project
 from caviar.base.errors import UserError
-from caviar.space.scales import SCALES
 
 
 def in_yaml(error: MarkedYAMLError) -> str:
@@ -44,6 +43,8 @@ def open_brace() -> str:
 
 def no_resolver(name: str) -> str:
     """`${lg:…}`, of which nobody has told OmegaConf."""
+    from caviar.space.scales import SCALES  # and NumPy, which a mere --help need not wait for
+
     close = difflib.get_close_matches(name, SCALES, n=1)
     hint = f"did you mean ${{{close[0]}:…}}? The" if close else "the"
     return f"there is no ${{{name}:…}}; {hint} scales are {', '.join(SCALES)}"

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 SEARCHING = ("search", "space")  # nodes that say how to search, and nothing of a single training
 # Of Hydra's options: with these nothing is trained, and the whole config may be looked at.
-LOOKING = ("--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version")
+LOOKING = (
+    *("--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version"),
+    *("--shell-completion", "-sc"),
+)
 SWEEPING = ("-m", "hydra.mode=MULTIRUN")  # and --multirun, which may be cut short
 # Single runs that our own commands begin, with all the overrides of the search that they serve.
 SERVING = ("trial.number", "check", "panda.run")
@@ -75,7 +78,7 @@ def refuse_options(words: Sequence[str], known: Collection[str]) -> None:
         if word == "--":
             return
         long = option.startswith("--") and any(o.startswith(option) for o in known)
-        short = not option.startswith("--") and option[:2] in known
+        short = option in known or (not option.startswith("--") and option[:2] in known)
         if not word.startswith("-") or not name or long or short or _is_number(word):
             continue
         following = words[number + 1] if number + 1 < len(words) else ""
