@@ -21,12 +21,22 @@ help:  ## list the targets
 
 setup: $(READY)  ## make .venv and install into it
 
+# Of what pip says, one line that goes on: what it looks for, what it loads, what it installs.
+PROGRESS = -v tty="$$(test -t 2 && echo 1)" ' \
+	function say(text) { if (tty) printf "\r\033[K  %s", text; else print "  " text; fflush() } \
+	/^(Collecting|Requirement already)/ { n++; if (tty || n % 20 == 1) say("packages looked up: " n) } \
+	/^ *Downloading/ { if (tty || /[0-9][0-9][0-9]\.?[0-9]* MB/) say("loading " $$2 " " $$3 $$4) } \
+	/^Installing collected/ { say("installing what was found: up to a minute") } \
+	END { if (tty) print "" }'
+
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: Caviar needs Python 3.11 or newer; write make PYTHON=/path/to/python3.11"; exit 2; }
-	@echo "setting up $(VENV): some minutes the first time"
+	@echo "setting up $(VENV): torch, Lightning and the rest, one to three minutes the first time"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@{ $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
+		-c constraints.txt -e '.[dev]' || touch $(VENV)/.failed; } | awk $(PROGRESS)
+	@if [ -e $(VENV)/.failed ]; then rm $(VENV)/.failed; exit 1; fi
 	@touch $(READY)
 
 search: $(READY)  ## coarse, fine, finest, confirm: find a good setting and explain it
