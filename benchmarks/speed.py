@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py            # some minutes
     python benchmarks/speed.py --quick    # without the search
+    python benchmarks/speed.py --first    # seconds to the first line, and to a tab's answer
 
 Every figure is the wall time of a whole process, as typed at a prompt: median, least and most
 over several runs, beside the goal. Machines differ and are busy; compare figures of one table.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,6 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 CAVIAR = [sys.executable, "-c", "from caviar.cli import main; main()"]
 TRAIN = [sys.executable, "train.py"]
+COMPLETE = "_CAVIAR_COMPLETE"  # caviar.cli.completion
 
 
 def seconds(command: list[str], runs: str) -> float:
@@ -34,6 +37,42 @@ def seconds(command: list[str], runs: str) -> float:
     if done.returncode:
         sys.exit(f"{' '.join(command)} left with {done.returncode}:\n{done.stderr}")
     return took
+
+
+def first_seconds(command: list[str], runs: str) -> float:
+    """Wall time until a process has printed its first line."""
+    environment = {**os.environ, "CAVIAR_RUNS": runs}
+    start = time.perf_counter()
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # what it has started ends with it
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        took = time.perf_counter() - start
+        os.killpg(process.pid, signal.SIGKILL)
+    if not line.strip():
+        sys.exit(f"{' '.join(command)} printed nothing")
+    return took
+
+
+def print_first(times: int, runs: str) -> None:
+    """Rows of what is seen first."""
+    for what, command in (
+        ("`python train.py`: its first line", TRAIN),
+        ("`python train.py -m`: its first line", [*TRAIN, "-m"]),
+        ("`caviar search`: its first line", [*CAVIAR, "search"]),
+    ):
+        first_seconds(command, runs)
+        row(what, [first_seconds(command, runs) for _ in range(times)], 1)
+    for line in ("caviar re", "caviar search optimizer."):
+        os.environ[COMPLETE] = line
+        row(f"a tab behind `{line}`", [seconds(CAVIAR, runs) for _ in range(times)], 1)
+        del os.environ[COMPLETE]
 
 
 def points_seconds() -> float:
@@ -72,10 +111,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=5, help="of everything but the search")
     parser.add_argument("--quick", action="store_true", help="leave the search out")
+    parser.add_argument("--first", action="store_true", help="only what is seen first")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
     print("| process | median s | least … most | goal s | share of the goal |")
     print("|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as runs:
+        print_first(options.runs, runs)
+    if options.first:
+        return
     row("1,000,000 points of 7 axes", [points_seconds() for _ in range(options.runs)], 2)
     with tempfile.TemporaryDirectory() as runs:
         for what, command, goal in (

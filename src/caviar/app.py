@@ -21,11 +21,13 @@ from caviar.base import project
 from caviar.base.environment import is_first_rank
 from caviar.base.errors import UserError
 from caviar.base.signals import tidy_sigterm
-from caviar.config import resolvers, slips
-from caviar.config.commands import for_shell, hydra_options, options_first, set_to, split_options
+from caviar.config import resolvers
+from caviar.config.begun import begin
+from caviar.config.commands import for_shell, options_first, set_to
 from caviar.config.keys import is_function, metric_of, trusts
 from caviar.config.messages import SLIPS, clear_errors
-from caviar.config.overrides import override_key, quote_paths, rewrite_one_minus
+from caviar.config.overrides import quote_paths, rewrite_one_minus
+from caviar.config.slips import refuse_added
 from caviar.plain import run_function
 
 # A file of Hydra's own name for it would be held against Hydra's settings, with a warning.
@@ -34,8 +36,13 @@ HYDRAS_GRID, OUR_GRID = "hydra/sweeper=basic", "hydra/sweeper=grid"
 _slips: list[Exception] = []
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run as `train.py ARGUMENTS`; the process's own by default."""
+def main(arguments: Sequence[str] | None = None, begun: bool = False) -> None:
+    """Run as `train.py ARGUMENTS`; the process's own by default.
+
+    Arguments:
+        arguments: of the command line.
+        begun: somebody has called `begin` with them.
+    """
     sweep_run = rooms.sweep_run()
     telling = sweep_run.told_to_wandb() if sweep_run else nullcontext()
     with clear_errors(), telling, tidy_sigterm(), rooms.naming_the_deleted():
@@ -44,11 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given = sys.argv[1:] if arguments is None else arguments
         if sweep_run:
             given = sweep_run.complete_overrides(given)
-        else:
-            slips.refuse_options(given, hydra_options())
-            slips.refuse_bare(split_options(given)[1])
-            slips.refuse_unsearched(given)
-            say_begun(given)
+        elif not begun:
+            begin(given)
         # Lightning starts the other ranks of a distributed run from sys.argv.
         given = rewrite_one_minus(quote_paths(given))
         given = [OUR_GRID if word == HYDRAS_GRID else word for word in given]
@@ -58,20 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         hydra_main(str(found.config_dir), found.config_name, version_base="1.3")(task)()
         if _slips:
             raise _slips[0]
-
-
-def say_begun(words: Sequence[str]) -> None:
-    """Say at once what was understood: Hydra and torch take seconds to load.
-
-    On the standard error, as what is printed later may be read by a program.
-    """
-    keys = {override_key(word): word.partition("=")[2] for word in words}
-    if slips.only_looks(words) or "trial.number" in keys or not is_first_rank():
-        return
-    what, reads = "one model", "the config, then torch"
-    if slips.sweeps(words):  # whose trials have torch in processes of their own
-        what, reads = keys.get("search.action", "trials"), "the config"
-    print(f"{what}: reading {reads} …", file=sys.stderr, flush=True)
 
 
 def task(config: DictConfig) -> float | None:
@@ -85,7 +75,7 @@ def task(config: DictConfig) -> float | None:
         rooms.attach_ledgers()  # a process of its own, which has passed through no command line
         return run_trial(config, output, train, rooms.run_ended)
     try:
-        slips.refuse_added(config, HydraConfig.get().overrides.task)
+        refuse_added(config, HydraConfig.get().overrides.task)
         if config.check == "rehearsal":  # of a search
             from caviar.training.rehearsal import rehearse
 

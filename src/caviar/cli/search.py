@@ -169,6 +169,9 @@ def status(
 def _train_py(action: str, overrides: list[str] | None, config_dir: Path | None) -> None:
     doing, words = ["-m", f"search.action={action}"], with_config_dir(config_dir, overrides)
     hand_over(doing, words)
+    from caviar.config.begun import begin
+
+    begin([*doing, *words])  # before Hydra's application is imported
     from caviar.app import main as train_py
 
-    train_py([*doing, *words])
+    train_py([*doing, *words], begun=True)
