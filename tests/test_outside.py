@@ -352,6 +352,22 @@ def test_a_setting_that_our_defaults_overwrite_is_told(tmp_path: Path) -> None:
     assert len(printed.splitlines()) == 2
 
 
+def test_slips_are_told_outside_of_the_template_too(tmp_path: Path) -> None:
+    project = Outside(tmp_path)
+    project.tune(SPACE)
+    single = project.run("search.study=s", code=2)
+    assert "without -m one model is trained" in single
+    assert f"for one stage: python {project.folder}/src/train.py -m search.study=s" in single
+    dry = ["search.num_trials=1", "search.dry_run=true"]
+    printed = project.run("-m", "space.model.optimizer.lr=${lg:1e-3,1}", *dry, code=2)
+    assert "did you mean ${log:…}?" in printed
+    assert "Traceback" not in single + printed
+    # Their own code may read any key.
+    assert "src/train.py +lr=0.1" in project.run("-m", "+lr=0.1", *dry)
+    printed = project.caviar("search", "--lr", "0.1", code=2)
+    assert "write model.optimizer.lr=0.1" in printed
+
+
 @pytest.mark.nightly
 def test_a_plain_grid(tmp_path: Path) -> None:
     project = Outside(tmp_path)

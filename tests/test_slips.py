@@ -38,7 +38,7 @@ SINGLE = [  # python train.py …
     (["--study", "mine"], ["write search.study=mine"]),
     (["--multrun"], ["did you mean --multirun?"]),
     (["mine"], ["mine is no override, which is KEY=VALUE"]),
-    (["search.seed=1", SHORT], ["without -m", f"python train.py -m search.seed=1 {SHORT}"]),
+    (["search.seed=1", SHORT], ["without -m", f"train.py -m search.seed=1 {SHORT}"]),
     (["space=tier_1"], ["without -m", "caviar search space=tier_1"]),
     (["~space.model"], ["without -m", "caviar search '~space.model'"]),
     (["space.optimizer.lr=${log:1e-5,1}"], ["-m 'space.optimizer.lr=${log:1e-5,1}'"]),
@@ -46,7 +46,7 @@ SINGLE = [  # python train.py …
     (["trainer.max_epochs=ten"], ["trainer.max_epochs=ten should be a whole number, or null"]),
     (["model.width=0", SHORT], ["model.width=0 should be a whole number from 1 on"]),
     (["optimizer.momentum=1.5"], ["optimizer.momentum=1.5 should be a number inside [0, 1)"]),
-    (["optimizer=adam", "optimizer.betas=[0.9,1.5]"], ["betas"]),
+    (["optimizer=adam", "optimizer.betas=[0.9,1.5]"], ["betas=[0.9, 1.5] should be two numbers"]),
     (["optimizer.lr="], ["optimizer.lr= should be a number"]),
     (["momentum=1.5"], ["did you mean optimizer.momentum?"]),
     (["optimizer=sdg"], ["optimizer=sdg: no such choice; write one of adam, adamw, sgd"]),
@@ -89,8 +89,9 @@ def said(run: Main, words: list[str], capsys: Errors) -> str:
     assert run(*words) == 2
     printed = capsys.readouterr()
     assert "Traceback" not in printed.err + printed.out
-    assert len(printed.err.strip().splitlines()) <= 3, printed.err
-    return printed.err
+    lines = [line for line in printed.err.splitlines() if not line.endswith("…")]  # it began
+    assert len(lines) <= 3, printed.err
+    return "\n".join(lines)
 
 
 @pytest.mark.parametrize(("words", "messages"), [*SINGLE, *SEARCH], ids=lambda x: " ".join(x))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from caviar.base import project
 from caviar.base.errors import UserError
-from caviar.config.commands import for_shell
+from caviar.config.commands import caviar_command, for_shell, train_command
 from caviar.config.meant import meant
 from caviar.config.overrides import override_key
 
@@ -103,8 +103,7 @@ def refuse_unsearched(words: Sequence[str]) -> None:
         return
     for key, word in keys.items():
         if re.split(r"[.@/]", key)[0] in SEARCHING and not word.startswith("-"):
-            stage = for_shell(["python", project.current().program, "-m", *words])
-            search = for_shell(["caviar", "search", *words])
+            stage, search = train_command(["-m", *words]), caviar_command("search", None, *words)
             raise UserError(
                 f"{word} says how to search, and without -m one model is trained; leave it out, or "
                 f"write\n  for one stage: {stage}\n  for a whole search: {search}"

@@ -63,6 +63,9 @@ def check_training(config: DictConfig) -> None:
                 rule = (name, value, number and value >= 0, "a number, 0 or more")
             elif name in BETAS:
                 rule = (name, value, number and 0 <= value < 1, "a number inside [0, 1)")
+            elif name == "betas":
+                inside = all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in value)
+                rule = (name, value, inside, "two numbers inside [0, 1)")
             else:
                 continue
             check_rules(f"{place}.", [rule])

@@ -3,6 +3,7 @@ winners of all studies: `python train.py experiment=digits_winner`."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 from caviar.base import project
+from caviar.base.environment import SCRIPT
 from caviar.base.errors import UserError
+from caviar.base.scripts import tunes
 from caviar.config import resolvers
 
 CONF = "pkg://caviar.conf"
@@ -40,3 +43,18 @@ def _note_application(search_path: ConfigSearchPath) -> None:
     if not script or not paths or paths[0].startswith("pkg://"):
         return
     project.runs_here(Path(script).resolve(), Path(paths[0].removeprefix("file://")).resolve())
+    if os.environ.get(SCRIPT) == str(Path(script).resolve()):
+        _refuse_unsearched()
+
+
+def _refuse_unsearched() -> None:
+    """Leave with one message where the words of a script that is not ours say how to search, and
+    not to do it: it would train one model as if they were not there."""
+    from caviar.config.messages import clear_errors
+    from caviar.config.slips import refuse_unsearched
+
+    with clear_errors():
+        found = project.current()
+        by_agent = "WANDB_SWEEP_ID" in os.environ  # whose runs name their study
+        if found.theirs and tunes(found) and not by_agent:
+            refuse_unsearched(sys.argv[1:])
