@@ -79,6 +79,10 @@ VERBS = [  # caviar …
     (["search", "optimizer.lr", "0.1"], ["write optimizer.lr=0.1"]),
     (["refine", "--forec"], ["did you mean --force?"]),
     (["panda", "start", "--study=mine"], ["write search.study=mine"]),
+    (["panda", "start", "mine"], ["mine is no override"]),
+    (["panda", "set", "optimizer.lr", "0.1"], ["write optimizer.lr=0.1"]),
+    (["retry", "mine"], ["mine is no override"]),
+    (["importance", "search.study"], ["an override has a value; write search.study=…"]),
     (["serch"], ["search"]),
 ]
 Errors = pytest.CaptureFixture[str]

@@ -171,7 +171,7 @@ def test_training_is_the_same_whoever_watches(composed: Compose, tmp_path: Path)
         (["fit=false"], "fit=false and test=false leave nothing to do"),
         (["fit=false", "test=true"], "needs a model to test"),
         (["seed=-1"], "seed=-1 should be a whole number from 0 on, or null"),
-        (["optimizer.lr=-1"], "optimizer (_target_ torch.optim.SGD)"),
+        (["optimizer.lr=-1"], "optimizer.lr=-1 should be a number, 0 or more"),
         (["optimizer=sdg"], "sdg"),
         (["model.widht=3"], "widht"),
         (["metric.name=val/f1"], "metric.name is val/f1, but validation logged only"),

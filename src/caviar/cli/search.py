@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -124,7 +125,7 @@ def retry(
     from caviar.search.retry import failed_trials, goes_on, going_on, later_stages, put_back
 
     words = named or []
-    trials = [word for word in words if "=" not in word and not word.startswith("~")]
+    trials = [word for word in words if re.fullmatch(r"[\w.-]+/\d+", word)]
     study = study_of([word for word in words if word not in trials])
     found = failed_trials(study, trials, status or [])
     if not found:

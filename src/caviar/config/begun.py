@@ -26,11 +26,13 @@ def begin(words: Sequence[str]) -> None:
     Raises:
         UserError: before anything was composed.
     """
+    if not is_first_rank():  # whose words Lightning has handed on
+        return
     refuse_options(words, hydra_options())
     refuse_bare(split_options(words)[1])
     refuse_unsearched(words)
     keys = {override_key(word): word.partition("=")[2] for word in words}
-    if only_looks(words) or "trial.number" in keys or not is_first_rank():
+    if only_looks(words) or "trial.number" in keys:
         return
     what, reads = "one model", "the config, then torch"
     if sweeps(words):  # whose trials have torch in processes of their own

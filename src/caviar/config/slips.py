@@ -12,6 +12,7 @@ words in `messages`.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -59,6 +60,8 @@ def refuse_bare(words: Sequence[str]) -> None:
             raise UserError(
                 f"{word} {following}: an override is one word; write {_key(word)}={value}"
             )
+        if "." in word and (key := _key(word)):
+            raise UserError(f"{word}: an override has a value; write {key}=…")
         raise UserError(
             f"{word} is no override, which is KEY=VALUE, such as optimizer.lr=0.1; a study is "
             f"named by search.study={Path(word).name}"
@@ -96,7 +99,8 @@ def refuse_options(words: Sequence[str], known: Collection[str]) -> None:
 
 def refuse_unsearched(words: Sequence[str]) -> None:
     """Refuse to train one model where the command says how to search."""
-    if only_looks(words) or sweeps(words):
+    by_agent = "WANDB_SWEEP_ID" in os.environ  # whose runs name their study
+    if only_looks(words) or sweeps(words) or by_agent:
         return
     keys = {override_key(word): word for word in words}
     if any(key in keys for key in SERVING):

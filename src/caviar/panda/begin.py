@@ -18,6 +18,7 @@ from caviar.config.commands import caviar_command, set_to, split_sources
 from caviar.config.compose import project_composer
 from caviar.config.keys import metric_of
 from caviar.config.overrides import joined, override_key, override_value
+from caviar.config.slips import refuse_bare
 from caviar.ledger import known_storage
 from caviar.panda import outside
 from caviar.panda.groups import OPTIMIZERS, RATE, Groups
@@ -95,6 +96,7 @@ def start_overrides(overrides: Sequence[str], force: bool = False) -> list[str]:
 
 def _split_study(overrides: Sequence[str]) -> tuple[str | None, list[str]]:
     """The study that overrides name, if they do, and the other overrides."""
+    refuse_bare(overrides)
     names = [o.partition("=")[2] for o in overrides if override_key(o) == STUDY]
     return (names[-1] if names else None), [o for o in overrides if override_key(o) != STUDY]
 

@@ -55,6 +55,5 @@ def _refuse_unsearched() -> None:
 
     with clear_errors():
         found = project.current()
-        by_agent = "WANDB_SWEEP_ID" in os.environ  # whose runs name their study
-        if found.theirs and tunes(found) and not by_agent:
+        if found.theirs and tunes(found):
             refuse_unsearched(sys.argv[1:])
