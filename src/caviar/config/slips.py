@@ -61,7 +61,7 @@ def refuse_bare(words: Sequence[str]) -> None:
                 f"{word} {following}: an override is one word; write {_key(word)}={value}"
             )
         if "." in word and (key := _key(word)):
-            raise UserError(f"{word}: an override has a value; write {key}=…")
+            raise UserError(f"{word}: an override has a value; write {key}=VALUE")
         raise UserError(
             f"{word} is no override, which is KEY=VALUE, such as optimizer.lr=0.1; a study is "
             f"named by search.study={Path(word).name}"
@@ -135,7 +135,7 @@ def refuse_added(config: DictConfig, words: Sequence[str]) -> None:
     from caviar.config.reading import unread
 
     added = {override_key(w): w for w in words if w.startswith("+") and not w.startswith("++")}
-    groups = set(HydraConfig.get().runtime.choices) if HydraConfig.initialized() else set()
+    groups = (config.get("hydra") or HydraConfig.get()).runtime.choices
     for key in unread(config, [k for k in added if k not in groups and "/" not in k], True):
         word = added[key]
         value = word.partition("=")[2]

@@ -7,6 +7,7 @@ where it is 0, so that it can be changed while a model trains.
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 from torch import Tensor, nn
 
@@ -21,11 +22,14 @@ def check_sizes(depth: int, **sizes: int) -> None:
         UserError: names the key of the config.
     """
     rules = [
-        (n, s, isinstance(s, int) and s > 0, "a whole number from 1 on") for n, s in sizes.items()
+        (
+            name,
+            size,
+            isinstance(size, Integral) and size >= least,
+            f"a whole number from {least} on",
+        )
+        for name, size, least in [("depth", depth, 0), *((n, s, 1) for n, s in sizes.items())]
     ]
-    rules.append(
-        ("depth", depth, isinstance(depth, int) and depth >= 0, "a whole number from 0 on")
-    )
     check_rules("model.", rules)
 
 
