@@ -48,8 +48,9 @@ SINGLE = [  # python train.py …
     (["optimizer.momentum=1.5"], ["optimizer.momentum=1.5 should be a number inside [0, 1)"]),
     (["optimizer=adam", "optimizer.betas=[0.9,1.5]"], ["betas=[0.9, 1.5] should be two numbers"]),
     (["optimizer.lr="], ["optimizer.lr= should be a number"]),
+    (["name=a (b"], ["name=a (b: Hydra cannot read it; if a (b is a text, write \"name='a (b'\""]),
+    (["model.width=${seed"], ["model.width=${seed: Hydra cannot read it"]),
     (["momentum=1.5"], ["did you mean optimizer.momentum?"]),
-    (["optimizer=sdg"], ["optimizer=sdg: no such choice; write one of adam, adamw, sgd"]),
 ]
 SEARCH = [  # python train.py … with -m somewhere
     (["-m", "space=tier_one"], ["space=tier_one: no such choice; write one of adam, all,"]),

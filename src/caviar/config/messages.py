@@ -9,12 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from caviar.base import project
 from caviar.base.errors import SearchFailed, Terminated, UserError
+from caviar.config.commands import for_shell, set_to
 from caviar.config.in_files import in_yaml, no_resolver, open_brace
 from caviar.config.meant import meant
 
@@ -100,6 +101,10 @@ def message(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={name}: no such choice; write one of {', '.join(error.options)}"
+    if isinstance(error, OverrideParseException):
+        key, _, value = error.override.partition("=")
+        quoted = for_shell([set_to(key, value)])
+        return f"{error.override}: Hydra cannot read it; if {value} is a text, write {quoted}"
     if isinstance(error, MarkedYAMLError):
         return in_yaml(error)
     text = "\n".join(_lines(error))
