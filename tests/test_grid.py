@@ -26,7 +26,7 @@ def test_a_grid_has_a_folder_for_each_job_and_a_table(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     two = "hydra.launcher.num_workers=2"
-    assert main(*GRID, two, "seed=1,2", "optimizer.lr=0.01,0.1", "+threads_of=1,2") == 0
+    assert main(*GRID, two, "seed=1,2", "optimizer.lr=0.01,0.1", "++threads_of=1,2") == 0
     printed = capsys.readouterr().out
     folders = sorted((runs / "grid/jobs").iterdir())
     assert [folder.name for folder in folders] == [str(n) for n in range(8)]

@@ -65,6 +65,7 @@ SEARCH = [  # python train.py … with -m somewhere
         ],
     ),
     (["-m", "+lr=0.1"], ["nothing reads lr; did you mean optimizer.lr=0.1?"]),
+    (["-m", "hydra/sweeper=grid", "+lr=0.1,0.2"], ["did you mean optimizer.lr=0.1,0.2?"]),
     (["-m", "trainer.max_epochs=ten"], ["max_epochs=ten should be a whole number, or null"]),
     (["-m", "optimizer.momentum=1.5", "~space.optimizer.momentum"], ["inside [0, 1)"]),
     (["experiment=nosuch", "-m"], ["experiment=nosuch: no such choice; write one of breast_"]),

@@ -7,7 +7,7 @@ check_training(config)     # of anybody's: lengths of the trainer, optimizers of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -51,23 +51,23 @@ def check_training(config: DictConfig) -> None:
         UserError: names the key and the rule.
     """
     trainer = config.get("trainer")
-    lengths = [(f"trainer.{n}", v) for n, v in _values(trainer) if n in LENGTHS]
+    lengths = [(f"trainer.{n}", v) for n, v in _values(trainer, LENGTHS)]
     check_rules(
         "",
         [(key, v, v is None or _whole(v, -1), "a whole number, or null") for key, v in lengths],
     )
     for place, node in _optimizers(config):
-        for name, value in _values(node):
+        for name, value in _values(node, (*RATES, *BETAS, "betas")):
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if name in RATES:
                 rule = (name, value, number and value >= 0, "a number, 0 or more")
             elif name in BETAS:
                 rule = (name, value, number and 0 <= value < 1, "a number inside [0, 1)")
-            elif name == "betas":
-                inside = all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in value)
-                rule = (name, value, inside, "two numbers inside [0, 1)")
             else:
-                continue
+                inside = isinstance(value, Sequence) and all(
+                    isinstance(beta, int | float) and 0 <= beta < 1 for beta in value
+                )
+                rule = (name, value, inside, "two numbers inside [0, 1)")
             check_rules(f"{place}.", [rule])
 
 
@@ -79,14 +79,17 @@ def _optimizers(config: Any, place: str = "") -> Iterator[tuple[str, Any]]:
         node, key = config._get_node(name), f"{place}{name}"
         if not OmegaConf.is_dict(node) or node._is_none() or node._is_interpolation():
             continue
-        if "_target_" in node and str(node._get_node("_target_")).startswith("torch.optim."):
+        target = str(node._get_node("_target_")) if "_target_" in node else ""
+        if target.startswith("torch.optim.") and "lr_scheduler" not in target:
             yield key, node
         yield from _optimizers(node, f"{key}.")
 
 
-def _values(node: Any) -> Iterator[tuple[str, Any]]:
-    """What can be resolved here of a node."""
+def _values(node: Any, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """What a node has of these keys, as far as it can be resolved here."""
     for name in node if OmegaConf.is_dict(node) else ():
+        if name not in names:
+            continue
         try:
             yield str(name), node[name]
         except OmegaConfBaseException:  # what can be had only inside of a run, or is refused there

@@ -25,6 +25,7 @@ from caviar.config.commands import set_to
 from caviar.config.keys import LIGHTNING, Keys, metric_of
 from caviar.config.messages import SLIPS, message
 from caviar.config.resolvers import JOBS, next_number
+from caviar.config.slips import refuse_added
 from caviar.screen.view import console, plain_table, plural, setting_columns, shown_path
 from caviar.search.study import Launch
 from caviar.search.swept import combinations
@@ -58,6 +59,7 @@ def run_grid(config: DictConfig, arguments: Sequence[str], launch: Launch, loade
         UserError: before anything ran; or all that failed are slips.
         SearchFailed: some runs failed.
     """
+    refuse_added(config, arguments)
     base = Path(config.hydra.sweep.dir)
     jobs = [Job(*combination, base) for combination in combinations(arguments, loader)]
     varied = {key for job in jobs for key in job.setting}
