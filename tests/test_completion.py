@@ -94,6 +94,13 @@ def test_each_shell_finds_it_where_it_looks(
     assert "write one of bash, zsh, fish" in capsys.readouterr().err
 
 
+def test_hydras_own_completion_of_train_py(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("-sc", "install=bash") == 0
+    printed = capsys.readouterr()
+    assert "hydra_bash_completion()" in printed.out
+    assert not printed.err
+
+
 @pytest.mark.slow
 def test_bash_completes_behind_an_equals_sign_without_torch(runs: Path, tmp_path: Path) -> None:
     """bash takes `search.study=m` for three words."""
