@@ -221,6 +221,11 @@ def test_options_may_stand_anywhere(main: Main, words: list[str], capsys: Errors
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
+def test_what_an_option_takes_may_be_anything(caviar: Main, capsys: Errors) -> None:
+    assert caviar("panda", "set", "optimizer.lr=1", "--why", "--lr was too low") == 2
+    assert "which panda?" in capsys.readouterr().err
+
+
 def test_what_only_looks_may_name_anything(main: Main, capsys: Errors) -> None:
     assert main("--cfg", "job", "search.seed=3", "--package", "search") == 0
     assert "seed: 3" in capsys.readouterr().out

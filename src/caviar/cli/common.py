@@ -183,5 +183,8 @@ def refuse_unknown_option(words: list[str]) -> None:
     left = list(words)
     while left and left[0] in getattr(command, "commands", {}):
         command = command.commands[left.pop(0)]
-    if command.params and not hasattr(command, "commands"):
-        refuse_options(left, ["--help", *(o for p in command.params for o in p.opts)])
+    if hasattr(command, "commands"):
+        return
+    valued = {o for p in command.params if not getattr(p, "is_flag", True) for o in p.opts}
+    own = [word for before, word in zip(["", *left], left, strict=False) if before not in valued]
+    refuse_options(own, ["--help", *(o for p in command.params for o in p.opts)])
