@@ -125,9 +125,10 @@ def log(changes: Changes = None) -> None:
     """Print the journal: what was changed when and why, and what followed."""
     from caviar.panda.begin import find_folder
     from caviar.panda.journal import Journal
+    from caviar.screen.view import console
 
     folder, _ = find_folder(changes or [])
-    print(Journal(folder).text(), end="")
+    console.print(Journal(folder).text(), end="")
 
 
 @panda.command(epilog="Example: caviar panda picture")

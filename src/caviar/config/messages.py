@@ -15,6 +15,7 @@ from yaml import MarkedYAMLError
 
 from caviar.base import project
 from caviar.base.errors import SearchFailed, Terminated, UserError
+from caviar.base.terminal import complain
 from caviar.config.commands import for_shell, set_to
 from caviar.config.in_files import in_yaml, no_resolver, open_brace
 from caviar.config.meant import meant
@@ -69,19 +70,19 @@ def clear_errors() -> Iterator[None]:
     except (*SLIPS, ValueError) as error:
         if wants_traceback or not (isinstance(error, SLIPS) or NULL_GROUP in str(error)):
             raise
-        print(f"error: {message(error)}", file=sys.stderr)
+        complain(f"error: {message(error)}")
         sys.exit(USER_ERROR)
     except OSError as error:
         if wants_traceback or error.errno not in DISK:
             raise
-        print(f"error: {error}; what had finished is kept", file=sys.stderr)
+        complain(f"error: {error}; what had finished is kept")
         sys.exit(FAILURE)
     except SearchFailed as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         sys.exit(FAILURE)
     except KeyboardInterrupt as interrupt:
         what_is_kept = "".join(f": {words}" for words in interrupt.args)
-        print(f"\ninterrupted{what_is_kept}", file=sys.stderr)
+        complain(f"\ninterrupted{what_is_kept}")
         sys.exit(TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED)
     finally:
         if not wants_traceback:

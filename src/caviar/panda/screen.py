@@ -23,6 +23,7 @@ from rich.live import Live
 from rich.text import Text
 
 from caviar.base.errors import UserError
+from caviar.base.terminal import wrapped
 from caviar.panda.groups import RATE, Groups
 from caviar.panda.inbox import go_back, nudge, run_state
 from caviar.panda.journal import SET, Event, Journal, Lineage, sentence, shown
@@ -32,6 +33,8 @@ from caviar.screen.view import console
 
 PERIOD = 0.5  # seconds between looks
 PATIENCE = 30.0  # seconds for the run to take what a key asks: the screen stands still meanwhile
+LOWEST, HIGHEST = 6, 16  # lines of the curve
+GAP = "   "  # between values
 FACTOR = 1.5  # of a key's nudge
 KEYS = {
     "+": ("lr up", f"{RATE}=*{FACTOR}"),
@@ -78,24 +81,49 @@ def screen(folder: Path, message: str) -> RenderableType:
     lineage, metric = Lineage.of(events), config["metric"]["name"]
     points = present_line(rows(folder), lineage, metric)
     width = min(console.width, 110)
-    height = max(6, min(16, console.height - 16))  # the rest takes up to 16 lines
     nudges = [e.step for e in events if e.kind == SET and e.branch == lineage.branch]
     days = lineage.days()
     day = days[-1].day if days else 0
     step = points[-1][0] + 1 if points else 0
     where = f"branch {lineage.branch} · day {day} · step {step:.0f} · {run_state(folder, lineage)}"
-    head = Text(f"{folder.name} · {where}", "bold")
+    # Broken here, between words and values: the screen would cut what is too long.
+    head = wrapped(f"{folder.name} · {where}", width)
+    above = wrapped(f"{metric}: {trend(days)}", width)
+    values = flowing(_values(config, lineage), width)
+    said = [wrapped(f"  {sentence(e)}", width) for e in events[-4:]]
+    keys = [f"[{key}] {what}" for key, (what, _) in KEYS.items()]
+    help_ = flowing([*keys, "[b] back one day", "[q] quit"], width)
+    message = wrapped(message, width)
+    fixed = _height(head, above, values, help_, message) + 2  # the curve's axis
+    while len(said) > 1 and fixed + LOWEST + _height(*said) > console.height:
+        del said[0]
+    height = max(LOWEST, min(HIGHEST, console.height - fixed - _height(*said)))
     lines = plot(points, nudges, width, height, config["metric"]["mode"] == "min")
-    keys = "   ".join(f"[{key}] {what}" for key, (what, _) in KEYS.items())
     return Group(
-        head,
-        Text(f"{metric}: {trend(days)}"),
+        Text(head, "bold"),
+        Text(above),
         Text("\n".join(lines), no_wrap=True, overflow="crop"),
-        Text(_values(config, lineage)),
-        *(Text(f"  {sentence(e)}", overflow="ellipsis", no_wrap=True) for e in events[-4:]),
-        Text(f"{keys}   [b] back one day   [q] quit", "dim"),
+        Text(values),
+        *(Text(line) for line in said),
+        Text(help_, "dim"),
         Text(message, "bold"),
     )
+
+
+def flowing(items: Sequence[str], width: int) -> str:
+    """Short texts beside each other, in as many lines as they take; none is broken."""
+    lines = [""]
+    for item in items:
+        longer = f"{lines[-1]}{GAP if lines[-1] else ''}{item}"
+        if lines[-1] and len(longer) > width:
+            lines.append(item)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
+
+
+def _height(*texts: str) -> int:
+    return sum(text.count("\n") + 1 for text in texts)
 
 
 def trend(days: Sequence[Event]) -> str:
@@ -113,7 +141,7 @@ def trend(days: Sequence[Event]) -> str:
     return ", ".join(words)
 
 
-def _values(config: dict[str, Any], lineage: Lineage) -> str:
+def _values(config: dict[str, Any], lineage: Lineage) -> list[str]:
     """What is in force, of what can be changed."""
     values = [
         f"{key.rpartition('.')[2]} {shown(value)}"
@@ -121,8 +149,7 @@ def _values(config: dict[str, Any], lineage: Lineage) -> str:
         if (value := value_in_force(config, lineage.values, key)) is not None
     ]
     lrs = [e.facts["lr"] for e in lineage.days() if "lr" in e.facts]
-    now = f"   (lr of the schedule: {shown(lrs[-1])})" if lrs else ""
-    return f"{'   '.join(values)}{now}"
+    return [*values, f"(lr of the schedule: {shown(lrs[-1])})"] if lrs else values
 
 
 def _nudge(folder: Path, change: str) -> str:

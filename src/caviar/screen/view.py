@@ -12,11 +12,24 @@ from rich.console import Console
 from rich.table import Table
 
 from caviar.base.result import COMPLETE, DIVERGED, EPOCH, FAULTS, PRUNED, Result
+from caviar.base.terminal import wrapped
 from caviar.ledger import RUNNING, WAITING, Trial
 from caviar.space import OneMinusLog
 
+
+class Screen(Console):
+    """Rich's console, whose text is broken between words, and commands never."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """As Rich's, of text or a table."""
+        if self.is_terminal:
+            width = self.width
+            objects = tuple(wrapped(o, width) if isinstance(o, str) else o for o in objects)
+        super().print(*objects, **how)
+
+
 # No markup: names, errors and reasons are other people's, and may well have [brackets].
-console = Console(highlight=False, soft_wrap=True, markup=False)
+console = Screen(highlight=False, soft_wrap=True, markup=False)
 if not console.is_terminal:  # in a file or a pipe nothing should be cut to a screen's width
     console.width = 160
 NUMBERS = ("", "", " two", " three", " four", " five")

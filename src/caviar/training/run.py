@@ -27,6 +27,7 @@ from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Ended, Report, Result
 from caviar.base.signals import handlers_kept
 from caviar.config.compose import build
 from caviar.config.values import check_root
+from caviar.training.bar import TrainingBar
 from caviar.training.building import declared, model_package, own, plugins
 from caviar.training.callbacks import BestMetric
 from caviar.training.checkpoints import (
@@ -121,6 +122,11 @@ def train(
         RefuseUnread(config),
     ]
     others = [*(c for c in callbacks.values() if c not in last), *more_callbacks, *last]
+    # A bar is for eyes: silent where nobody looks, and in a search, which has its own view.
+    seen = sys.stdout.isatty() and config.trial.number is None
+    seen = seen and config.trainer.get("enable_progress_bar") is not False
+    if seen and not any(is_a(c, "ProgressBar") for c in others):
+        ours.append(TrainingBar(best))
     trainer: pl.Trainer = build(
         "trainer",
         of_package(config.trainer, package),
@@ -128,8 +134,7 @@ def train(
         logger=[adopted(logger, package) for logger in [*loggers.values(), *more_loggers]],
         plugins=plugins(config, package),
         enable_checkpointing=any(is_a(c, "ModelCheckpoint") for c in others),
-        # A bar is for eyes: silent where nobody looks, and in a search, which has its own view.
-        enable_progress_bar=sys.stdout.isatty() and config.trial.number is None,
+        enable_progress_bar=seen,
     )
     prepare_once(trainer, config)
     if built is not None:
