@@ -11,8 +11,11 @@ import typer
 from caviar.cli.common import Overrides, app, study_of
 
 if TYPE_CHECKING:  # SciPy and scikit-learn are behind them, which --help need not wait for
+    from pathlib import Path
+
     from rich.text import Text
 
+    from caviar.pages.serve import Followed
     from caviar.refine.importance import Importance
     from caviar.search.study import Study
 
@@ -29,6 +32,14 @@ def importance(overrides: Overrides = None) -> None:
 def report(
     overrides: Overrides = None,
     show: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="Follow the study on this machine's loopback until Ctrl-C."),
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Of --serve. Default: 8765, or any that is free."),
+    ] = None,
 ) -> None:
     """Write runs/<study>/report.html, which opens from disk, and its pictures; also while it runs.
 
@@ -39,7 +50,11 @@ def report(
     from caviar.pages import write_report
     from caviar.screen.view import console, plural, shown_path
 
-    if each := _one_each(overrides or []):
+    each = _one_each(overrides or [])
+    if serve or port is not None:
+        _serve(overrides, len(each), serve, port, show)
+        return
+    if each:
         from caviar.pages.compare import write_comparison
 
         studies = [study_of(words) for words in each]
@@ -84,6 +99,55 @@ def _one_each(overrides: Sequence[str]) -> list[list[str]]:
         )
     others = [o for o in overrides if o not in given]
     return [[*others, f"{key}={name}"] for name in names]
+
+
+def _serve(
+    overrides: list[str] | None, several: int, serve: bool, port: int | None, show: bool
+) -> None:
+    """`caviar report --serve`."""
+    from caviar import rooms
+    from caviar.base.errors import UserError
+    from caviar.pages import PAGE
+    from caviar.pages.serve import Server, followed_study
+    from caviar.screen.view import console, shown_path
+
+    if not serve:
+        raise UserError("--port is that of --serve; write --serve as well, or leave it out")
+    if several:
+        raise UserError("--serve follows one study; name one, or leave --serve out")
+    study = study_of(overrides, ledger_needed=False)  # a panda has none
+    panda = rooms.is_panda(study.folder)
+    study = study if panda else study_of(overrides)
+    server = Server(_followed_panda(study.folder) if panda else followed_study(study), port)
+    with console.status(f"writing the report of {study.name}"):
+        server.look()
+    with server:
+        console.print(f"{server.address} follows {study.name}; Ctrl-C ends it")
+        console.file.flush()  # it may be a pipe, and this the last for hours
+        if show:
+            typer.launch(server.address)
+        try:
+            server.follow()
+        except KeyboardInterrupt:
+            console.print(f"no longer served; it is in {shown_path(study.folder / PAGE)}")
+
+
+def _followed_panda(folder: Path) -> Followed:
+    """A model that is looked after: by its journal and its metrics."""
+    from caviar.pages.panda import write_panda_report
+    from caviar.pages.serve import Followed
+    from caviar.panda.inbox import run_state
+    from caviar.panda.journal import EVENTS, Journal, Lineage
+    from caviar.panda.record import RECORD
+
+    def state() -> str:
+        return run_state(folder, Lineage.of(Journal(folder).events()))
+
+    def mark() -> object:
+        files = (folder / name for name in (EVENTS, RECORD))
+        return [path.stat().st_size for path in files if path.exists()], state()
+
+    return Followed(lambda: write_panda_report(folder)[0], mark, lambda: state() != "running")
 
 
 def print_importance(study: Study) -> None:

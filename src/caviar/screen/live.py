@@ -119,9 +119,9 @@ def stage_screen(
     bar = ProgressBar(total=max(1, overview.total), completed=overview.done, width=24)
     share = f"{overview.done}/{overview.total}"
     head.add_row(Text(stage, "bold"), bar, share, time_left(overview, trials))
-    lines: list[RenderableType] = [head, _folded(f"  {counted(overview.counts)}")]
+    lines: list[RenderableType] = [head, _fitted(f"  {counted(overview.counts)}")]
     for best in ledger.some(stage, overview.best()):
-        lines.append(_folded(f"  best {describe(best, metric)}"))
+        lines.append(_fitted(f"  best {describe(best, metric)}"))
     running = sorted(trials, key=_worker)
     if running:
         unit = running[0].length.unit
@@ -130,7 +130,7 @@ def stage_screen(
             table.add_row(*_row(trial, overview.mode))
         lines.append(table)
     if len(running) > ROWS:
-        lines.append(_folded(f"  … and {len(running) - ROWS} more workers"))
+        lines.append(_fitted(f"  … and {len(running) - ROWS} more workers"))
     return Group(*lines)
 
 
@@ -168,6 +168,6 @@ def time_left(overview: Overview, running: Sequence[Trial]) -> str:
     return f"{duration((waiting * mean + begun) / max(1, len(running)))} left"
 
 
-def _folded(words: str) -> Text:
+def _fitted(words: str) -> Text:
     """Text that goes on in the next line where the screen ends."""
-    return Text(words, no_wrap=False, overflow="fold")
+    return Text(console.fitted(words))

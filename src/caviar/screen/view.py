@@ -22,10 +22,11 @@ class Screen(Console):
 
     def print(self, *objects: Any, **how: Any) -> None:
         """As Rich's, of text or a table."""
-        if self.is_terminal:
-            width = self.width
-            objects = tuple(wrapped(o, width) if isinstance(o, str) else o for o in objects)
-        super().print(*objects, **how)
+        super().print(*(self.fitted(o) if isinstance(o, str) else o for o in objects), **how)
+
+    def fitted(self, text: str) -> str:
+        """For what is put together by hand; in a file or a pipe no line is broken."""
+        return wrapped(text, self.width) if self.is_terminal else text
 
 
 # No markup: names, errors and reasons are other people's, and may well have [brackets].

@@ -94,17 +94,18 @@ def study_screen(ledger: Ledger) -> RenderableType:
         if overview.unfinished:
             name = test_metric(metric) if stage == TEST else metric
             shown.append(stage_screen(ledger, stage, name))
-            shown += _elsewhere(ledger, stage)
+            shown += map(console.fitted, _elsewhere(ledger, stage))
             continue
-        shown.append(f"  {stage}: {plural(overview.total, 'trial')}: {counted(overview.counts)}")
+        lines = [f"  {stage}: {plural(overview.total, 'trial')}: {counted(overview.counts)}"]
         best = overview.best() if "sweep" in spec else []  # of a stage of search
-        shown += [f"    best {describe(trial, metric)}" for trial in ledger.some(stage, best)]
-        shown += _elsewhere(ledger, stage)
+        lines += [f"    best {describe(trial, metric)}" for trial in ledger.some(stage, best)]
+        lines += _elsewhere(ledger, stage)
         failed = ledger.some(stage, overview.failed)
-        shown += [f"    {line}" for line in fault_lines(failed)]
+        lines += [f"    {line}" for line in fault_lines(failed)]
+        shown += [console.fitted(line) for line in lines]
     return Group(*shown)
 
 
-def _elsewhere(ledger: Ledger, stage: str) -> list[RenderableType]:
+def _elsewhere(ledger: Ledger, stage: str) -> list[str]:
     note = ledger.note(stage)
     return [f"    {note}"] if note else []
