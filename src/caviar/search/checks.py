@@ -24,6 +24,7 @@ from caviar.config.compose import Source, get_object
 from caviar.config.keys import LIGHTNING, Keys, metric_of
 from caviar.config.messages import SLIPS, message
 from caviar.config.overrides import joined, override_key
+from caviar.config.packages import refuse_absent
 from caviar.config.values import check_root, check_training
 from caviar.refine.surrogate import TOP
 from caviar.screen.view import plural
@@ -87,6 +88,7 @@ def trainable(config: DictConfig, keeps_checkpoint: bool) -> None:
         check_training(config)
         return
     check_root(config)
+    refuse_absent(config)
     no_test(config)
     one_device(config)
     if config.ckpt_path is not None or not config.fit:

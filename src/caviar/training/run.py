@@ -26,6 +26,7 @@ from caviar.base.errors import UserError, failure
 from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Ended, Report, Result, test_metric
 from caviar.base.signals import handlers_kept
 from caviar.config.compose import build
+from caviar.config.packages import refuse_absent
 from caviar.config.values import check_root
 from caviar.training.bar import TrainingBar
 from caviar.training.building import declared, model_package, own, plugins
@@ -79,6 +80,7 @@ def train(
         KeyboardInterrupt: also where Lightning would turn it into SystemExit.
     """
     check_root(config)
+    refuse_absent(config)
     quiet()
     # Written into the config, so that the run's files, and the other ranks, know a fresh one too.
     config.seed = _seed(config.seed)
