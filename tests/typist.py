@@ -78,7 +78,8 @@ def in_terminal(words: list[str], columns: int) -> tuple[int, str, str]:
         for number in (0, 1, 2):
             os.dup2(theirs, number)
         os.closerange(3, ours + 2)
-        view.console.width = columns  # it was made where no terminal was
+        # It was made where no terminal was, and others have it by name.
+        view.console.__init__(highlight=False, soft_wrap=True, markup=False)
         run(words)
     os.close(theirs)
     wrote = b""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from typing import TextIO
 
 NARROW = 20  # columns; below, all is left to the terminal
 
@@ -52,6 +53,12 @@ def _line(line: str, width: int) -> str:
 
 def complain(text: str) -> None:
     """Print to stderr, in lines that fit where it is a terminal."""
-    if sys.stderr is not None and sys.stderr.isatty():
+    say(text, sys.stderr)
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """The same to stdout, of a command that has no use for a console."""
+    file = sys.stdout if file is None else file
+    if file.isatty():
         text = wrapped(text, shutil.get_terminal_size().columns)
-    print(text, file=sys.stderr)
+    print(text, file=file)

@@ -25,6 +25,7 @@ def new(
 ) -> None:
     """Write a project of one's own into DIR: model, data, space, test, all of conf/, a Makefile."""
     from caviar.base.errors import UserError
+    from caviar.base.terminal import say
     from caviar.skeleton import files_of, package_of
 
     if folder.exists() and not folder.is_dir():
@@ -42,16 +43,16 @@ def new(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
-    print(f"{folder}: a project that tunes a small network, in {len(files)} files")
-    print(f"  src/{package}/    model.py and data.py, to be replaced by your own")
-    print(f"  conf/    {', '.join(f'{g}/{package}.yaml' for g in ('model', 'data', 'space'))}")
-    print(f"           experiment/{package}.yaml, and groups to choose from")
-    print("  README.md, Makefile, train.py, tests/, sweeps/")
-    print("next:")
+    say(f"{folder}: a project that tunes a small network, in {len(files)} files")
+    say(f"  src/{package}/    model.py and data.py, to be replaced by your own")
+    say(f"  conf/    {', '.join(f'{g}/{package}.yaml' for g in ('model', 'data', 'space'))}")
+    say(f"           experiment/{package}.yaml, and groups to choose from")
+    say("  README.md, Makefile, train.py, tests/, sweeps/")
+    say("next:")
     inside = folder.resolve() == Path.cwd()
     into = [] if inside else [f"cd {shlex.quote(str(folder))}"]
     for line in (*_activation(), *into, "make search"):
-        print(f"  {line}")
+        say(f"  {line}")
 
 
 def _activation() -> list[str]:

@@ -106,10 +106,10 @@ def _bring(
 ) -> None:
     """`caviar sweep --from FILE`."""
     import re
-    import sys
 
     from caviar.base import project
     from caviar.base.errors import UserError
+    from caviar.base.terminal import complain
     from caviar.config.commands import split_sources
     from caviar.screen.view import console, shown_path
     from caviar.wandb.brought import bring
@@ -125,7 +125,7 @@ def _bring(
     brought = bring(Theirs.read(file), name, named, sources, typed)
     if dry_run:  # the file alone can be piped
         print(brought.text, end="")
-        print("\n".join(brought.shown()), file=sys.stderr)
+        complain("\n".join(brought.shown()))
         return
     place = project.current().config_dir / "space" / f"{name}.yaml"
     write_file(place, brought.text, force)

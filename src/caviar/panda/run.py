@@ -29,6 +29,7 @@ from caviar.base.errors import UserError
 from caviar.base.files import replaced
 from caviar.base.result import DIVERGED as DIVERGED_RESULT
 from caviar.base.result import Ended, Result
+from caviar.base.terminal import complain
 from caviar.config.commands import caviar_command, set_to, sources_of
 from caviar.config.keys import Keys, is_task, metric_of, trusts
 from caviar.config.messages import SLIPS
@@ -199,7 +200,7 @@ def resume_point(folder: Path, lineage: Lineage, trusted: bool = False) -> Path 
             checkpoint = read_checkpoint(path, trusted)
         except UserError as error:
             if path.exists():
-                print(f"warning: {error}; an earlier one is taken", file=sys.stderr)
+                complain(f"warning: {error}; an earlier one is taken")
             continue
         if checkpoint.get(STATE, {}).get("branch") == lineage.branch:
             steps[path] = checkpoint["global_step"]

@@ -7,7 +7,6 @@ among them, and not on that of the command alone.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from caviar.base.environment import several_devices
 from caviar.base.errors import UserError
+from caviar.base.terminal import complain
 from caviar.config import resolvers
 from caviar.config.compose import Source, get_object
 from caviar.config.keys import LIGHTNING, Keys, metric_of
@@ -257,7 +257,7 @@ def check_space(
         located = _located(problem.key, problem.message, sources, file or "space")
         if problem.fatal:
             raise UserError(located)
-        print(f"warning: {located}", file=sys.stderr)
+        complain(f"warning: {located}")
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from caviar.refine import Outlook, Refinement
 from caviar.screen.view import (
     console,
     plain_table,
+    plural,
     print_stage,
     setting_columns,
     shown_path,
@@ -212,6 +213,6 @@ def _saying_how_to_continue(study: Study) -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         done = sum(study.ledger.overview(stage).done for stage in study.ledger.stages())
         raise type(interrupt)(
-            f"{done} finished trials are kept in "
+            f"{plural(done, 'finished trial')} {'is' if done == 1 else 'are'} kept in "
             f"{shown_path(study.folder)}; the same command continues"
         ) from None

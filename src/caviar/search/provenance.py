@@ -10,7 +10,6 @@ and who mixes two states of it in a study is told which trials are of which.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from caviar.base.code import changed_files, code_files, digest
 from caviar.base.errors import UserError
 from caviar.base.files import replaced
+from caviar.base.terminal import complain
 from caviar.config.commands import for_shell
 from caviar.config.kept import Change, changes, kept_config, restore
 from caviar.config.overrides import joined, override_key
@@ -207,7 +207,7 @@ def keep_code(ledger: Ledger, stage: str) -> str:
 def warn_of_other_code(study: Study) -> None:
     """Say which trials were trained with other code than this command's, and what was changed."""
     for line in _of_other_code(study, code_files(), "those from now on"):
-        print(f"warning: {line}", file=sys.stderr)
+        complain(f"warning: {line}")
 
 
 def mixed_code(study: Study) -> list[str]:

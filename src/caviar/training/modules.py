@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pytorch_lightning as pl
@@ -23,6 +22,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from caviar.base.errors import UserError
+from caviar.base.terminal import complain
 from caviar.training.optim import build_optimizer
 from caviar.training.schedule import build_schedule, check_schedule
 
@@ -81,7 +81,7 @@ class Module(pl.LightningModule):
         # Not before: by now the checkpoint's schedule is in force, and a panda's nudges are in it.
         for line in check_schedule(self.scheduler_config, self.trainer):
             if self.trainer.is_global_zero:
-                print(f"warning: {line}", file=sys.stderr)
+                complain(f"warning: {line}")
 
 
 def set_live(module: pl.LightningModule, name: str, value: float) -> bool:

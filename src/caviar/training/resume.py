@@ -33,6 +33,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from caviar.base.errors import Terminated
+from caviar.base.terminal import complain
 from caviar.training.callbacks import LOGGED
 from caviar.training.gathered import gathered, lengths, put_back_logged, put_back_metrics
 from caviar.training.loaders import Reading
@@ -148,7 +149,7 @@ class StopBetweenSteps(pl.Callback):
                 raise kind
             self._asked = kind
             if sys.stdin is not None and sys.stdin.isatty():
-                print("\nstopping after this step; once more to stop at once", file=sys.stderr)
+                complain("\nstopping after this step; once more to stop at once")
 
         return ask
 

@@ -25,6 +25,7 @@ from caviar.base.environment import is_first_rank
 from caviar.base.errors import UserError, failure
 from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Ended, Report, Result, test_metric
 from caviar.base.signals import handlers_kept
+from caviar.base.terminal import complain
 from caviar.config.compose import build
 from caviar.config.packages import refuse_absent
 from caviar.config.values import check_root
@@ -245,7 +246,7 @@ def _say_what_is_kept(config: DictConfig, model: pl.LightningModule, path: Path)
     lines = check_resume(path, checkpoint, config.trainer.get("max_epochs"), optimizer)
     if is_first_rank():
         for line in lines:
-            print(f"warning: {line}", file=sys.stderr)
+            complain(f"warning: {line}")
 
 
 # What Lightning says of a ReduceLROnPlateau.

@@ -12,7 +12,6 @@ an error that names its key. NumPy's numbers and arrays are allowed by name, as 
 from __future__ import annotations
 
 import io
-import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -24,6 +23,7 @@ from omegaconf import OmegaConf
 
 from caviar.base.environment import is_first_rank
 from caviar.base.errors import UserError
+from caviar.base.terminal import complain
 
 if TYPE_CHECKING:
     from lightning_fabric.plugins import TorchCheckpointIO
@@ -77,11 +77,10 @@ class SafeCheckpoints(TorchCheckpointIO):
             if bad:
                 self._left_out[key] = bad
                 if is_first_rank():
-                    print(
+                    complain(
                         f"note: checkpoints leave out the hyperparameters {', '.join(bad)} that "
                         "save_hyperparameters() kept: they would not load safely, and the config "
                         "has them",
-                        file=sys.stderr,
                     )
         for path, value in unloadable(_without_tensors(self._without(checkpoint))):
             kind = type(value)

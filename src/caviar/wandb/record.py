@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ import yaml
 from caviar.base import project
 from caviar.base.errors import UserError
 from caviar.base.files import replaced
+from caviar.base.terminal import complain
 from caviar.config.commands import caviar_command, set_to
 from caviar.space import Choice, Integer, Scale
 from caviar.space.scales import number, whole
@@ -148,7 +148,7 @@ def find_registered(sweep_id: str) -> tuple[str, Registered] | None:
         with suppress(OSError):  # of another account, perhaps
             if f'"{sweep_id}"'.encode() in path.read_bytes():
                 raise damage
-        print(f"warning: sweep {sweep_id} is in no record here, but {damage}", file=sys.stderr)
+        complain(f"warning: sweep {sweep_id} is in no record here, but {damage}")
     return None
 
 
