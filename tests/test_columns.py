@@ -46,7 +46,7 @@ VERBS = [
     ("caviar sweep --from theirs.yaml --dry-run", 0, "search it: caviar search"),
     ("caviar agent search.study=made", 2, "register it with caviar sweep search.study=made"),
     ("caviar agent --help", 0, "Agents. Default: one per GPU, else per core."),
-    ("caviar worker search.study=made", 0, "no trial of study made is left"),
+    ("caviar worker search.study=made search.idle=0", 0, "no trial of study made is left"),
     ("caviar search search.study=made optimzer.lr=3", 2, "optimizer.lr"),
     ("caviar new mine", 0, "make search"),
     ("caviar new mine", 2, "is not empty"),
