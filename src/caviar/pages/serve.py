@@ -29,7 +29,8 @@ from caviar.search.study import Study
 HOST = "127.0.0.1"
 PORT = 8765  # if it is free, so that a bookmark holds; else any
 PERIOD = 1.0  # seconds between two looks at the study
-SHARE = 4  # a page that takes a second to render is rendered every four seconds at most
+SHARE = 4  # a page that takes a second to render is rendered every four seconds at most,
+LONGEST = 30.0  # and one that takes long every so many seconds
 HERE = Path(__file__).parent
 # The page forbids itself to fetch anything; here it may ask its own server which page is the last.
 FROM, TO = "default-src 'none'", "default-src 'none'; connect-src 'self'"
@@ -124,7 +125,9 @@ class Server:
             return
         ended = self.followed.ended()  # before the page, which is then not older than this
         text = self.followed.render().read_text(encoding="utf-8")
-        self._mark, self._next = mark, time.monotonic() + SHARE * (time.monotonic() - now)
+        took = time.monotonic() - now
+        rest = min(LONGEST, SHARE * took) if self.version else 0.0  # the first also imports a lot
+        self._mark, self._next = mark, time.monotonic() + rest
         script = (HERE / "follow.js").read_text(encoding="utf-8")
         setting = json.dumps({"version": self.version + 1})
         tail = f"<script>const FOLLOWED = {setting};\n{script}</script>\n</body>"
