@@ -126,8 +126,8 @@ class Server:
         ended = self.followed.ended()  # before the page, which is then not older than this
         text = self.followed.render().read_text(encoding="utf-8")
         took = time.monotonic() - now
-        rest = min(LONGEST, SHARE * took) if self.version else 0.0  # the first also imports a lot
-        self._mark, self._next = mark, time.monotonic() + rest
+        pause = min(LONGEST, SHARE * took) if self.version else 0.0  # the first also imports a lot
+        self._mark, self._next = mark, time.monotonic() + pause
         script = (HERE / "follow.js").read_text(encoding="utf-8")
         setting = json.dumps({"version": self.version + 1})
         tail = f"<script>const FOLLOWED = {setting};\n{script}</script>\n</body>"
