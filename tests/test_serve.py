@@ -16,11 +16,8 @@ from typing import Any
 
 import pytest
 
-import made_studies
 from caviar.base.errors import UserError
-from caviar.base.result import COMPLETE
 from caviar.pages.serve import HOST, Followed, Server, followed_study
-from caviar.search.planned import plan
 from caviar.search.settings import VERDICT
 from caviar.space import Space
 from conftest import Main
@@ -30,7 +27,8 @@ from test_report import QUIET
 PAGE = """<!doctype html><html><head>
 <meta http-equiv="Content-Security-Policy"
   content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'">
-</head><body style="height:5000px"><input id="filter" type="search"><p>{}</p></body></html>"""
+</head><body style="height:5000px"><input id="filter" type="search">
+<details><summary>more</summary><select><option>a<option>b</select></details><p>{}</p></body></html>"""
 
 
 class Written:
@@ -152,7 +150,7 @@ def test_a_page_that_cannot_be_written_leaves_the_last_one(
     assert capsys.readouterr().err == said  # once
 
 
-def test_a_study_that_grows_by_a_trial(tmp_path: Path, written: Written, hydra_state: None) -> None:
+def test_a_study_that_grows(tmp_path: Path, written: Written, hydra_state: None) -> None:
     space = Space((LR,))
     study = made(tmp_path / "grows", space, {"01_coarse": 6})
     followed = followed_study(study)
@@ -161,12 +159,10 @@ def test_a_study_that_grows_by_a_trial(tmp_path: Path, written: Written, hydra_s
         server.followed = followed
         looked(server)
         assert last(server)["version"] == 1
-        sweep = replace(study.begun_sweep("01_coarse"), num_trials=7)
-        one = plan(sweep, study.settings)[6]
-        made_studies._write(study, "01_coarse", space, one, COMPLETE, 0.01, 3, "")
+        made(study.folder, space, {"02_fine": 1})
         looked(server)
         assert last(server) == {"version": 2, "ended": False}
-        assert "7 trials" in ask(server)[1]
+        assert "02_fine" in ask(server)[1]
         (study.folder / VERDICT).touch()
         assert server.followed.ended()
 
@@ -218,6 +214,8 @@ def test_in_a_browser_it_loads_itself_again_and_keeps_the_place(written: Written
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(server.address)
         page.fill("#filter", "0.01")
+        page.click("summary")
+        page.select_option("select", "b")
         page.evaluate("scrollTo(0, 1234)")
         assert page.text_content("#follow") == "following"
         written.word = "second"
@@ -225,6 +223,8 @@ def test_in_a_browser_it_loads_itself_again_and_keeps_the_place(written: Written
         page.wait_for_function("document.querySelector('p').textContent === 'second'")
         page.wait_for_function("scrollY === 1234 && document.getElementById('filter').value")
         assert page.input_value("#filter") == "0.01"
+        assert page.input_value("select") == "b"
+        assert page.evaluate("document.querySelector('details').open")
         page.click("#follow")
         written.word = "end"
         looked(server)

@@ -4,7 +4,9 @@
 (() => {
   const PERIOD = 2000; // milliseconds
   const KEPT = `caviar ${location.pathname}`;
-  const fields = () => [...document.querySelectorAll("input[id], select[id], textarea[id], details[id]")];
+  const fields = () => [...document.querySelectorAll("input, select, textarea, details")];
+  // By its id; without one by its place, which is the same as long as the page has the same parts.
+  const name = (field, at) => field.id || `${field.tagName} ${at}`;
 
   const button = document.createElement("button");
   button.type = "button";
@@ -19,7 +21,7 @@
       : field.type === "checkbox" || field.type === "radio" ? field.checked : field.value;
 
   function keep() {
-    const values = fields().map((field) => [field.id, value(field)]);
+    const values = fields().map((field, at) => [name(field, at), value(field)]);
     const kept = { place: scrollY, held, values, focus: document.activeElement?.id };
     sessionStorage.setItem(KEPT, JSON.stringify(kept));
   }
@@ -29,9 +31,11 @@
     if (!kept) return;
     sessionStorage.removeItem(KEPT); // a reload by hand begins anew
     held = kept.held;
-    for (const [id, was] of kept.values) {
-      const field = document.getElementById(id);
+    const now = new Map(fields().map((field, at) => [name(field, at), field]));
+    for (const [at, was] of kept.values) {
+      const field = now.get(at);
       if (!field || value(field) === was) continue;
+      if (field.tagName === "SELECT" && ![...field.options].some((one) => one.value === was)) continue;
       if (field.tagName === "DETAILS") field.open = was;
       else if (field.type === "checkbox" || field.type === "radio") field.checked = was;
       else field.value = was;
