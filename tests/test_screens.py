@@ -3,12 +3,17 @@ value, nothing cut, and nothing that stays behind."""
 
 from __future__ import annotations
 
+import io
+import logging
+import sys
 from pathlib import Path
 
+import pyte
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from caviar.base.terminal import wrapped
 from caviar.panda.journal import DAY, SET, START, Journal, event
@@ -16,7 +21,8 @@ from caviar.panda.levers import CONFIG
 from caviar.panda.record import append_row
 from caviar.panda.screen import flowing, screen
 from caviar.screen.view import console
-from caviar.training.bar import one_line
+from caviar.training.bar import TrainingBar, one_line
+from caviar.training.callbacks import BestMetric
 
 WIDTHS = (80, 100)
 COMMAND = "caviar panda back search.study=mine 'optimizer.lr=0.5' --to day3"
@@ -117,3 +123,25 @@ def test_a_panda_is_watched_whole(
 
 def test_values_beside_each_other() -> None:
     assert flowing(["lr 0.1", "beta1 0.9", "eps 1e-8"], 18) == "lr 0.1   beta1 0.9\neps 1e-8"
+
+
+def test_what_is_logged_while_the_bar_is_drawn_comes_above_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Handlers keep the stream that was there before, of Hydra's and of Lightning's own."""
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=80)
+    monkeypatch.setattr("caviar.training.bar.console", terminal)
+    handler = logging.StreamHandler(sys.stderr)
+    monkeypatch.setattr(logging.root, "handlers", [handler])
+    before, bar = sys.stderr, TrainingBar(BestMetric("val/loss", "min"))
+    for _ in range(2):  # it is drawn anew for the test set
+        bar._start()
+        bar._live.update(one_line(80, "epoch 3", 1, 3, "", {}), refresh=True)
+        logging.warning("a line of Lightning's")
+        print("a line of the model's")
+        bar._stop()
+        assert handler.stream is before
+    screen = pyte.Screen(80, 10)
+    pyte.Stream(screen).feed(terminal.file.getvalue().replace("\n", "\r\n"))  # type: ignore[attr-defined]
+    seen = [line.strip() for line in screen.display if line.strip()]
+    assert seen == ["a line of Lightning's", "a line of the model's"] * 2

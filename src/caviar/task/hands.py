@@ -12,6 +12,7 @@ project's own.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 
 from caviar.base.errors import UserError
+from caviar.training.bar import TrainingBar
 from caviar.training.callbacks import BestMetric, not_logged
 from caviar.training.checkpoints import LastCheckpoint
-from caviar.training.package import adopted
+from caviar.training.package import adopted, is_a
 from caviar.training.resume import EpochSeed, ResumedSchedule, StopBetweenSteps
 from caviar.training.safe import checkpoint_plugin
 
@@ -75,13 +77,22 @@ class Hold(pl.Callback):
         hands.taken = self.holds = True
         callbacks, self.loggers = hands.extend(self.best)
         last = hands.folder / CHECKPOINTS / "last.ckpt"
-        first = [EpochSeed(hands.seed), ResumedSchedule(), StopBetweenSteps(last)]
+        first: list[pl.Callback] = [
+            EpochSeed(hands.seed),
+            ResumedSchedule(),
+            StopBetweenSteps(last),
+        ]
         # As in `caviar.training.run`: checkpoints come last, in their order.
         keeps = LastCheckpoint(last.parent, last.stem, enable_version_counter=False)
-        ours = [adopted(c, self.package) for c in (*first, *callbacks, keeps)]
         # Lightning goes through the list that was there, so that these have to be set up here.
         running: Any = trainer  # which has more than it declares
-        running.callbacks = [*ours[: len(first)], *running.callbacks, *ours[len(first) :]]
+        theirs = running.callbacks
+        if sys.stdout.isatty() and any(is_a(c, "ProgressBar") for c in theirs):
+            # Of one writer with the journal's lines, into which another bar would run.
+            first.append(TrainingBar(self.best))
+            theirs = [c for c in theirs if not is_a(c, "ProgressBar")]
+        ours = [adopted(c, self.package) for c in (*first, *callbacks, keeps)]
+        running.callbacks = [*ours[: len(first)], *theirs, *ours[len(first) :]]
         for callback in ours:
             callback.setup(trainer, pl_module, stage)
         if type(trainer.strategy.checkpoint_io).__name__ == "TorchCheckpointIO":  # no other plugin

@@ -6,6 +6,8 @@ printed with, so that what others print comes above it, whole. When the training
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -35,6 +37,7 @@ class TrainingBar(ProgressBar):
         self.best = best
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._enabled, self._drawn = True, 0.0
+        self._routed: list[tuple[logging.StreamHandler[Any], Any]] = []  # and where they wrote to
         self._begun: tuple[float, float] | None = None  # when, and which share was done by then
 
     def enable(self) -> None:
@@ -43,7 +46,7 @@ class TrainingBar(ProgressBar):
     def disable(self) -> None:
         """As Lightning does on every rank but the first."""
         self._enabled = False
-        self._live.stop()
+        self._stop()
 
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Above the line."""
@@ -75,13 +78,29 @@ class TrainingBar(ProgressBar):
         self._draw("test", number + 1, trainer.num_test_batches[dataloader_idx])
 
     def on_train_end(self, *_: Any) -> None:
-        self._live.stop()
+        self._stop()
 
     def on_exception(self, *_: Any) -> None:
-        self._live.stop()
+        self._stop()
 
     def teardown(self, *_: Any, **__: Any) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        """Draw; who prints, and who logs to where it would be printed, does it above the line."""
+        real = {id(stream) for stream in (sys.stdout, sys.stderr)}
+        self._live.start()  # it takes the place of both
+        loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+        for handler in {h for one in loggers for h in getattr(one, "handlers", ())}:
+            if isinstance(handler, logging.StreamHandler) and id(handler.stream) in real:
+                self._routed.append((handler, handler.stream))
+                handler.setStream(sys.stderr)
+
+    def _stop(self) -> None:
         self._live.stop()
+        while self._routed:
+            handler, stream = self._routed.pop()
+            handler.setStream(stream)
 
     # -- what is drawn
 
@@ -89,7 +108,7 @@ class TrainingBar(ProgressBar):
         if not self._enabled or (time.monotonic() - self._drawn < PERIOD and not now):
             return
         if not self._live.is_started:
-            self._live.start()
+            self._start()
         trainer = self.trainer
         head, left = what, ""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
