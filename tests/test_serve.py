@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -22,7 +21,6 @@ from caviar.search.settings import VERDICT
 from caviar.space import Space
 from conftest import Main
 from made_studies import LR, made
-from test_report import QUIET
 
 PAGE = """<!doctype html><html><head>
 <meta http-equiv="Content-Security-Policy"
@@ -202,13 +200,11 @@ def test_the_command_prints_its_address_and_ends_with_ctrl_c(
 
 
 @pytest.mark.slow
-def test_in_a_browser_it_loads_itself_again_and_keeps_the_place(written: Written) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert chromium, "this test needs chromium: apt-get install chromium"
-    with Server(written.followed(), free_port()) as server, playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=QUIET.split())
-        page = browser.new_page()
+def test_in_a_browser_it_loads_itself_again_and_keeps_the_place(
+    chromium: Any, written: Written
+) -> None:
+    with Server(written.followed(), free_port()) as server:
+        page = chromium.new_page()
         complaints: list[str] = []
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -234,4 +230,4 @@ def test_in_a_browser_it_loads_itself_again_and_keeps_the_place(written: Written
         page.wait_for_function("document.querySelector('p').textContent === 'end'")
         page.wait_for_function("document.getElementById('follow').textContent === 'complete'")
         assert complaints == []
-        browser.close()
+        page.close()
