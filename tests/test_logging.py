@@ -28,7 +28,7 @@ def test_a_package_that_is_missing_is_named_before_anything_is_trained(
     monkeypatch.setattr("caviar.config.packages.find_spec", lambda package: None)
     assert main(*way, f"logger={name}") == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"error: logger.{name} needs the package {LOGGERS[name]}, which is not")
+    assert f"error: logger.{name} needs the package {LOGGERS[name]}, which is not" in said
     assert f"pip install {LOGGERS[name]}" in said
     assert not (runs / "s").exists()
 
