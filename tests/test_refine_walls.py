@@ -1,5 +1,7 @@
 """Walls: an optimum beyond an original wall is reached, and hard walls never give way."""
 
+import math
+
 import pytest
 
 from caviar.refine import refine
@@ -36,6 +38,54 @@ def test_growth_is_half_a_width_and_says_so():
     found = refine(coarse, coarse, points, bowl(coarse, points, [1.5]))
     assert found.space.axes[0].scale.high == 0.1
     assert "boundary alarm at the high wall: grown past 0.01" in found.reasons["a.lr"]
+
+
+def test_a_logarithmic_range_grows_by_a_decade_at_most():
+    found = on_line(Log(1e-4, 1), *leaning(Log(1e-4, 1)))
+    assert found.space.axes[0].scale.high == 10  # half of its width would be 100
+
+
+def leaning(scale, best=(0.99, 0.93, 0.7, 0.6, 0.5), others=(0.4, 0.3, 0.2, 0.1, 0.05)):
+    """Values at these units, better ones first, and their losses."""
+    return scale.from_unit([*best, *others]).tolist(), list(range(len(best) + len(others)))
+
+
+@both
+def test_a_single_trial_at_a_wall_moves_nothing(method):
+    scale = Log(1e-4, 1)
+    alone = leaning(scale, best=(0.99, 0.7, 0.65, 0.6, 0.55))
+    found = on_line(scale, *alone, method=method)
+    assert found.space.axes[0].scale.high <= 1
+    assert "alarm" not in " ".join(found.reasons["a.x"])
+
+
+DIVERGED = {  # of trials that lean on the upper wall: where others diverged → the next upper end
+    "at the other end": (Log(1e-4, 1), (0.02, 0.15), 10, 10, "grown past 1"),
+    "just past the wall": (Log(1e-4, 1), (1.1,), 1.2, 2.4, "grown past 1"),
+    "of whole numbers": (Integer(2, 8), (1.25,), 9, 9, "grown past 8"),
+}
+
+
+@both
+@pytest.mark.parametrize("case", DIVERGED)
+def test_no_range_grows_to_where_trials_diverged(method, case):
+    scale, lost, least, most, says = DIVERGED[case]
+    values, losses = leaning(scale, best=(0.92, 0.91, 0.7, 0.6, 0.5))
+    values += scale.from_unit(lost).tolist()
+    losses += [math.inf] * len(lost)
+    found = on_line(scale, values, losses, method=method)
+    assert least <= found.space.axes[0].scale.high <= most
+    assert says in " ".join(found.reasons["a.x"])
+
+
+@both
+def test_a_wall_that_trials_diverged_at_stays(method):
+    scale = Log(1e-4, 1)
+    units = [i / 40 for i in range(41)]
+    losses = [1 - u if u < 0.96 else math.inf for u in units]
+    found = on_line(scale, scale.from_unit(units).tolist(), losses, method=method)
+    assert found.space.axes[0].scale.high == 1
+    assert "boundary alarm at the high wall: but trials diverged there" in found.reasons["a.x"]
 
 
 def test_the_alarm_names_the_wall_of_beta_itself():

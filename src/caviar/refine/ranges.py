@@ -9,8 +9,10 @@ Everything is computed in the coarse stage's unit coordinates. Two methods:
 - `top_k`: [m - R/(k-1), M + R/(k-1)], with m, M the smallest and largest of the best k and
   R = M - m: without bias for the region's ends where k points fall uniformly into it.
 
-Then, axis by axis: a boundary alarm grows the range, an axis without effect keeps its range (or
-is frozen), whole numbers move by at least one step, a choice keeps what the best five use.
+Then, axis by axis: a boundary alarm grows the range past a wall that two of the best five lean
+on, by half its width and at most a decade, and not to where trials have diverged; an axis without
+effect keeps its range (or is frozen), whole numbers move by at least one step, a choice keeps what
+the best five use.
 
 A stage's file may have been edited by hand, so the parent may have a list of values where the
 coarse stage had a range, or another kind of range; what was edited stays of the kind it was made.
@@ -19,7 +21,7 @@ coarse stage had a range, or another kind of range; what was edited stays of the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +44,12 @@ SHRINK_LIMIT = 0.35  # of the parent's width: one stage's luck must not shut the
 
 EFFECT_CLOUD = 1024  # a prediction more for each axis, of an effect that is only held against 5 %
 
-# Chance alone puts the best, or two of the best five, so near to a wall in 8-10 % of cases, on an
-# axis that does not matter. Therefore only one that matters grows.
-EDGE = 0.1  # of a range: near a wall
+# Chance alone makes the best trials lean on a wall in 11 % of cases, on an axis that does not
+# matter. Therefore only one that matters grows.
+EDGE = 0.1  # of a range: at a wall
+BESIDE = 0.25  # of a range: where a second trial bears out the best one, at a wall
 GROWTH = 0.5  # of the parent's width, past a wall
+DECADE = 1.0  # of a logarithmic range, at most: half of four would try an lr of 100 for one of 1
 
 MATTERS = 0.05  # of the rank variance; a range that noise had narrowed would not come back
 ENOUGH = 20  # trials, from which an axis may be frozen and effects are stated without reserve:
@@ -141,7 +145,8 @@ def refine(
             new, why = _without_effect(old, used[0], effects[j], freeze)
         else:
             assert isinstance(axis.scale, Linear)  # no range follows a choice
-            new, why = _next_range(axis.scale, old, box[j], ends[j], units[top, j], used)
+            lost = units[~np.isfinite(loss), j]
+            new, why = _next_range(axis.scale, old, box[j], ends[j], units[top, j], lost, used)
             few = "" if len(loss) >= ENOUGH else f", as far as {len(loss)} trials can tell"
             why.append(f"takes part in {effects[j]:.0%} of the rank variance{few}")
         scales[axis.name], reasons[axis.name] = new, why
@@ -217,43 +222,80 @@ def _no_narrower(ends: Array, box: Array) -> Array:
 
 
 def _next_range(
-    ruler: Linear, old: Linear, box: Array, ends: Array, top_units: Array, used: Sequence[Any]
+    ruler: Linear,
+    old: Linear,
+    box: Array,
+    ends: Array,
+    top_units: Array,
+    lost: Array,
+    used: Sequence[Any],
 ) -> tuple[Scale, list[str]]:
     """Narrow one axis that matters, or grow it past a wall that the best trials lean on."""
     width = box[1] - box[0]
     low, high = float(ends[0]), float(ends[1])
-    low_alarm = _leans(top_units < box[0] + EDGE * width, np.equal(used, old.low))
-    high_alarm = _leans(top_units > box[1] - EDGE * width, np.equal(used, old.high))
-    grown: list[str] = []
+    low_alarm = _leans((top_units - box[0]) / width, np.equal(used, old.low))
+    high_alarm = _leans((box[1] - top_units) / width, np.equal(used, old.high))
+    grown: dict[str, bool] = {}  # end → whether trials diverged there
     # Only near an original wall, or past it; elsewhere a refined range ends where it should.
     if box[0] < EDGE and low_alarm:
-        low, grown = box[0] - GROWTH * width, [*grown, "low"]
+        low = -_grown(ruler, -box[0], width, -top_units, -lost)
+        grown["low"] = low >= box[0]
     if box[1] > 1 - EDGE and high_alarm:
-        high, grown = box[1] + GROWTH * width, [*grown, "high"]
+        high = _grown(ruler, box[1], width, top_units, lost)
+        grown["high"] = high <= box[1]
     new = ruler.narrow(low, high)
     if isinstance(new, Integer):
         new = _one_step(new, old, grown, used)
 
     natural = {"low": "high", "high": "low"} if ruler.prefix else {}  # more β is less complement
     reasons = [f"was {old}"]
-    for end in grown:
+    for end, diverged in grown.items():
         stuck = getattr(new, end) == getattr(old, end)
         wall = old.natural(getattr(old, end))
         what = "but that is a hard wall" if stuck else f"grown past {wall:.4g}"
+        if diverged:
+            what = "but trials diverged there"
         reasons.append(f"boundary alarm at the {natural.get(end, end)} wall: {what}")
     return new, reasons
 
 
-def _leans(near: NDArray[np.bool_], on_end: NDArray[np.bool_]) -> bool:
-    """Whether the best trials, best first, lean on a wall.
+def _grown(ruler: Linear, wall: float, width: float, top: Array, lost: Array) -> float:
+    """How far a range may reach past its upper wall; the wall itself where trials diverged at it.
+
+    Arguments:
+        ruler: of the unit coordinates.
+        wall: the range's upper end.
+        width: of the range.
+        top: the best trials, of which some lean on the wall.
+        lost: trials that diverged.
+    """
+    growth = GROWTH * width
+    if ruler.logarithmic:
+        low, high = ruler.at([0.0, 1.0])
+        growth = min(growth, DECADE / math.log10(high / low))
+    farthest = top.max()
+    beyond = lost[lost > farthest]
+    if not len(beyond):
+        return float(wall + growth)
+    # Somewhere between the last good trial and the first lost one divergence begins.
+    return float(np.clip((max(wall, farthest) + beyond.min()) / 2, wall, wall + growth))
+
+
+def _leans(away: Array, on_end: NDArray[np.bool_]) -> bool:
+    """Whether the best trials, best first, lean on a wall: never a single one, which may be luck.
 
     An end of a few whole numbers (2, 3 or 4 layers) owns more than the range's outer tenth, and
     chance alone puts two of five there: then the best and two more must stand on it.
+
+    Arguments:
+        away: how far each is from the wall, in widths of the range.
+        on_end: which stand on it.
     """
-    return bool(near[0] or near.sum() >= 2 or (on_end[0] and on_end.sum() >= 3))
+    borne_out = away[0] < EDGE and (away < BESIDE).sum() >= 2
+    return bool(borne_out or (away < EDGE).sum() >= 2 or (on_end[0] and on_end.sum() >= 3))
 
 
-def _one_step(new: Integer, old: Linear, grown: Sequence[str], used: Sequence[Any]) -> Integer:
+def _one_step(new: Integer, old: Linear, grown: Collection[str], used: Sequence[Any]) -> Integer:
     """Whole numbers narrow by at least one step a side, unless the best five stand on that end."""
     low = new.low if "low" in grown else max(new.low, int(old.low))
     high = new.high if "high" in grown else min(new.high, int(old.high))
