@@ -52,7 +52,8 @@ def opened(
             number = int(next(o for o in job if o.startswith("trial.number=")).partition("=")[2])
             trials = ledger.trials("confirm")
             seeds = [t.seed for t in trials if t.note == trials[number].note]
-            best = value(trials[number].note, seeds.index(trials[number].seed))
+            called = names(ledger)[trials[number].note]
+            best = value(called, seeds.index(trials[number].seed))
             assert ledger.claim("confirm", number)
             if math.isnan(best):
                 ledger.fail("confirm", number, Result(EXCEPTION, error="boom"), retries=0)
@@ -78,19 +79,31 @@ def project(runs: Path, monkeypatch: pytest.MonkeyPatch, hydra_state: None) -> N
 
 def given(study: Study) -> list[tuple[str, int]]:
     """Setting and seed of each training, in order."""
-    return [(t.note, t.seed) for t in study.ledger.trials("confirm")]
+    called = names(study.ledger)
+    return [(called[t.note], t.seed) for t in study.ledger.trials("confirm")]
 
 
-def values_of(verdict: Verdict) -> dict[str, list[float]]:
-    return {s.note: s.values for s in (verdict.default, verdict.winner, *verdict.others)}
+def names(ledger: Ledger) -> dict[str, str]:
+    """What a setting is called here, by its note: `candidate 1` is the most promising one."""
+    notes = [c["note"] for c in ledger.spec("confirm")["settings"]]
+    return {note: f"candidate {i}" if i else "default" for i, note in enumerate(notes)}
+
+
+def values_of(study: Study, verdict: Verdict) -> dict[str, list[float]]:
+    called = names(study.ledger)
+    return {called[s.note]: s.values for _, s in verdict.rows()}
+
+
+def winner_of(study: Study, verdict: Verdict) -> str:
+    return names(study.ledger)[verdict.winner.note]
 
 
 def test_the_worse_half_drops_out_and_the_last_meets_the_default(runs: Path) -> None:
     study = opened(runs)
     found = confirm(study)
-    counts = {note: len(values) for note, values in values_of(found).items()}
+    counts = {note: len(values) for note, values in values_of(study, found).items()}
     assert counts == {"default": 4, "candidate 2": 4, "candidate 3": 2, "candidate 1": 1}
-    assert found.winner.note == "candidate 2"
+    assert winner_of(study, found) == "candidate 2"
     assert found.clear
     # Seed k is the same for every setting.
     by_note: dict[str, list[int]] = {}
@@ -105,18 +118,18 @@ def test_a_kill_changes_nothing(runs: Path, dies_after: int) -> None:
     if dies_after < 11:
         with pytest.raises(Killed):
             confirm(study)
-    found = confirm(again := opened(runs))
-    assert [note for note, _ in given(again)] == [
+    found = confirm(study := opened(runs))
+    assert [note for note, _ in given(study)] == [
         *("default", "candidate 1", "candidate 2", "candidate 3"),
         *("default", "candidate 2", "candidate 3"),
         *("default", "candidate 2") * 2,
     ]
-    assert values_of(found)["candidate 2"] == [usual("candidate 2", k) for k in range(4)]
+    assert values_of(study, found)["candidate 2"] == [usual("candidate 2", k) for k in range(4)]
 
 
 def test_the_mode_max_prefers_what_is_larger(runs: Path) -> None:
-    found = confirm(opened(runs, lambda note, k: 1 - usual(note, k), mode="max"))
-    assert found.winner.note == "candidate 2"
+    found = confirm(study := opened(runs, lambda note, k: 1 - usual(note, k), mode="max"))
+    assert winner_of(study, found) == "candidate 2"
     assert found.gain > 0
     assert found.clear
 
@@ -125,11 +138,10 @@ def test_the_mode_max_prefers_what_is_larger(runs: Path) -> None:
 def test_a_candidate_with_a_seed_that_diverged_or_failed_is_no_winner(
     runs: Path, worst: float
 ) -> None:
-    found = confirm(
-        opened(runs, lambda n, k: worst if (n, k) == ("candidate 2", 2) else usual(n, k))
-    )
-    assert found.winner.note != "candidate 2"
-    assert values_of(found)["candidate 2"][2] == math.inf
+    study = opened(runs, lambda n, k: worst if (n, k) == ("candidate 2", 2) else usual(n, k))
+    found = confirm(study)
+    assert winner_of(study, found) != "candidate 2"
+    assert values_of(study, found)["candidate 2"][2] == math.inf
 
 
 @pytest.mark.parametrize("lost", [0, 1])
@@ -157,22 +169,28 @@ def test_without_any_run_of_the_default_no_more_is_spent(runs: Path) -> None:
     assert len(given(study)) == 7  # one failure may be its seed's
     # Mended, it goes on with the same seeds.
     put_back(study, [t for t in study.ledger.trials("confirm") if t.failed])
-    assert confirm(opened(runs)).winner.note == "candidate 2"
+    study = opened(runs)
+    assert winner_of(study, confirm(study)) == "candidate 2"
 
 
 def test_a_default_that_is_best_is_kept(runs: Path) -> None:
     found = confirm(opened(runs, lambda n, k: 0.1 + k / 100 if n == "default" else usual(n, k)))
     assert found.winner is found.default
-    assert "keep the default" in found.sentence()
+    assert found.sentence().endswith("; keep it.")
     assert len(found.others) == 3
+    assert found.decided
+
+
+def noisy(note: str, k: int) -> float:
+    """A gain that four pairs do not show, and more of them do."""
+    if note == "default":
+        return 0.6
+    if note != "candidate 2":
+        return 0.9
+    return [0.5, 0.6, 0.4, 0.55][k] if k < 4 else 0.2 + 0.01 * (k % 3)
 
 
 def test_a_race_may_be_given_a_larger_budget_and_never_a_smaller_one(runs: Path) -> None:
-    luck = [0.5, 0.9, 0.4, 0.8, 0.45, 0.7, 0.6, 0.5]
-
-    def noisy(note: str, k: int) -> float:
-        return luck[(k + len(note)) % 8] if note == "default" else usual(note, k) + luck[k % 8] / 2
-
     with pytest.raises(Killed):
         confirm(opened(runs, noisy, dies_after=8))
     with pytest.raises(UserError, match="begun with another confirm"):
@@ -180,10 +198,53 @@ def test_a_race_may_be_given_a_larger_budget_and_never_a_smaller_one(runs: Path)
     study = opened(runs, noisy, budget=20)
     confirm(study)
     assert 11 < len(given(study)) <= 20
+
+
+def judged(study: Study) -> Verdict:
+    """Confirmed, and written down as the loop does."""
+    found = confirm(study)
+    write_verdict(found, study.folder / VERDICT)
+    return read_verdict(study.folder / VERDICT)
+
+
+def test_the_test_set_stays_shut_until_more_seeds_have_decided(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = judged(study := opened(runs, noisy))
+    assert first.open
+    assert not first.decided
+    assert "test" not in study.stages()
+    assert not study.complete
+    assert study.closed == "is confirmed"  # and no search goes on, all the same
+    print_verdict(first, study)
+    assert "without a new search: caviar confirm search.study=s" in capsys.readouterr().out
+
+    # The same command again has trained nothing, and so it is no second look.
+    assert judged(opened(runs, noisy)).looks == 0
+    done = given(study)
+    second = judged(study := opened(runs, noisy, budget=40))
+    assert given(study)[: len(done)] == done
+    assert {note for note, _ in given(study)[len(done) :]} == {"default", winner_of(study, second)}
+    assert second.looks == 1
+    assert second.clear
+    assert second.decided
+    assert "test" in study.stages()
+    assert study.complete
     # What is being tested was decided before; a budget does not decide it anew.
     done = given(study)
-    confirm(opened(runs, noisy, budget=40))
+    confirm(opened(runs, noisy, budget=80))
     assert given(study) == done
+
+
+def test_an_open_verdict_may_be_let_be(runs: Path) -> None:
+    assert not judged(opened(runs, noisy)).decided
+    study = opened(runs, noisy)
+    study.settings.confirm.test = "always"
+    found = judged(study)
+    assert found.decided
+    assert not found.clear
+    assert "test" in study.stages()
+    assert study.complete
 
 
 def test_an_earlier_versions_study_keeps_its_seeds(runs: Path) -> None:
@@ -195,7 +256,7 @@ def test_an_earlier_versions_study_keeps_its_seeds(runs: Path) -> None:
     ]
     study.ledger.begin("confirm", {**spec, "confirm": seeds, "settings": settings}, "min")
     found = confirm(study)
-    counts = {note: len(values) for note, values in values_of(found).items()}
+    counts = {note: len(values) for note, values in values_of(study, found).items()}
     assert counts == {"default": 5, "candidate 2": 2, "candidate 3": 2, "candidate 1": 2}
     assert "over 2 pairs of seeds, where 4 are needed" in found.sentence()
     assert going_on(study, study.ledger.trials("confirm")) == ["caviar confirm search.study=s"]

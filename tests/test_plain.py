@@ -90,4 +90,4 @@ def test_a_function_is_searched_and_confirmed(
     assert any(t.status == "pruned" and t.trained == max(t.curve) < 8 for t in coarse)
     out = capsys.readouterr().out
     assert "the test set was not opened: no key of the config opens one" in out
-    assert "The winner beats the default" in out
+    assert "beats the default" in out

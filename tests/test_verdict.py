@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from caviar.search.more_seeds import enough, how_to_decide
 from caviar.search.verdict import Setting, Verdict, read_verdict, standard_error, write_verdict
 from caviar.search.winner import winner_text
 
@@ -18,7 +19,7 @@ def verdict(default: list[float], winner: list[float], noise: float, mode: str =
         mode=mode,
         noise=noise,
         default=Setting("default", {}, default, []),
-        winner=Setting("candidate 1", {"optimizer.lr": 0.1}, winner, []),
+        winner=Setting("01_coarse/3", {"optimizer.lr": 0.1}, winner, [], "01_coarse/3"),
         others=[],
         trials=1,
     )
@@ -32,22 +33,63 @@ def test_a_gain_that_is_shown_says_what_was_needed() -> None:
     assert found.gain == pytest.approx(0.5)
     assert found.gain_in_noise == pytest.approx(5)
     assert found.clear
-    assert [label for label, _ in found.rows()] == ["default", "winner"]
+    assert found.kept is found.winner
+    assert [label for label, _ in found.rows()] == ["default", "01_coarse/3, winner"]
     assert found.sentence() == (
-        "The winner beats the default by 0.5 ± 0.033 in val/loss, 5.0 σ: 15.1 standard errors, "
-        "where 3.0 are needed to err in at most 5 % of studies."
+        "The winner, 01_coarse/3, beats the default: it gains 0.5 in val/loss, 15.1 standard "
+        "errors of the difference (0.033), where 3.0 are needed to err in at most 5 % of studies."
     )
 
 
+INSIDE = [0.9, 0.8, 1.0, 0.9]
+
+
 def test_a_gain_that_is_not_shown_is_no_winners() -> None:
-    found = verdict(DEFAULT, [0.9, 0.8, 1.0, 0.9], noise=0.1)
+    found = verdict(DEFAULT, INSIDE, noise=0.1)
     assert not found.clear
-    assert [label for label, _ in found.rows()] == ["default", "best candidate"]
+    assert found.open
+    assert found.kept is found.default
+    assert [label for label, _ in found.rows()] == ["default", "01_coarse/3, best candidate"]
     said = found.sentence()
-    assert said.startswith("Not shown to be better than the default; keep it: the best candidate's")
+    assert said.startswith("Not shown to be better than the default; keep it: 01_coarse/3, the ")
     assert "where 3.0 are needed to err in at most 5 % of studies" in said
-    assert "search.confirm.budget=16 in a new study" in said
     assert "winner" not in said
+
+
+@pytest.mark.parametrize(
+    ("winner", "says"),
+    [([0.3, 0.3], "it is worse there"), ([0.05, 0.05], "better there, too"), ([0.1], "no diff")],
+)
+def test_the_test_result_stands_in_the_verdict(winner: list[float], says: str) -> None:
+    for values, shown in ((INSIDE, False), ([0.5, 0.52, 0.48, 0.5], True)):
+        found = verdict(DEFAULT, values, noise=0.1)
+        found.default.test = {"test/acc": [0.9, 0.9], "test/loss": [0.1, 0.11]}
+        found.winner.test = {"test/acc": [0.8, 0.8], "test/loss": winner}
+        assert found.clear is shown
+        assert "On the test set its test/loss is " in found.sentence()
+        assert says in found.sentence()
+
+
+def test_more_seeds_are_as_many_as_the_gain_needs() -> None:
+    found = verdict(DEFAULT, INSIDE, noise=0.1)
+    budget = enough(found)
+    assert budget is not None
+    assert found.spent < budget < 60
+    more, shut = how_to_decide(found, "s")
+    assert more.endswith(f"caviar confirm search.study=s search.confirm.budget={budget}")
+    assert shut.endswith("caviar confirm search.study=s search.confirm.test=always")
+    found.winner.values = [1.0, 1.098, 0.9, 1.0]  # a gain that is all but none
+    assert enough(found) is None
+    assert "no affordable number of seeds" in how_to_decide(found, "s")[0]
+    found.default.values, found.winner.values = [1.0], [0.9]  # no spread is known
+    assert enough(found) == 8
+
+
+def test_a_later_look_is_stricter() -> None:
+    found = verdict(DEFAULT, [0.8, 0.97, 0.71, 0.85], noise=0.1)
+    assert found.clear
+    found.looks = 1
+    assert not found.clear
 
 
 def test_the_best_of_more_candidates_needs_more() -> None:
@@ -69,6 +111,7 @@ def test_a_few_seeds_show_nothing() -> None:
     found = verdict(DEFAULT, [0.1, 0.1], noise=0.1)
     assert not found.clear
     assert "over 2 pairs of seeds, where 4 are needed to show anything" in found.sentence()
+    assert "σ" not in found.sentence()  # the spread of one training is no error of a difference
 
 
 def test_a_gain_is_positive_when_the_winner_is_better() -> None:
@@ -78,7 +121,8 @@ def test_a_gain_is_positive_when_the_winner_is_better() -> None:
 def test_a_default_that_wins_is_kept() -> None:
     found = verdict([0.5, 0.5], [0.6, 0.6], noise=0.01)
     found.winner = found.default
-    assert "keep the default" in found.sentence()
+    assert found.sentence().endswith("; keep it.")
+    assert not found.open
 
 
 def test_a_verdict_without_noise_or_with_divergence_is_written_as_json_and_read_back(
@@ -112,15 +156,19 @@ def test_the_winner_keeps_what_the_search_fixed() -> None:
     found = verdict([1.0, 1.0], [0.5, 0.5], noise=0.1)
     found.winner.point = {"optimizer.lr": 0.1, "one_minus.optimizer.momentum": 0.02}
     overrides = ["experiment=breast_cancer", "optimizer=sgd", "trainer.max_epochs=3", "~logger"]
-    written = yaml.safe_load(winner_text("s", CHOICES, found, overrides, ""))
+    text = winner_text("s", CHOICES, found, overrides, "", found.winner)
+    written = yaml.safe_load(text)
     assert written["defaults"] == ["breast_cancer", {"override /optimizer": "sgd"}, "_self_"]
     assert written["optimizer"] == {"lr": 0.1, "momentum": 0.98}
     assert written["trainer"] == {"max_epochs": 3}
     assert written["name"] == "s_winner"  # its own, so that its study is not this one
-    assert "~logger" in winner_text("s", CHOICES, found, overrides, "")
+    assert "~logger" in text
+    kept = yaml.safe_load(winner_text("s", CHOICES, found, overrides, "", found.default))
+    assert "optimizer" not in kept
 
 
 def test_a_fixed_complement_may_be_a_whole_number() -> None:
     found = verdict([1.0, 1.0], [0.5, 0.5], noise=0.1)
-    written = yaml.safe_load(winner_text("s", {}, found, ["one_minus.optimizer.momentum=1"], ""))
+    overrides = ["one_minus.optimizer.momentum=1"]
+    written = yaml.safe_load(winner_text("s", {}, found, overrides, "", found.winner))
     assert written["optimizer"]["momentum"] == 0.0

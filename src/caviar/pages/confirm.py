@@ -32,7 +32,7 @@ def confirm_section(snapshot: Snapshot) -> Section:
             done = sum(t.finished for t in snapshot.confirmed)
             words = [f"{done} of {plural(len(snapshot.confirmed), 'training')} have finished."]
         return Section("confirm", title, words)
-    words = [verdict.sentence()]
+    words = [verdict.sentence(), *([caveat] if (caveat := verdict.caveat()) else [])]
     if verdict.test_metrics:
         # Of the others no checkpoint was tested: the test set does not choose.
         tested = verdict.rows()[: 1 if verdict.winner.note == DEFAULT else 2]
@@ -44,6 +44,8 @@ def confirm_section(snapshot: Snapshot) -> Section:
             for name in verdict.test_metrics
         ]
         words.append(f"The test set was opened once. {'; '.join(results)}.")
+    elif not verdict.decided:
+        words.append("The test set stays shut until more seeds have decided it.")
     chart = _seeds_and_means(snapshot.metric, verdict.rows(), snapshot.confirmed)
     return Section("confirm", title, words, [chart] if chart else [], [_table(verdict)])
 
@@ -102,10 +104,10 @@ def _seeds_and_means(
 
 
 def _table(verdict: Verdict) -> Table:
-    """Every setting: where it was found, its mean, its seeds, what it is."""
+    """Every setting, by the trial that found it: its mean, its seeds, what it is."""
     rows = []
     for label, setting in verdict.rows():
         each = ", ".join("none" if finite(v) is None else f"{v:.4g}" for v in setting.values)
         shown = setting_text(setting.point or verdict.defaults)
-        rows.append([label, setting.origin or "conf/", mean_text(setting.values), each, shown])
-    return Table(["setting", "found as", f"{verdict.metric}, mean ± s.e.", "each seed", "is"], rows)
+        rows.append([label, mean_text(setting.values), each, shown])
+    return Table(["setting", f"{verdict.metric}, mean ± s.e.", "each seed", "is"], rows)

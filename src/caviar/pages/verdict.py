@@ -1,4 +1,4 @@
-"""The verdict in three sentences: what won, whether to believe it, whether to search on.
+"""The verdict in three sentences: what to do and why, what was found, whether to search on.
 
 Whether another stage is worth what it costs is said by what the last one brought: of as many
 trials each, how much better is the best that one may expect of it than of the stage before?
@@ -18,8 +18,9 @@ from caviar.pages.page import Section
 from caviar.pages.snapshot import Snapshot, Stage
 from caviar.refine.expected import best_of_weights, expected_best
 from caviar.screen.view import counted, duration, plural, setting_text
+from caviar.search.more_seeds import how_to_decide
 from caviar.search.provenance import trained_alike
-from caviar.search.verdict import DEFAULT
+from caviar.search.verdict import DEFAULT, mean_text
 
 FEWEST = 5  # trials of a stage, to speak of what it brought
 RESAMPLES = 200  # of the bootstrap: 10 of them lie below LOW
@@ -27,16 +28,25 @@ LOW = 0.05  # quantile of a gain that is called sure
 
 
 def verdict_section(snapshot: Snapshot) -> Section:
-    """The winning setting, the gain in units of the noise, and whether to search on."""
+    """What to do, the setting that was found, and whether to search on."""
     verdict = snapshot.verdict
-    believe = (
-        f"{verdict.sentence().rstrip('.')} ({verdict.noise_text})."
-        if verdict is not None
-        else "Whether it beats the default is not known yet: "
-        f"{caviar_command('confirm', snapshot.study.name)} trains both again with fresh seeds, and "
-        "measures the noise."
-    )
-    words = [winner_sentence(snapshot), believe, worth_sentence(snapshot)]
+    study = snapshot.study.name
+    if verdict is not None:
+        # What to do comes first: whoever reads one sentence reads that.
+        words = [f"{verdict.sentence()} ({_upper(verdict.noise_text)}.)", winner_sentence(snapshot)]
+        words += (
+            []
+            if verdict.decided
+            else [f"{_upper(line)}." for line in how_to_decide(verdict, study)]
+        )
+    else:
+        words = [
+            winner_sentence(snapshot),
+            "Whether it beats the default is not known yet: "
+            f"{caviar_command('confirm', study)} trains both again with fresh seeds, and measures "
+            "the noise.",
+        ]
+    words.append(worth_sentence(snapshot))
     if snapshot.counts.get(WAITING) or snapshot.counts.get(RUNNING):
         words.append(
             f"The study is not finished: {counted(snapshot.counts)}. Write the report again for "
@@ -45,8 +55,12 @@ def verdict_section(snapshot: Snapshot) -> Section:
     return Section("verdict", "Verdict", words)
 
 
+def _upper(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}"
+
+
 def winner_sentence(snapshot: Snapshot) -> str:
-    """What won over fresh seeds; before there are any, the best trial, and that it flatters."""
+    """What fresh seeds gave; before there are any, the best trial, and that it flatters."""
     verdict = snapshot.verdict
     if verdict is None:
         best = snapshot.best
@@ -60,11 +74,9 @@ def winner_sentence(snapshot: Snapshot) -> str:
     winner = verdict.winner
     # The default is no point of the search; its values are those of the config.
     point = winner.point or (verdict.defaults if winner.note == DEFAULT else {})
-    origin = f", found as {winner.origin}" if winner.origin else ""
     return (
-        f"The {verdict.best} is {setting_text(point)}{origin}: {snapshot.metric} "
-        f"{winner.mean:.4g} ± {winner.standard_error:.2g} over "
-        f"{plural(len(winner.values), 'fresh seed')}."
+        f"{_upper(winner.name)} is {setting_text(point)}: {snapshot.metric} "
+        f"{mean_text(winner.values)} over {plural(len(winner.values), 'fresh seed')}."
     )
 
 

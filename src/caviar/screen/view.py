@@ -61,7 +61,9 @@ def describe(trial: Trial, metric: str) -> str:
         after = plural(trial.trained, trial.length.unit)
         pruned = f" (pruned after {after})" if result.status == PRUNED else ""
         what = f"{metric} {result.best:.4g}{pruned}"
-    return f"{label}{what} · trial {trial.number}: {setting_text(trial.point)}"
+    # Of the confirmation its setting has a name, which is that of the trial that found it.
+    number = "" if trial.note else f"trial {trial.number}: "
+    return f"{label}{what} · {number}{setting_text(trial.point)}"
 
 
 def setting_text(point: Mapping[str, Any]) -> str:

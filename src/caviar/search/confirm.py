@@ -5,6 +5,9 @@ the luck. So the default and the best three race with fresh seeds (`race.py`): i
 that are left get one more, and the worse half of the candidates drops out. What is reported is
 their mean ± s.e., never the search's own best value.
 
+Where a gain is seen and not shown at the end, the test set stays shut, and more seeds can be given
+to the same candidates.
+
 The ledger holds the rounds that were given out, and each follows from the values before it: after a
 kill, or by two drivers at once, the race goes on the same.
 """
@@ -29,16 +32,23 @@ from caviar.search import race
 from caviar.search.driver import how_to_mend, print_commands, run_trials
 from caviar.search.pooled import pooled_trials
 from caviar.search.provenance import refuse_edited_conf
-from caviar.search.settings import CONFIRM, TEST
+from caviar.search.settings import CONFIRM, DECIDED, TEST, VERDICT
 from caviar.search.stages import LOWER, shared_overrides
 from caviar.search.study import Study
-from caviar.search.verdict import DEFAULT, Setting, Verdict, deviation, paired_gain
+from caviar.search.verdict import (
+    DEFAULT,
+    Setting,
+    Verdict,
+    deviation,
+    paired_gain,
+    read_verdict,
+)
 from caviar.space import Space
 from caviar.space.sampling import trial_seed
 
 
 def confirm(study: Study) -> Verdict:
-    """Run the confirmation and open the test set, or continue doing so."""
+    """Run the confirmation and, once it is decided, open the test set; or continue doing so."""
     spec = confirm_spec(study)
     overrides, chosen = spec["overrides"], spec["settings"]
     # From here on the candidates are fixed: more trials of the search change them no more.
@@ -54,14 +64,13 @@ def confirm(study: Study) -> Verdict:
             "every confirmed setting diverged or failed with at least one of its fresh seeds; "
             f"{LOWER}"
         )
-    _open_test_set(study, spec, [default, winner])
     coarse = study.begun_sweep(study.search_stages()[0]).space
     stages = [s for s in study.ledger.stages() if s != TEST]
     ran = [t for s in stages for t in study.ledger.trials(s) if not t.waiting]
     finite = [v for v in default.values if math.isfinite(v)]
     config = study.compose(overrides)
     defaults = {axis.key: OmegaConf.select(config, axis.key) for axis in coarse}
-    return Verdict(
+    verdict = Verdict(
         metric=study.metric,
         mode=study.mode,
         noise=deviation(finite),
@@ -74,6 +83,22 @@ def confirm(study: Study) -> Verdict:
             k: v for k, v in defaults.items() if isinstance(v, str | int | float | bool | None)
         },
     )
+    verdict.looks = _looks(study, verdict)
+    # A study of an earlier version has its fixed seeds, and can be given no more.
+    goes_on = verdict.open and study.settings.confirm.test == DECIDED
+    verdict.decided = not goes_on or study.tested or bool(_fixed_plan(study, chosen))
+    if verdict.decided:
+        _open_test_set(study, spec, [default, winner])
+    return verdict
+
+
+def _looks(study: Study, verdict: Verdict) -> int:
+    """How often these candidates were judged before, with fewer seeds."""
+    path = study.folder / VERDICT
+    if not path.exists():
+        return 0
+    before = read_verdict(path)
+    return before.looks + (before.spent < verdict.spent)
 
 
 def print_plan(study: Study) -> None:
@@ -130,11 +155,11 @@ def _settings_to_confirm(study: Study) -> list[dict[str, Any]]:
         )
     chosen = [
         {
-            "note": f"candidate {rank}",
+            "note": f"{pooled[i].stage}/{pooled[i].number}",
             "point": pooled[i].point,
             "origin": f"{pooled[i].stage}/{pooled[i].number}",
         }
-        for rank, i in enumerate(best, start=1)
+        for i in best
     ]
     return [{"note": DEFAULT, "point": {}, "origin": ""}, *chosen]
 

@@ -28,11 +28,17 @@ from caviar.screen.view import (
 )
 from caviar.search.confirm import confirm, confirm_spec, print_plan
 from caviar.search.driver import command_of, how_to_mend
+from caviar.search.more_seeds import how_to_decide
 from caviar.search.rungs import planned_trials
 from caviar.search.settings import CONFIRM, TEST, VERDICT, StageSettings
 from caviar.search.stages import run_stage, shared_overrides, stage_spec, stage_sweep
 from caviar.search.study import Study
-from caviar.search.verdict import DEFAULT, Verdict, mean_text, read_verdict, write_verdict
+from caviar.search.verdict import (
+    Verdict,
+    mean_text,
+    read_verdict,
+    write_verdict,
+)
 from caviar.search.winner import Confirmed, winner_command, write_winner
 from caviar.space.sweep_file import SweepFile
 
@@ -156,13 +162,12 @@ def print_verdict(verdict: Verdict, study: Study) -> None:
     metric = verdict.metric
     rows, names = verdict.rows(), verdict.test_metrics
     head, settings = setting_columns([s.point or verdict.defaults for _, s in rows])
-    against = verdict.best if verdict.winner.note != DEFAULT else "candidates"
-    table = plain_table(f"{study.name}: default against {against}", "", metric, "seeds", *names)
-    points = plain_table("settings", "", "found as", *head)
+    table = plain_table(f"{study.name}: confirmed", "", metric, "seeds", *names)
+    points = plain_table("settings, by the trial that found them", "", *head)
     for (label, setting), row in zip(rows, settings, strict=True):
         tests = [mean_text(setting.test[name]) if name in setting.test else "" for name in names]
         table.add_row(label, mean_text(setting.values), str(len(setting.values)), *tests)
-        points.add_row(label, setting.origin or "conf/", *row)
+        points.add_row(label, *row)
     console.print(table)
     console.print(points)
     stopped = f", {verdict.stopped} of them stopped early" if verdict.stopped else ""
@@ -170,12 +175,17 @@ def print_verdict(verdict: Verdict, study: Study) -> None:
         f"mean ± s.e. over fresh seeds; {verdict.noise_text}; {verdict.trials} trainings in all"
         f"{stopped}"
     )
-    if not names:
+    if not names and verdict.decided:
         why = "no confirmed run has kept a checkpoint"
         if study.keys.kind != LIGHTNING:
             why = "no key of the config opens one (caviar.keys.test)"
         console.print(f"confirmed on validation alone, the test set was not opened: {why}")
+    if caveat := verdict.caveat():
+        console.print(caveat)
     console.print(verdict.sentence(), style="bold")
+    if not verdict.decided:
+        for line in how_to_decide(verdict, study.name):
+            console.print(line)
 
 
 def _finish(study: Study, confirmed: Confirmed | None) -> None:
@@ -183,7 +193,7 @@ def _finish(study: Study, confirmed: Confirmed | None) -> None:
     verdict = confirm(study)
     console.print()
     left = write_winner(study, verdict)
-    write_verdict(verdict, study.folder / VERDICT)  # it says that the study is complete
+    write_verdict(verdict, study.folder / VERDICT)  # decided, it says that the study is complete
     print_verdict(verdict, study)
     # Behind the verdict: a report that cannot be written must not make a study look unfinished.
     try:
@@ -195,8 +205,8 @@ def _finish(study: Study, confirmed: Confirmed | None) -> None:
     for path, what in left:
         below = path.relative_to(study.folder) if path.is_relative_to(study.folder) else path
         console.print(f"  {below}: {what}")
-    if verdict.winner.note != DEFAULT:
-        console.print(f"train the {verdict.best}: {winner_command(study)}")
+    what = "train the winner" if verdict.clear else "keep the default"
+    console.print(f"{what}: {winner_command(study)}")
     tests = study.ledger.trials(TEST)
     if failed := [t.result.error for t in tests if t.result and t.result.failed]:
         raise SearchFailed(

@@ -35,7 +35,8 @@ LEVEL, CHOICE = 0.028, 0.75
 OWN = 0.5  # of the winner's own variance, counted on top of that of the differences
 SHARE = 0.5  # of the budget, to choose the candidate that meets the default to the end
 # A look before the end stops the race at a level so many times stricter (Haybittle and Peto), which
-# costs next to nothing of the error rate. Looks are at 4, 8, 16, … pairs.
+# costs next to nothing of the error rate. Looks are at 4, 8, 16, … pairs. So is a look behind the
+# end, at seeds that were added because the first ones had left it open.
 STRICTER = 10
 
 
@@ -116,7 +117,22 @@ def gain_test(
     own = float(((second - second.sum() / n) ** 2).sum())
     spread = float(((difference - gain) ** 2).sum()) + OWN * own
     error = math.sqrt(spread / (n - 1) / n)
-    return Gain(gain, error, _needed(n, candidates, stricter), n)
+    return Gain(gain, error, standard_errors_needed(n, candidates, stricter), n)
+
+
+@functools.cache
+def standard_errors_needed(pairs: int, candidates: int, stricter: float = 1) -> float:
+    """How many a gain has to have; infinite with fewer pairs than `FEWEST`.
+
+    Arguments:
+        pairs: of seeds.
+        candidates: how many settings it is the best of.
+        stricter: how many times the level is lowered.
+    """
+    if pairs < FEWEST:
+        return math.inf
+    level = LEVEL / candidates**CHOICE / stricter
+    return float(-stdtrit(pairs - 1, level))
 
 
 def _width(alive: int, candidates: int, rounds: int, spent: int, budget: int) -> int:
@@ -147,11 +163,3 @@ def _sound(values: Sequence[float]) -> bool:
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
-
-
-@functools.cache
-def _needed(pairs: int, candidates: int, stricter: float) -> float:
-    if pairs < FEWEST:
-        return math.inf
-    level = LEVEL / candidates**CHOICE / stricter
-    return float(-stdtrit(pairs - 1, level))

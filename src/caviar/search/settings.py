@@ -35,7 +35,8 @@ AUTO = {
     "coarse": {"share": 30, "rungs": [0.33], "keep": 0.33},
     **{name: {"share": 8, "rungs": []} for name in ("second", "third", "fourth")},
 }
-VERDICT = "verdict.json"  # in the study's folder; its presence says that the study is complete
+VERDICT = "verdict.json"  # in the study's folder; a decided one says that the study is complete
+DECIDED, ALWAYS = "decided", "always"
 
 
 @dataclass
@@ -63,6 +64,8 @@ class ConfirmSettings:
     """Settings to confirm."""
     budget: int = 11
     """Trainings in all, the default's included."""
+    test: str = DECIDED
+    """When the test set is opened: `decided`, or `always` at the race's end."""
 
 
 @dataclass
@@ -135,10 +138,16 @@ class SearchSettings:
             (
                 "budget",
                 self.budget,
-                self.budget > self.confirm.budget,
+                self.action != "search" or self.budget > self.confirm.budget,
                 f"more than {self.confirm.budget} (confirm.budget): it counts all trainings",
             ),
             ("stages", self.stages, bool(self.stages), "at least one stage"),
+            (
+                "confirm.test",
+                self.confirm.test,
+                self.confirm.test in (DECIDED, ALWAYS),
+                f"one of {DECIDED}, {ALWAYS}",
+            ),
             ("confirm.top", self.confirm.top, self.confirm.top >= 1, "1 or more"),
             # One value has no spread, and without a spread nobody can say what a gain is worth.
             (

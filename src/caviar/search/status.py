@@ -22,6 +22,7 @@ from caviar.screen.view import (
     plural,
     shown_path,
 )
+from caviar.search.more_seeds import how_to_decide
 from caviar.search.settings import TEST, VERDICT
 from caviar.search.verdict import read_verdict
 from caviar.space.sweep_file import SweepFile
@@ -34,8 +35,13 @@ def print_status(ledger: Ledger, folder: Path) -> None:
     stages = {stage: ledger.overview(stage) for stage in ledger.stages()}
     running = {(stage, n) for stage, overview in stages.items() for n in overview.running}
     unfinished = sum(overview.unfinished for overview in stages.values())
-    if (folder / VERDICT).exists():
-        console.print(f"  {read_verdict(folder / VERDICT).sentence()}")
+    verdict = read_verdict(folder / VERDICT) if (folder / VERDICT).exists() else None
+    # One that was left open is old news once there are more seeds to come.
+    if verdict is not None and (verdict.decided or not unfinished):
+        console.print(f"  {verdict.sentence()}")
+        if not verdict.decided:
+            for line in how_to_decide(verdict, ledger.study):
+                console.print(f"  {line}")
     elif unfinished:
         alive = len(running - {(stage, n) for stage in stages for n in ledger.claimable(stage)})
         going_on = f"{ledger.continued_by} continues it"

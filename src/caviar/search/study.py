@@ -32,6 +32,7 @@ from caviar.ledger.storages import POINTER
 from caviar.screen.view import shown_path
 from caviar.search.provenance import keep_code, refuse_other_config, write_config
 from caviar.search.settings import CONFIRM, TEST, VERDICT, SearchSettings, storage_of, study_folder
+from caviar.search.verdict import read_verdict
 from caviar.space import Space
 from caviar.space.sweep_file import DECLARES, SweepFile
 
@@ -91,7 +92,8 @@ class Study:
     def complete(self) -> bool:
         """Whether it was searched and confirmed, and all was tested that is to be."""
         tests_passed = all(t.finished and not t.failed for t in self._tests())
-        return (self.folder / VERDICT).exists() and tests_passed
+        path = self.folder / VERDICT
+        return path.exists() and read_verdict(path).decided and tests_passed
 
     @property
     def tested(self) -> bool:

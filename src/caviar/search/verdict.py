@@ -12,10 +12,18 @@ from typing import Any
 import numpy as np
 
 from caviar.base.files import replaced
-from caviar.base.result import finite
-from caviar.search.race import ERROR_RATE, FEWEST, Gain, gain_test
+from caviar.base.result import finite, test_metric
+from caviar.screen.view import plural
+from caviar.search.race import (
+    ERROR_RATE,
+    FEWEST,
+    STRICTER,
+    Gain,
+    gain_test,
+)
 
 DEFAULT = "default"
+CLEARLY = 2.0  # standard errors on the test set, which no decision rests on
 
 
 @dataclass
@@ -23,6 +31,7 @@ class Setting:
     """One setting and what its fresh seeds gave."""
 
     note: str
+    """`default`, or its name in the ledger's stage `confirm`."""
     point: dict[str, Any]
     """Search coordinates; empty for the default setting."""
     values: list[float]
@@ -34,6 +43,11 @@ class Setting:
     """The trial of the search that found it: `02_fine/7`."""
     test: dict[str, list[float]] = field(default_factory=dict)
     """Test metrics by name, one for each seed; of the default and the winner only."""
+
+    @property
+    def name(self) -> str:
+        """What it is called wherever it is spoken of: the trial that found it, or `default`."""
+        return self.origin or self.note
 
     @property
     def mean(self) -> float:
@@ -63,12 +77,26 @@ class Verdict:
     """How many of them were stopped before their end: at a rung, or as hopeless."""
     defaults: dict[str, Any] = field(default_factory=dict)
     """The default setting's natural values, by config key."""
+    looks: int = 0
+    """How often it had been judged before, with fewer seeds, and was left open."""
+    decided: bool = True
+    """False while more seeds may be given to the same candidates: the test set is shut."""
+
+    @property
+    def spent(self) -> int:
+        """Trainings of the confirmation that count."""
+        return sum(len(s.values) for _, s in self.rows())
+
+    @property
+    def candidates(self) -> int:
+        """How many settings the winner is the best of."""
+        return max(len(self.others) + (self.winner.note != DEFAULT), 1)
 
     @property
     def paired(self) -> Gain:
         """How much better the winner is, seed by seed, and whether that is shown."""
-        candidates = len(self.others) + (self.winner.note != DEFAULT)
-        return paired_gain(self.default, self.winner, self.mode, max(candidates, 1))
+        stricter = STRICTER if self.looks else 1
+        return paired_gain(self.default, self.winner, self.mode, self.candidates, stricter)
 
     @property
     def gain(self) -> float:
@@ -85,12 +113,23 @@ class Verdict:
         """σ, or why there is none."""
         if not math.isfinite(self.noise):
             return "noise σ unknown: the default diverged"
-        return f"noise σ = {self.noise:.3g}"
+        return f"noise σ = {self.noise:.3g}, the spread of the default over its seeds"
 
     @property
     def clear(self) -> bool:
         """Whether the winner is shown to be better: that errs in at most 5 % of studies."""
         return self.winner.note != DEFAULT and self.paired.clear
+
+    @property
+    def open(self) -> bool:
+        """Whether more seeds might show what these do not: it is ahead, but not by enough."""
+        ahead = self.winner.note != DEFAULT and math.isfinite(self.paired.gain)
+        return ahead and not self.clear
+
+    @property
+    def kept(self) -> Setting:
+        """What to go on with: the winner if it is shown to be better, else the default."""
+        return self.winner if self.clear else self.default
 
     @property
     def best(self) -> str:
@@ -99,6 +138,15 @@ class Verdict:
             return "default setting"
         return "winner" if self.clear else "best candidate"
 
+    @property
+    def headline(self) -> str:
+        """What to do, before any number."""
+        if self.winner.note == DEFAULT:
+            return "No setting beat the default when trained again with fresh seeds; keep it"
+        if not self.clear:
+            return "Not shown to be better than the default; keep it"
+        return f"The winner, {self.winner.name}, beats the default"
+
     def rows(self) -> list[tuple[str, Setting]]:
         """The settings as a table lists them, by label: default, winner, the others.
 
@@ -106,8 +154,8 @@ class Verdict:
         """
         rows = [(DEFAULT, self.default)]
         if self.winner.note != DEFAULT:
-            rows.append((self.best, self.winner))
-        return [*rows, *((setting.note, setting) for setting in self.others)]
+            rows.append((f"{self.winner.name}, {self.best}", self.winner))
+        return [*rows, *((setting.name, setting) for setting in self.others)]
 
     @property
     def test_metrics(self) -> list[str]:
@@ -115,43 +163,73 @@ class Verdict:
         return sorted({*self.default.test, *self.winner.test})
 
     def sentence(self) -> str:
-        """In plain words."""
-        if self.winner is self.default or self.winner.note == DEFAULT:
-            return (
-                "No setting beat the default when trained again with fresh seeds: keep the default."
-            )
+        """In plain words: what to do, why, and what the test set says."""
+        return " ".join([f"{self.headline}{self._judged()}.", *self._tested()])
+
+    def _judged(self) -> str:
+        """What the headline rests on."""
+        if self.winner.note == DEFAULT:
+            return ""
         found = self.paired
+        what = "it" if self.clear else f"{self.winner.name}, the best candidate,"
         if not math.isfinite(found.gain):
-            return f"The default setting diverged with at least one seed; the {self.best} did not."
-        error = f" ± {found.error:.2g}" if math.isfinite(found.error) else ""
-        units = f", {self.gain_in_noise:.1f} σ" if math.isfinite(self.gain_in_noise) else ""
-        gain = f"{found.gain:.3g}{error} in {self.metric}{units}"
-        if math.isfinite(found.needed) and found.error == 0:
-            judged = f"the same with each of {found.pairs} seeds"
-        elif math.isfinite(found.needed):
-            judged = (
-                f"{found.gain / found.error:.1f} standard errors, where {found.needed:.1f} are "
-                f"needed to err in at most {100 * ERROR_RATE:.0f} % of studies"
+            return f": {what} did not diverge, where the default did with at least one seed"
+        gain = f"{what} gains {found.gain:.3g} in {self.metric}"
+        if not math.isfinite(found.needed):
+            return (
+                f": {gain} over {plural(found.pairs, 'pair')} of seeds, where {FEWEST} are needed "
+                "to show anything"
             )
-        else:
-            judged = (
-                f"over {found.pairs} pairs of seeds, where {FEWEST} are needed to show anything"
-            )
-        if self.clear:
-            return f"The winner beats the default by {gain}: {judged}."
-        spent = sum(len(s.values) for s in (self.default, self.winner, *self.others))
+        if found.error == 0:
+            return f": {gain}, the same with each of {found.pairs} seeds"
         return (
-            f"Not shown to be better than the default; keep it: the best candidate's gain of "
-            f"{gain}, is {judged}. More seeds would tell: search.confirm.budget="
-            f"{max(2 * spent, 16)} in a new study."
+            f": {gain}, {found.gain / found.error:.1f} standard errors of the difference "
+            f"({found.error:.2g}), where {found.needed:.1f} are needed to err in at most "
+            f"{100 * ERROR_RATE:.0f} % of studies"
+        )
+
+    def _tested(self) -> list[str]:
+        """What the test set says of the metric, in a sentence; none where it was not opened."""
+        name = test_metric(self.metric)
+        if self.winner.note == DEFAULT or not (self.default.test and self.winner.test):
+            return []
+        if name not in self.default.test or name not in self.winner.test:
+            return []
+        default, winner = self.default.test[name], self.winner.test[name]
+        sign = 1 if self.mode == "min" else -1
+        gain = sign * (float(np.mean(default)) - float(np.mean(winner)))
+        error = math.hypot(standard_error(default), standard_error(winner))
+        if not math.isfinite(gain):
+            judged = ""
+        elif gain < -CLEARLY * error:
+            judged = ": it is worse there"
+        elif gain > CLEARLY * error:
+            judged = ": it is better there, too"
+        else:
+            judged = ": no difference there that shows"
+        return [
+            f"On the test set its {name} is {mean_text(winner)}, where the default has "
+            f"{mean_text(default)}{judged}."
+        ]
+
+    def caveat(self) -> str:
+        """Why the winner's own mean is still a little too good; empty where it is not."""
+        if self.winner.note == DEFAULT or self.candidates == 1:
+            return ""
+        return (
+            f"{self.winner.name} is the best of {self.candidates} by these same seeds, so its mean "
+            "is a little flattered, which the standard errors needed allow for; its test value is "
+            "not."
         )
 
 
-def paired_gain(default: Setting, winner: Setting, mode: str, candidates: int = 1) -> Gain:
+def paired_gain(
+    default: Setting, winner: Setting, mode: str, candidates: int = 1, stricter: float = 1
+) -> Gain:
     """How much better a setting is than the default, the best of so many candidates."""
     sign = 1 if mode == "min" else -1
     first, second = ([sign * v for v in s.values] for s in (default, winner))
-    return gain_test(first, second, candidates)
+    return gain_test(first, second, candidates, stricter)
 
 
 def mean_text(values: Sequence[float]) -> str:
@@ -186,6 +264,8 @@ def write_verdict(verdict: Verdict, path: Path) -> None:
         "gain_in_noise": verdict.gain_in_noise,
         "standard_errors_needed": found.needed,
         "clear": verdict.clear,
+        "kept": "winner" if verdict.clear else DEFAULT,
+        "headline": verdict.headline,
         "sentence": verdict.sentence(),
     }
     # Its presence says that the study is complete, so it is on the disk before it has its name.
@@ -209,7 +289,8 @@ def read_verdict(path: Path) -> Verdict:
         winner=setting(values["winner"]),
         others=[setting(s) for s in values["others"]],
         noise=_or(values["noise"], math.nan),
-        stopped=values.get("stopped", 0),  # an earlier version did not write it
+        # An earlier version did not write these.
+        **{k: values[k] for k in ("stopped", "looks", "decided") if k in values},
         **{k: values[k] for k in ("metric", "mode", "trials", "defaults")},
     )
 

@@ -2,6 +2,8 @@
 
 runs/digits/best.ckpt
 runs/digits/conf/experiment/digits_winner.yaml      # python train.py experiment=digits_winner
+
+Where no setting is shown to be better than the default, both are the default's.
 """
 
 from __future__ import annotations
@@ -19,52 +21,77 @@ from caviar.base.files import replaced
 from caviar.config.commands import set_to, train_command
 from caviar.search.settings import CONFIRM
 from caviar.search.study import Study
-from caviar.search.verdict import Verdict
+from caviar.search.verdict import Setting, Verdict
 from caviar.space import OneMinusLog
 from caviar.space.scales import one_minus
+
+WINNER, CANDIDATE = "winner", "candidate"  # behind the study's name, of its experiments
 
 Left = tuple[Path, str]  # a file, and what it is
 Confirmed = Callable[[Study], list[Left]]  # what is done when a study has been confirmed
 
 
 def write_winner(study: Study, verdict: Verdict) -> list[Left]:
-    """Write `best.ckpt` and `conf/experiment/<study>_winner.yaml` into the study's folder."""
+    """Write what the verdict says to go on with, `best.ckpt` and
+    `conf/experiment/<study>_winner.yaml`, into the study's folder.
+
+    That is the winner only where it is shown to be better, and else the default; a candidate that
+    is not shown to be has `conf/experiment/<study>_candidate.yaml`.
+    """
     left = []
+    kept = verdict.kept
+    what = "the winner" if verdict.clear else "the default, as the verdict says"
     confirmed = study.ledger.trials(CONFIRM)
-    results = [confirmed[n].result for n in verdict.winner.trials]
+    results = [confirmed[n].result for n in kept.trials]
     with_checkpoint = [r for r in results if r and r.checkpoint and r.best is not None]
     if with_checkpoint:
         best = min(with_checkpoint, key=lambda r: r.loss(study.mode))
         assert best.checkpoint is not None
         target = study.folder / "best.ckpt"
-        what = f"the {verdict.best}'s best checkpoint, seed {best.seed}"
+        of = f"the best checkpoint of {what}, seed {best.seed}"
         if Path(best.checkpoint).exists():
             with replaced(target) as partial:
                 shutil.copyfile(best.checkpoint, partial)
         else:  # confirmed by a worker with a disk of its own
-            where = confirmed[verdict.winner.trials[results.index(best)]].host
-            target, what = Path(best.checkpoint), f"{what}, on {where}"
-        left.append((target, what))
-    overrides = study.ledger.spec(CONFIRM)["overrides"]
-    path = study.folder / "conf" / "experiment" / f"{study.name}_winner.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    choices = study.compose(overrides).hydra.runtime.choices
-    command = winner_command(study, project.root())
-    text = winner_text(study.name, choices, verdict, overrides, command)
-    with replaced(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-    left.append((path, winner_command(study)))
+            where = confirmed[kept.trials[results.index(best)]].host
+            target, of = Path(best.checkpoint), f"{of}, on {where}"
+        left.append((target, of))
+    left.append((_write_experiment(study, verdict, kept, WINNER), what))
+    candidate = experiment_path(study, CANDIDATE)
+    candidate.unlink(missing_ok=True)  # of fewer seeds
+    if verdict.open:
+        _write_experiment(study, verdict, verdict.winner, CANDIDATE)
+        left.append((candidate, f"{verdict.winner.name}, not shown to be better"))
     return left
 
 
-def winner_command(study: Study, at: Path | None = None) -> str:
-    """What trains the winner again.
+def experiment_path(study: Study, suffix: str) -> Path:
+    """Where the experiment of a setting that was confirmed lies."""
+    return study.folder / "conf" / "experiment" / f"{study.name}_{suffix}.yaml"
+
+
+def _write_experiment(study: Study, verdict: Verdict, setting: Setting, suffix: str) -> Path:
+    """An experiment that trains a setting again; its file."""
+    overrides = study.ledger.spec(CONFIRM)["overrides"]
+    path = experiment_path(study, suffix)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    choices = study.compose(overrides).hydra.runtime.choices
+    command = winner_command(study, project.root(), suffix)
+    text = winner_text(study.name, choices, verdict, overrides, command, setting)
+    with replaced(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return path
+
+
+def winner_command(study: Study, at: Path | None = None, suffix: str = WINNER) -> str:
+    """What trains the winner again, or the candidate.
 
     Arguments:
         study: that has one.
         at: the folder that the command is run in; by default the present one.
+        suffix: of the experiment's name.
     """
-    return train_command([set_to("experiment", f"{study.name}_winner")], study.sources, at)
+    return train_command([set_to("experiment", f"{study.name}_{suffix}")], study.sources, at)
 
 
 def winner_text(
@@ -73,16 +100,18 @@ def winner_text(
     verdict: Verdict,
     overrides: Sequence[str],
     command: str,
+    setting: Setting,
 ) -> str:
     """An experiment file: the experiment that the search was about, the overrides of the search,
-    and the winning values on top.
+    and a setting's values on top.
 
     Arguments:
         study: its name.
         choices: what its config chose of every config group.
-        verdict: with the winner.
+        verdict: of the study.
         overrides: of the search.
-        command: what trains the winner.
+        command: what trains it.
+        setting: the winner, the default or a candidate.
     """
     groups, values, lost = _split(overrides, choices)
     groups.pop("experiment", None)
@@ -90,13 +119,13 @@ def winner_text(
     defaults: list[Any] = [str(base)] if base is not None else []
     defaults += [{f"override /{group}": choice} for group, choice in groups.items()]
     defaults.append("_self_")
-    for name, value in verdict.winner.point.items():
+    for name, value in setting.point.items():
         if name.startswith(OneMinusLog.prefix):
             name, value = name.removeprefix(OneMinusLog.prefix), one_minus(value)
         _put(values, name, value)
     lines = [
         "# @package _global_",
-        f"# {verdict.best.capitalize()} of study {study}: {command}",
+        f"# {setting.name} of study {study}: {command}",
         f"# {verdict.sentence()}",
         *(f"# The search also had {override}; write it on the command line." for override in lost),
     ]

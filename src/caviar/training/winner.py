@@ -43,6 +43,8 @@ class Loaded:
 def load(folder: str | Path, trust_checkpoints: bool = False) -> Loaded:
     """The winner of a study, or the model of a run.
 
+    Where the verdict says to keep the default, that is what a study has for a winner.
+
     Arguments:
         folder: `runs/<study>` with a verdict, or the folder of a run or a trial.
         trust_checkpoints: load whatever the checkpoint holds, which may run anything.
@@ -90,14 +92,16 @@ def _uncompiled(weights: dict[str, Any], model: pl.LightningModule) -> dict[str,
 
 
 def _winner(study: Path) -> tuple[Path, Path | None]:
-    """The folder of the winner's best run, and the checkpoint."""
+    """The folder of the winner's best run, or the default's where nothing is shown to be better;
+    and the checkpoint."""
     verdict = json.loads((study / "verdict.json").read_text(encoding="utf-8"))
-    runs = [study / "confirm" / str(number) for number in verdict["winner"]["trials"]]
+    kept = verdict.get("kept", "winner")  # an earlier version's is the winner's in any case
+    runs = [study / "confirm" / str(number) for number in verdict[kept]["trials"]]
     results = {run: _result(run) for run in runs if (run / "result.json").exists()}
-    kept = {run: r.loss(verdict["mode"]) for run, r in results.items() if r.checkpoint}
-    if not kept:
+    losses = {run: r.loss(verdict["mode"]) for run, r in results.items() if r.checkpoint}
+    if not losses:
         return study, None
-    best = min(kept, key=lambda run: kept[run])
+    best = min(losses, key=lambda run: losses[run])
     copy = study / "best.ckpt"
     return best, copy if copy.exists() else _best(best)
 
