@@ -60,14 +60,21 @@ def test_its_status_is_shown(old: Path, caviar: Main, capsys: pytest.CaptureFixt
         assert "0.6154" in printed
 
 
-def test_it_is_refined_to_the_same_file(old: Path, caviar: Main) -> None:
-    """To the last character, or refine would ask for --force."""
-    written = (old / "02_fine.yaml").read_bytes()
-    assert caviar("refine", "search.study=old", "search.num_trials=3") == 0
-    assert (old / "02_fine.yaml").read_bytes() == written
-    (old / "02_fine.yaml").unlink()
-    assert caviar("refine", "search.study=old", "search.num_trials=3") == 0
-    assert (old / "02_fine.yaml").read_bytes() == written
+def test_it_is_refined_to_the_same_file(
+    old: Path, caviar: Main, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To the last character, but for a growth that one trial alone had asked for: up to lr 100."""
+    written = (old / "02_fine.yaml").read_text()
+    refine = ["refine", "search.study=old", "search.num_trials=3"]
+    assert caviar(*refine) == 2  # what lies there is what counts, until it is asked for
+    assert "write --force to replace it" in capsys.readouterr().err
+    assert (old / "02_fine.yaml").read_text() == written
+    assert caviar(*refine, "--force") == 0
+    alarm = "    # boundary alarm at the high wall: grown past 1\n"
+    assert alarm in written
+    now = written.replace(alarm, "").replace("max: 100.0", "max: 0.6524")
+    assert (old / "02_fine.yaml").read_text() == now
+    assert caviar(*refine) == 0  # the same again needs no --force
 
 
 @pytest.mark.slow

@@ -30,7 +30,8 @@ model:
   net:
     width: ${integer:16,64}"""
 TWO = ["hydra.launcher.num_workers=2"]
-SMALL = ["search.budget=14", "search.confirm.budget=6", "search.confirm.top=1", *TWO]
+OPEN = "search.confirm.test=always"  # so few seeds show nothing
+SMALL = ["search.budget=14", "search.confirm.budget=6", "search.confirm.top=1", OPEN, *TWO]
 LOGGING = ("lightning.pytorch", "pytorch_lightning")
 
 
@@ -156,8 +157,8 @@ def by_day(*shapes: str) -> list[Any]:
 def test_every_shape_is_tuned_from_outside(tmp_path: Path, shape: str) -> None:
     project = shaped(tmp_path, shape)
     stages = ["search.stages.coarse.num_trials=5", "search.stages.fine.num_trials=1"]
-    more = ["~search.stages.finest", "search.confirm.budget=4", "search.confirm.top=1", *TWO]
-    printed = project.caviar("search", "search.study=s", *stages, *more)
+    more = ["~search.stages.finest", "search.confirm.budget=4", "search.confirm.top=1", OPEN]
+    printed = project.caviar("search", "search.study=s", *stages, *more, *TWO)
     assert "5 trials: " in printed
     assert "1 trial: 1 complete" in printed
     ledger = Ledger.open(str(project.runs / "s/study.journal"), "s")

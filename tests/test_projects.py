@@ -38,7 +38,8 @@ PROJECTS = ROOT / "tests/projects"
 LAST = "checkpoints/last.ckpt"
 LIGHTNING, PYTORCH_LIGHTNING = "lightning", "pytorch_lightning"
 # What a search costs, not what it does.
-FEW = ["search.confirm.budget=4", "search.confirm.top=1", "hydra.launcher.num_workers=2"]
+FEW = ["search.confirm.budget=4", "search.confirm.top=1", "search.confirm.test=always"]
+FEW += ["hydra.launcher.num_workers=2"]
 FEW += ["search.stages.coarse.rungs=[]"]  # each trial is compared with a whole run
 ONE_STAGE = ["search.stages.coarse.num_trials=3", "~search.stages.fine", "~search.stages.finest"]
 # The fewest trials that can be refined from.

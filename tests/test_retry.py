@@ -288,7 +288,7 @@ def test_what_fails_in_the_end_does_not_cost_the_study(
     few = ["search.stages.coarse.num_trials=2", "~search.stages.fine", "~search.stages.finest"]
     seeds = ["search.confirm.budget=4", "search.confirm.top=1", "trainer.max_epochs=1"]
     search = ["-m", "search.action=search", "search.study=s", "space=tier_2", "logger=none", *few]
-    search += [*seeds, "model._target_=slow_models.Unmended", HERE]
+    search += [*seeds, "search.confirm.test=always", "model._target_=slow_models.Unmended", HERE]
     refine = ["refine", "search.study=s"]
 
     monkeypatch.setenv("UNMENDED", "confirm")
@@ -317,7 +317,7 @@ def test_what_fails_in_the_end_does_not_cost_the_study(
     tests = trials(runs, "test")
     assert [t.status == EXCEPTION for t in tests] == [t.number == 1 for t in tests]
     assert f"1 of {len(tests)} tests failed, and the verdict lacks them" in printed.err
-    assert "s: default against" in printed.out
+    assert "s: confirmed" in printed.out
     assert caviar(*refine) == 2
     assert "test set open" in capsys.readouterr().err
     assert caviar("retry", "search.study=s", "test/1") == 2

@@ -32,7 +32,7 @@ from caviar.search import race
 from caviar.search.driver import how_to_mend, print_commands, run_trials
 from caviar.search.pooled import pooled_trials
 from caviar.search.provenance import refuse_edited_conf
-from caviar.search.settings import CONFIRM, DECIDED, TEST, VERDICT
+from caviar.search.settings import ALWAYS, CONFIRM, TEST, VERDICT
 from caviar.search.stages import LOWER, shared_overrides
 from caviar.search.study import Study
 from caviar.search.verdict import (
@@ -85,7 +85,8 @@ def confirm(study: Study) -> Verdict:
     )
     verdict.looks = _looks(study, verdict)
     # A study of an earlier version has its fixed seeds, and can be given no more.
-    goes_on = verdict.open and study.settings.confirm.test == DECIDED
+    asked = (study.settings.confirm.test, spec["confirm"].get("test"))  # now, or when it was begun
+    goes_on = verdict.open and ALWAYS not in asked
     verdict.decided = not goes_on or study.tested or bool(_fixed_plan(study, chosen))
     if verdict.decided:
         _open_test_set(study, spec, [default, winner])
