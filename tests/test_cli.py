@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -161,6 +162,29 @@ def test_status_of_one_study_and_of_all(
         printed = capsys.readouterr().out
         assert "01_coarse: 20 trials: 20 complete" in printed
         assert "best val/loss" in printed
+
+
+def test_no_time_is_promised_where_nobody_trains(
+    caviar: Main, study: Ledger, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not of trials that wait, nor of one whose worker has died."""
+    more = SweepFile("s", "01_coarse", SPACE, 22, "val/loss", "min")
+    study.extend("01_coarse", plan(more, SearchSettings()), SPACE)
+    dead = Ledger.open(str(runs / "s/study.journal"), "s")
+    assert dead.claim("01_coarse", 20)
+    for lock in dead._claims._held.values():  # as the kernel does when a worker dies
+        os.close(lock)
+    assert caviar("status", "search.study=s") == 0
+    printed = capsys.readouterr().out
+    assert "20 complete, 1 waiting, 1 interrupted" in printed
+    assert "nothing runs now" in printed
+    assert " left" not in printed
+    assert "worker" not in printed
+    assert study.claim("01_coarse", 21)  # somebody does now
+    assert caviar("status", "search.study=s") == 0
+    printed = capsys.readouterr().out
+    assert "1 running, 1 interrupted" in printed
+    assert "1 trial running now" in printed
 
 
 @pytest.mark.slow

@@ -310,11 +310,17 @@ def test_what_is_inside_chance_is_not_ranked() -> None:
 
 
 def test_an_open_ranking_says_how_many_trials_would_tell() -> None:
-    found = [one(LR, 0.4, 0.2, 0.6), one(WIDTH, 0.3, 0.1, 0.5)]
-    assert trials_to_rank(found, 50) == math.ceil(50 * 4**2)
+    found = [one(LR, 0.4, 0.2, 0.6), one(WIDTH, 0.2, 0.1, 0.4)]
+    assert trials_to_rank(found, 50) == math.ceil(50 * 2**2)
     said = sentences(found, 50)
     assert said == [
         "Nothing measured contradicts the tiers.",
-        "optimizer.lr and model.width cannot be ranked yet: about 750 more trials would tell "
+        "optimizer.lr and model.width cannot be ranked yet: about 150 more trials would tell "
         "them apart.",
     ]
+
+
+@pytest.mark.parametrize("second", [0.35, 0.4])
+def test_an_open_ranking_asks_for_no_number_that_nobody_can_pay_for(second: float) -> None:
+    said = sentences([one(LR, 0.4, 0.2, 0.6), one(WIDTH, second, 0.1, 0.5)], 50)
+    assert said[-1].endswith("yet: no affordable number of trials would tell them apart.")

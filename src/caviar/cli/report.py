@@ -183,6 +183,10 @@ def print_importance(study: Study) -> None:
         f"out (fANOVA on unit coordinates); {measured.unexplained:.0%} is interactions, noise and "
         f"what so few trials do not show; chance gives an axis up to {measured.chance:.0%}"
     )
+    console.print(
+        "PED-ANOVA: how far the best quarter of the trials lies from all of them along it, of the "
+        "farthest that it could: another question than the share, so the two need not agree"
+    )
     console.print(OTHER_MEASURE)
     for sentence in measured.sentences():
         console.print(sentence)

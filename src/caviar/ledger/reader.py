@@ -11,7 +11,7 @@ Nothing here writes a result; `caviar.ledger.writer` does.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from caviar.ledger import operations as ops
@@ -152,6 +152,21 @@ class Reader:
             for number, (one, state) in enumerate(states)
             if state == ops.WAITING or one in dead
         ]
+
+    @patient
+    def interrupted(self, stage: str, running: Collection[int]) -> set[int]:
+        """Which of these running trials no living worker has.
+
+        Arguments:
+            stage: its name.
+            running: numbers of trials.
+        """
+        if not running:
+            return set()
+        study = self._id(stage)
+        ids = [one for one, _ in self._store.states(study)]
+        numbers = {ids[number]: number for number in running}
+        return {numbers[one] for one in self._claims.abandoned(study, [*numbers])}
 
     @patient
     def should_prune(self, stage: str, number: int, pruner: BasePruner) -> bool:

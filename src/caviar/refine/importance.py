@@ -44,7 +44,7 @@ from caviar.space import Axis, Space
 Array = NDArray[np.float64]
 
 SPREAD = 1.645  # from the middle of an interval to each of its ends, in standard errors
-MOST = 100_000  # trials; a larger answer to how many would tell means never
+AFFORDABLE = 10  # times as many trials as there are; a larger answer to how many is none
 
 
 @dataclass(frozen=True)
@@ -163,14 +163,15 @@ def sentences(measured: Sequence[Importance], trials: int) -> list[str]:
     if len(seen) > 1 and (needed := trials_to_rank(seen, trials)) is not None:
         first, second = seen[0].axis.key, seen[1].axis.key
         wanted = f"about {needed - trials} more trials would tell them apart"
-        if needed >= MOST:
-            wanted = f"they matter alike, as far as {trials} trials can tell"
+        if needed > AFFORDABLE * trials:
+            wanted = "no affordable number of trials would tell them apart"
         lines.append(f"{first} and {second} cannot be ranked yet: {wanted}.")
     return lines
 
 
-def trials_to_rank(measured: Sequence[Importance], trials: int) -> int | None:
-    """Trials that would part the intervals of the two most important axes; None if they are apart.
+def trials_to_rank(measured: Sequence[Importance], trials: int) -> float | None:
+    """Trials that would part the intervals of the two most important axes; None if they are apart,
+    infinite if no number would.
 
     Intervals narrow with the square root of the number of trials.
     """
@@ -179,4 +180,4 @@ def trials_to_rank(measured: Sequence[Importance], trials: int) -> int | None:
         return None
     gap = first.share - second.share
     reach = (first.share - first.low) + (second.high - second.share)
-    return MOST if gap <= 0 else min(MOST, math.ceil(trials * (reach / gap) ** 2))
+    return math.ceil(trials * (reach / gap) ** 2) if gap > 0 else math.inf

@@ -51,6 +51,11 @@ BESIDE = 0.25  # of a range: where a second trial bears out the best one, at a w
 GROWTH = 0.5  # of the parent's width, past a wall
 DECADE = 1.0  # of a logarithmic range, at most: half of four would try an lr of 100 for one of 1
 
+SHARES = (
+    "shares of the rank variance count what an axis does together with others, by a smooth model "
+    "within these ranges; caviar importance measures each by itself, in the whole space, and is "
+    "mostly smaller"
+)
 MATTERS = 0.05  # of the rank variance; a range that noise had narrowed would not come back
 ENOUGH = 20  # trials, from which an axis may be frozen and effects are stated without reserve:
 # freezing is not undone by later stages, so it should not rest on the handful that refine takes

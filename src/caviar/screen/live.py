@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from caviar.base.errors import SearchFailed
-from caviar.ledger import Ledger, Overview, Trial
+from caviar.ledger import RUNNING, Ledger, Overview, Trial
 from caviar.screen.view import console, counted, describe, duration, plain_table, plural
 
 PERIOD = 0.5  # seconds between looks at the ledger
@@ -99,7 +99,7 @@ class StageView:
 
     def _time_left(self) -> str:
         overview = self.ledger.overview(self.stage).first(self.total)
-        return time_left(overview, self.ledger.some(self.stage, overview.running))
+        return time_left(overview, _alive(self.ledger, self.stage, overview))
 
 
 def stage_screen(
@@ -114,12 +114,15 @@ def stage_screen(
         total: how many trials, the first ones; all for None.
     """
     overview = ledger.overview(stage).first(total)
-    trials = ledger.some(stage, overview.running)
+    trials = _alive(ledger, stage, overview)
+    lost = len(overview.running) - len(trials)
+    numbers = counted({**overview.counts, RUNNING: len(trials)})
+    interrupted = f", {lost} interrupted" if lost else ""
     head = Table.grid(padding=(0, 1))
     bar = ProgressBar(total=max(1, overview.total), completed=overview.done, width=24)
     share = f"{overview.done}/{overview.total}"
     head.add_row(Text(stage, "bold"), bar, share, time_left(overview, trials))
-    lines: list[RenderableType] = [head, _fitted(f"  {counted(overview.counts)}")]
+    lines: list[RenderableType] = [head, _fitted(f"  {numbers}{interrupted}")]
     for best in ledger.some(stage, overview.best()):
         lines.append(_fitted(f"  best {describe(best, metric)}"))
     running = sorted(trials, key=_worker)
@@ -157,15 +160,22 @@ def _row(trial: Trial, mode: str) -> list[str]:
     ]
 
 
+def _alive(ledger: Ledger, stage: str, overview: Overview) -> list[Trial]:
+    """The trials that run, those of dead workers left out."""
+    lost = ledger.interrupted(stage, overview.running)
+    return ledger.some(stage, [n for n in overview.running if n not in lost])
+
+
 def time_left(overview: Overview, running: Sequence[Trial]) -> str:
-    """From the mean length of the finished trials; empty before the first one."""
+    """From the mean length of the finished trials; empty before the first one, and where none runs:
+    then nobody knows when the others will."""
     mean, waiting = overview.mean_seconds, overview.waiting
-    if not mean or not (running or waiting):
+    if not mean or not running:
         return ""
     # By the number that run now, not that of the slots: the last trials of a stage leave some idle.
     now = time.time()
     begun = sum(max(0.0, mean - t.seconds_running(now)) for t in running)
-    return f"{duration((waiting * mean + begun) / max(1, len(running)))} left"
+    return f"{duration((waiting * mean + begun) / len(running))} left"
 
 
 def _fitted(words: str) -> Text:

@@ -18,6 +18,7 @@ from caviar.config.keys import LIGHTNING
 from caviar.config.overrides import joined
 from caviar.ledger import Trial
 from caviar.refine import Outlook, Refinement
+from caviar.refine.ranges import SHARES
 from caviar.screen.view import (
     console,
     plain_table,
@@ -152,6 +153,7 @@ def print_refinement(sweep: SweepFile, refinement: Refinement) -> None:
     for axis in sweep.space:
         table.add_row(axis.key, str(axis.scale), "; ".join(refinement.reasons.get(axis.name, ())))
     console.print(table)
+    console.print(SHARES)
     if refinement.outlook is not None:
         console.print(refinement.outlook.sentence(sweep.metric))
     console.print()

@@ -33,7 +33,6 @@ def print_status(ledger: Ledger, folder: Path) -> None:
     console.print(f"{ledger.study} in {shown_path(folder)}", style="bold")
     console.print(study_screen(ledger))
     stages = {stage: ledger.overview(stage) for stage in ledger.stages()}
-    running = {(stage, n) for stage, overview in stages.items() for n in overview.running}
     unfinished = sum(overview.unfinished for overview in stages.values())
     verdict = read_verdict(folder / VERDICT) if (folder / VERDICT).exists() else None
     # One that was left open is old news once there are more seeds to come.
@@ -43,7 +42,10 @@ def print_status(ledger: Ledger, folder: Path) -> None:
             for line in how_to_decide(verdict, ledger.study):
                 console.print(f"  {line}")
     elif unfinished:
-        alive = len(running - {(stage, n) for stage in stages for n in ledger.claimable(stage)})
+        alive = sum(
+            len(overview.running) - len(ledger.interrupted(stage, overview.running))
+            for stage, overview in stages.items()
+        )
         going_on = f"{ledger.continued_by} continues it"
         console.print(
             f"  {plural(alive, 'trial')} running now"

@@ -218,8 +218,8 @@ class Verdict:
             return ""
         return (
             f"{self.winner.name} is the best of {self.candidates} by these same seeds, so its mean "
-            "is a little flattered, which the standard errors needed allow for; its test value is "
-            "not."
+            "is a little flattered, which the standard errors needed allow for"
+            f"{'; its test value is not' if self.winner.test else ''}."
         )
 
 

@@ -7,7 +7,7 @@ confirmation is trained by `caviar confirm` and kept in the study's journal, as 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,10 @@ class SweepLedger(Ledger):
     def claimable(self, stage: str) -> list[int]:
         """Of a sweep none: the service gives them out."""
         return [] if stage in self.registered() else super().claimable(stage)
+
+    def interrupted(self, stage: str, running: Collection[int]) -> set[int]:
+        """Of a sweep none that we could know of: the service follows its runs."""
+        return set() if stage in self.registered() else super().interrupted(stage, running)
 
     def no_retry(self, stage: str) -> str:
         if stage not in self.registered():
