@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from caviar.base.errors import UserError
+from caviar.base.errors import UserError, failure
+from caviar.base.result import Result
+from caviar.panda.actions import Rollback
 from caviar.panda.journal import BACK, DAY, SET, START, Event, event
 from caviar.panda.keeper import Action, Day, Rules, decide
 from caviar.panda.levers import settable
 from caviar.panda.nudge import read_changes
+from caviar.panda.run import _tell
 from caviar.panda.screen import plot
 from caviar.space import Axis, Choice, Log, OneMinusLog, Space
 
@@ -240,3 +243,20 @@ def test_a_curve_in_characters() -> None:
     assert lines[0].split("│")[1][0] == "●"  # the highest value, at the left
     assert plot([], [], 60, 8, True) == ["no value yet"]
     assert sum(line.count("●") for line in plot([(3.0, 0.5)], [], 60, 8, True)) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(Rollback(), "running"), (KeyboardInterrupt(), "stopped"), (ValueError("x"), "exception")],
+)
+def test_a_tracker_is_told_of_no_fault_where_there_is_none(
+    error: BaseException, status: str
+) -> None:
+    """A run that goes back goes on; `train` tells of it as of any run that an interrupt ended."""
+    told: list[Result] = []
+    try:
+        raise error
+    except BaseException as raised:
+        _tell(lambda result, curve: told.append(result), failure(raised, 0), {})
+    assert [result.status for result in told] == [status]
+    assert told[0].failed == (status == "exception")

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from caviar.panda.inbox import is_running
-from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, SET, Lineage
+from caviar.panda.journal import BACK, DAY, DIVERGED, FINISH, SET, STOP, Lineage
 from caviar.panda.record import append_row, rows
 from caviar.training.checkpoints import read_checkpoint
 from conftest import Process, Start, awaited, done
@@ -105,6 +105,7 @@ def test_stopped_killed_and_continued_is_the_same_to_the_last_bit(
         else:
             monkeypatch.setenv("SIGNAL_AT", at)
             assert GOES_ON in panda("start", *settings, code=128 + number)
+            assert events(runs, STOP)[-1].step in (step, step + 1)  # not where its day began
         settings = []
     monkeypatch.delenv("SIGNAL_AT")
     panda("start")

@@ -59,6 +59,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
         self._begun = 0.0  # where the day began, in its own unit
         self._loaded: dict[str, Any] | None = None
         self._validated = False  # since the day began
+        self._trainer: pl.Trainer | None = None
 
     # -- the run begins, or goes on
 
@@ -84,7 +85,7 @@ class PandaCallback(pl.callbacks.Checkpoint):
         checkpoint[STATE] = {**where, "values": values}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        spent = 0.0
+        self._trainer, spent = trainer, 0.0
         if self._loaded is not None:
             self.at.day, spent = self._loaded["day"], self._loaded["spent"]
         self.at.begin(trainer)
@@ -107,6 +108,11 @@ class PandaCallback(pl.callbacks.Checkpoint):
                 self.at.write_day(trainer, self.best, self._validated)
             self.at.write(trainer, RESUME)
         self._loaded = None  # a script may fit more than once
+
+    def left_at(self) -> tuple[int, int] | None:
+        """Step and epoch that the training has come to; None where it had not begun."""
+        trainer = self._trainer
+        return None if trainer is None else (trainer.global_step, trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.at.force.follow_batch_size(trainer)

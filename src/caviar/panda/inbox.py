@@ -27,6 +27,7 @@ from caviar.base.files import replaced
 from caviar.config.commands import caviar_command
 from caviar.panda.journal import (
     MOVES,
+    STOP,
     Journal,
     Lineage,
     back_event,
@@ -221,14 +222,20 @@ def go_back(
 
 
 def stop_run(folder: Path, patience: float) -> str:
-    """Let the run leave.
+    """Let the run leave, and wait until it has.
 
     Raises:
         UserError: none is there.
     """
     answer = _asked(folder, {"stop": True}, patience)
+    until = time.monotonic() + patience
+    while is_running(folder) and time.monotonic() < until:
+        time.sleep(POLL)
     start = caviar_command("panda start", folder.name)
-    return f"stopped at step {answer['step']}; go on: {start}"
+    last = Journal(folder).events()[-1]
+    if last.kind != STOP:  # a validation, or a checkpoint on a slow disk
+        return f"it stops behind step {answer['step']}; then go on: {start}"
+    return f"stopped at step {last.step}; go on: {start}"
 
 
 def _asked(folder: Path, what: Mapping[str, Any], patience: float) -> dict[str, Any]:

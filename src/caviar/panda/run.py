@@ -7,13 +7,15 @@ as one that was stopped and started again, which is exact.
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -63,6 +65,9 @@ from caviar.training.checkpoints import missing_row, read_checkpoint
 
 Trains = Callable[..., Result]  # (config, folder, resume=, extend=, ended=), as `train` takes them
 
+# How a process left that has not failed, in the words of `run_state`.
+RUNNING, STOPPED = "running", "stopped"
+
 
 def drive(
     config: DictConfig, folder: Path, ended: Ended | None = None, trains: Trains = train
@@ -100,17 +105,21 @@ def drive(
             watch = caviar_command("panda watch", folder.name)
             console.print(f"from another terminal: {watch}, or set, back, log")
 
+        made: list[PandaCallback] = []
+
         def extend(best: BestMetric) -> tuple[list[pl.Callback], list[Any]]:
             callback = PandaCallback(folder, config, settings, best)
+            made.append(callback)
             return [callback], [RecordLogger(folder, callback.at.branch)]
 
         try:
-            result = trains(config, folder, resume=resume, extend=extend, ended=ended)
+            told = None if ended is None else functools.partial(_tell, ended)
+            result = trains(config, folder, resume=resume, extend=extend, ended=told)
         except Rollback:
             back = journal.events()[-1]
         except KeyboardInterrupt as interrupt:
             if first:
-                journal.write(_at_last(journal, STOP))
+                journal.write(_at_last(journal, STOP, made))
                 kind = type(interrupt)
                 raise kind(f"{caviar_command('panda start', folder.name)} goes on") from None
             raise
@@ -122,7 +131,7 @@ def drive(
             if not first:
                 return result.best
             diverged = result.status == DIVERGED_RESULT
-            journal.write(_at_last(journal, DIVERGED if diverged else FINISH))
+            journal.write(_at_last(journal, DIVERGED if diverged else FINISH, made))
             print_result(result, metric_of(config).name, folder)
             if diverged:
                 days = Lineage.of(journal.events()).days()
@@ -134,6 +143,15 @@ def drive(
             console.print(f"back to day {back.facts['to']}, as branch {back.branch}")
             _begin_again(folder, lock)
     sys.exit(0)
+
+
+def _tell(ended: Ended, result: Result, curve: Mapping[int, float]) -> None:
+    """Tell a tracker how this process left: one that goes back, or is stopped, has not failed."""
+    error = sys.exception()
+    if isinstance(error, KeyboardInterrupt):
+        status = RUNNING if isinstance(error, Rollback) else STOPPED
+        result = replace(result, status=status, error=None)
+    ended(result, curve)
 
 
 def _write_start(config: DictConfig, journal: Journal) -> None:
@@ -237,10 +255,11 @@ def _clean_record(folder: Path, branch: int, resume: Path | None, trusted: bool)
         append_row(folder, {"branch": branch, "time": kept[-1]["time"], **row})
 
 
-def _at_last(journal: Journal, kind: str) -> Event:
-    """An event at the place of the last one: the trainer, which knew the step, is gone."""
+def _at_last(journal: Journal, kind: str, made: Sequence[PandaCallback]) -> Event:
+    """An event where the training has left off; at the last one's place if it had not begun."""
     last = [e for e in journal.events() if e.kind != NOTE][-1]
-    return event(kind, last.branch, last.day, last.step, epoch=last.epoch)
+    step, epoch = (made and made[0].left_at()) or (last.step, last.epoch)
+    return event(kind, last.branch, last.day, step, epoch=epoch)
 
 
 def _begin_again(folder: Path, lock: IO[bytes]) -> NoReturn:
