@@ -39,7 +39,7 @@ def confirm_section(snapshot: Snapshot) -> Section:
         results = [
             f"{name}: "
             + ", ".join(
-                f"{label} {mean_text(s.test[name])}" for label, s in tested if name in s.test
+                f"{mean_text(s.test[name])} of {s.name}" for _, s in tested if name in s.test
             )
             for name in verdict.test_metrics
         ]
