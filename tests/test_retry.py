@@ -317,7 +317,7 @@ def test_what_fails_in_the_end_does_not_cost_the_study(
     tests = trials(runs, "test")
     assert [t.status == EXCEPTION for t in tests] == [t.number == 1 for t in tests]
     assert f"1 of {len(tests)} tests failed, and the verdict lacks them" in printed.err
-    assert "s: confirmed" in printed.out
+    assert "s: default against" in printed.out
     assert caviar(*refine) == 2
     assert "test set open" in capsys.readouterr().err
     assert caviar("retry", "search.study=s", "test/1") == 2

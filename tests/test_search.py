@@ -60,7 +60,7 @@ def test_a_search_from_end_to_end(
     winner = verdict["winner"]
     values = [ledger.trials("confirm")[n].result.best for n in winner["trials"]]
     assert winner["values"] == values
-    assert "s: confirmed" in printed
+    assert "s: default against" in printed
     assert verdict["sentence"] in printed.replace("\n", " ")
 
     # The refined file says why, and is the space that stage two drew from.

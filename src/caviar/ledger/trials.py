@@ -69,7 +69,7 @@ class Trial:
 
     @property
     def note(self) -> str:
-        """Which setting this is, where a stage has several: `default`, `candidate 1`."""
+        """Which setting this is, where a stage has several: `default`, `02_fine/7`."""
         return self.planned.note
 
     @property

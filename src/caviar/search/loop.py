@@ -164,7 +164,8 @@ def print_verdict(verdict: Verdict, study: Study) -> None:
     metric = verdict.metric
     rows, names = verdict.rows(), verdict.test_metrics
     head, settings = setting_columns([s.point or verdict.defaults for _, s in rows])
-    table = plain_table(f"{study.name}: confirmed", "", metric, "seeds", *names)
+    against = "winner" if verdict.clear else "candidates"
+    table = plain_table(f"{study.name}: default against {against}", "", metric, "seeds", *names)
     points = plain_table("settings, by the trial that found them", "", *head)
     for (label, setting), row in zip(rows, settings, strict=True):
         tests = [mean_text(setting.test[name]) if name in setting.test else "" for name in names]
