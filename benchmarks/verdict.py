@@ -31,6 +31,7 @@ from caviar.search import race
 Array = NDArray[np.float64]
 # Candidates, budget: those of the default and of fewer candidates; then with looks before the end.
 RACES = ((1, 8), (1, 11), (2, 11), (3, 11), (3, 16), (5, 20), (1, 30), (3, 30), (5, 30))
+AGAIN = ((3, (11, 23, 45)), (5, (20, 40, 80)))
 LOSSES = ("normal", "t3", "log-normal")
 SPREADS = ("1/3", "1", "3", "one 3")  # σ of the candidates, in units of the default's
 PAIRED = (0.0, 0.8)
@@ -40,11 +41,16 @@ OLD_DEFAULT, OLD_SEEDS, OLD_CLEAR = 5, 2, 2.0
 
 
 def losses(
-    rng: np.random.Generator, count: int, sigma: Sequence[float], kind: str, paired: float
+    rng: np.random.Generator,
+    count: int,
+    sigma: Sequence[float],
+    kind: str,
+    paired: float,
+    seeds: int = MOST,
 ) -> Array:
     """Mean 0 and the given σ of each setting; shape (studies, settings, seeds)."""
-    shape = (count, len(sigma), MOST)
-    seed = rng.standard_normal((count, 1, MOST))  # what a seed does to every setting
+    shape = (count, len(sigma), seeds)
+    seed = rng.standard_normal((count, 1, seeds))  # what a seed does to every setting
     z = np.sqrt(paired) * seed + np.sqrt(1 - paired) * rng.standard_normal(shape)
     if kind == "t3":
         z = stdtrit(3, ndtr(z)) / np.sqrt(3)
@@ -60,17 +66,27 @@ def sigmas(candidates: int, spread: str) -> list[float]:
     return [1.0, *[{"1/3": 1 / 3, "1": 1.0, "3": 3.0}[spread]] * candidates]
 
 
-def called(studies: Array, budget: int) -> tuple[float, float]:
-    """The share of studies in which a candidate is called better, and the mean of trainings."""
+def called(studies: Array, *budgets: int) -> tuple[float, float]:
+    """The share of studies in which a candidate is called better, and the mean of trainings.
+
+    Arguments:
+        studies: shape (studies, settings, seeds).
+        budgets: of the race, and then those that a verdict that is left open is given.
+    """
     clear = trainings = 0
     for study in studies.tolist():
         values: list[list[float]] = [[] for _ in study]
-        while settings := race.next_seeds(values, budget):
-            for i in settings:
-                values[i].append(study[i][len(values[i])])
-        best = race.leader(values)
-        assert best is not None
-        clear += race.gain_test(values[0], values[best], len(study) - 1).clear
+        for look, budget in enumerate(budgets):
+            while settings := race.next_seeds(values, budget):
+                for i in settings:
+                    values[i].append(study[i][len(values[i])])
+            best = race.leader(values)
+            assert best is not None
+            stricter = race.STRICTER if look else 1
+            found = race.gain_test(values[0], values[best], len(study) - 1, stricter)
+            if found.clear or found.gain <= 0:
+                break
+        clear += found.clear
         trainings += sum(map(len, values))
     return clear / len(studies), trainings / len(studies)
 
@@ -123,6 +139,22 @@ def errors(rng: np.random.Generator, count: int) -> float:
     return float(worst.max())
 
 
+def errors_again(rng: np.random.Generator, count: int) -> float:
+    """Print how often nothing is called better where open verdicts get more seeds; the worst."""
+    print(f"\nThe same, % of {count:,} studies each, when an open verdict gets more seeds, twice\n")
+    head("losses", "σ of candidates", "paired", *(f"best of {k}, {b}" for k, b in AGAIN))
+    worst = 0.0
+    for kind, spread, paired in itertools.product(LOSSES, SPREADS, PAIRED):
+        rates = []
+        for candidates, budgets in AGAIN:
+            sigma = sigmas(candidates, spread)
+            studies = losses(rng, count, sigma, kind, paired, seeds=max(budgets))
+            rates.append((called(studies, budgets[0])[0], called(studies, *budgets)[0]))
+        row(kind, spread, f"{paired:g}", *(f"{100 * a:.1f} → {100 * b:.1f}" for a, b in rates))
+        worst = max(worst, *(b for _, b in rates))
+    return worst
+
+
 def power(rng: np.random.Generator, count: int) -> None:
     """Print how often a true gain is called, with normal losses of equal σ."""
     print(f"\nA true gain is called, % of {count:,} studies each, after so many trainings\n")
@@ -169,6 +201,7 @@ def main() -> None:
     worst = errors(rng, count)
     power(rng, count // 2)
     beyond(rng, count // 2)
+    worst = max(worst, errors_again(rng, count))
     error = np.sqrt(race.ERROR_RATE * (1 - race.ERROR_RATE) / count)
     holds = worst <= race.ERROR_RATE + 3 * error
     print(

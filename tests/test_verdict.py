@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,19 @@ def test_more_seeds_are_as_many_as_the_gain_needs() -> None:
     assert "no affordable number of seeds" in how_to_decide(found, "s")[0]
     found.default.values, found.winner.values = [1.0], [0.9]  # no spread is known
     assert enough(found) == 8
+
+
+def test_a_default_that_diverges_is_not_kept() -> None:
+    found = verdict([0.5, math.inf, 0.5, 0.5], [0.9, 0.8, 0.9, 0.8], noise=0.1)
+    assert found.sentence() == (
+        "The default diverged with 1 of 4 seeds, and 01_coarse/3, the best candidate, with none; "
+        "take that."
+    )
+    assert found.kept is found.winner
+    assert not found.clear
+    assert not found.open  # no seed can make up for it
+    one = verdict([0.5], [0.4], noise=math.nan)
+    assert one.noise_text == "noise σ unknown: one seed has no spread"
 
 
 def test_a_later_look_is_stricter() -> None:

@@ -208,7 +208,9 @@ def _finish(study: Study, confirmed: Confirmed | None) -> None:
     for path, what in left:
         below = path.relative_to(study.folder) if path.is_relative_to(study.folder) else path
         console.print(f"  {below}: {what}")
-    what = "train the winner" if verdict.clear else "keep the default"
+    what = f"train {'the winner' if verdict.clear else verdict.kept.name}"
+    if verdict.kept is verdict.default:
+        what = "keep the default"
     console.print(f"{what}: {winner_command(study)}")
     tests = study.ledger.trials(TEST)
     if failed := [t.result.error for t in tests if t.result and t.result.failed]:

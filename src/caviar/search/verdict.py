@@ -112,7 +112,9 @@ class Verdict:
     def noise_text(self) -> str:
         """σ, or why there is none."""
         if not math.isfinite(self.noise):
-            return "noise σ unknown: the default diverged"
+            alone = all(map(math.isfinite, self.default.values))
+            why = "one seed has no spread" if alone else "the default diverged"
+            return f"noise σ unknown: {why}"
         return f"noise σ = {self.noise:.3g}, the spread of the default over its seeds"
 
     @property
@@ -127,9 +129,15 @@ class Verdict:
         return ahead and not self.clear
 
     @property
+    def safer(self) -> bool:
+        """Whether the default diverged with a seed, and the winner with none."""
+        return self.winner.note != DEFAULT and self.paired.gain == math.inf
+
+    @property
     def kept(self) -> Setting:
-        """What to go on with: the winner if it is shown to be better, else the default."""
-        return self.winner if self.clear else self.default
+        """What to go on with: the winner if it is shown to be better, or the default diverges; else
+        the default."""
+        return self.winner if self.clear or self.safer else self.default
 
     @property
     def best(self) -> str:
@@ -143,6 +151,12 @@ class Verdict:
         """What to do, before any number."""
         if self.winner.note == DEFAULT:
             return "No setting beat the default when trained again with fresh seeds; keep it"
+        if self.safer:
+            lost = sum(not math.isfinite(v) for v in self.default.values)
+            return (
+                f"The default diverged with {lost} of {plural(len(self.default.values), 'seed')}, "
+                f"and {self.winner.name}, the best candidate, with none; take that"
+            )
         if not self.clear:
             return "Not shown to be better than the default; keep it"
         return f"The winner, {self.winner.name}, beats the default"
@@ -168,12 +182,10 @@ class Verdict:
 
     def _judged(self) -> str:
         """What the headline rests on."""
-        if self.winner.note == DEFAULT:
+        if self.winner.note == DEFAULT or self.safer:
             return ""
         found = self.paired
         what = "it" if self.clear else f"{self.winner.name}, the best candidate,"
-        if not math.isfinite(found.gain):
-            return f": {what} did not diverge, where the default did with at least one seed"
         gain = f"{what} gains {found.gain:.3g} in {self.metric}"
         if not math.isfinite(found.needed):
             return (
@@ -264,7 +276,7 @@ def write_verdict(verdict: Verdict, path: Path) -> None:
         "gain_in_noise": verdict.gain_in_noise,
         "standard_errors_needed": found.needed,
         "clear": verdict.clear,
-        "kept": "winner" if verdict.clear else DEFAULT,
+        "kept": DEFAULT if verdict.kept is verdict.default else "winner",
         "headline": verdict.headline,
         "sentence": verdict.sentence(),
     }

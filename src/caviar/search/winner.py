@@ -40,7 +40,7 @@ def write_winner(study: Study, verdict: Verdict) -> list[Left]:
     """
     left = []
     kept = verdict.kept
-    what = "the winner" if verdict.clear else "the default, as the verdict says"
+    what = "the winner" if verdict.clear else f"{kept.name}, as the verdict says"
     confirmed = study.ledger.trials(CONFIRM)
     results = [confirmed[n].result for n in kept.trials]
     with_checkpoint = [r for r in results if r and r.checkpoint and r.best is not None]
