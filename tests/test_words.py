@@ -17,12 +17,15 @@ from caviar.pages.importance import importance_section
 from caviar.pages.snapshot import Snapshot
 from caviar.pages.trials import trials_section
 from caviar.pages.verdict import verdict_section
-from caviar.search.loop import print_verdict
+from caviar.refine import Refinement
+from caviar.refine.ranges import SHARES
+from caviar.search.loop import print_refinement, print_verdict
 from caviar.search.more_seeds import how_to_decide
 from caviar.search.study import Study
 from caviar.search.verdict import Setting, Verdict
 from caviar.search.winner import winner_text
 from caviar.space import Space
+from caviar.space.sweep_file import SweepFile
 from conftest import ROOT
 from made_studies import BATCH, BETA, LR, made
 
@@ -116,6 +119,19 @@ def test_a_sentence_has_one_kind_of_error(
             assert not ("±" in sentence and "σ" in sentence) or "mean ± s.e." in sentence, sentence
             if "standard errors" in sentence and "needed" in sentence:
                 assert re.search(r"standard errors (of the difference|needed)", sentence), sentence
+
+
+def test_each_measure_of_importance_is_told_from_the_other(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reasons = {LR.name: ["was log 0.0001 … 1", "takes part in 71% of the rank variance"]}
+    study = made(runs / "s", Space((LR, BATCH)), {"01_coarse": 12, "02_fine": 8}, reasons=reasons)
+    snapshot = Snapshot.of(study)
+    for section in (axes_section, importance_section):
+        assert re.search("with\\s+others", " ".join(section(snapshot).words)), section
+    sweep = SweepFile("s", "03_finest", snapshot.space, 4, "val/loss", "min")
+    print_refinement(sweep, Refinement(snapshot.space, reasons, [], {}))
+    assert SHARES in " ".join(capsys.readouterr().out.split())
 
 
 def parts(spec: Any) -> list[dict[str, Any]]:

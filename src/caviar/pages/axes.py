@@ -23,6 +23,7 @@ from caviar.pages.marks import (
 )
 from caviar.pages.page import Section, Table
 from caviar.pages.snapshot import Snapshot, best_value
+from caviar.refine.ranges import SHARES
 from caviar.screen.view import plural
 from caviar.space import Axis, Space
 
@@ -50,8 +51,10 @@ def axes_section(snapshot: Snapshot) -> Section:
     refined = len(snapshot.stages) > 1 and all(s.reasons for s in snapshot.stages[1:])
     if refined and not alarms:
         alarms = ["No boundary alarm: the best trials leaned on no wall of the first stage."]
+    reasons = [r for s in snapshot.stages for axis in s.reasons.values() for r in axis]
     words = [
         f"{'; '.join(stages)}.",
+        *([f"In the table, {SHARES}."] if any("rank variance" in r for r in reasons) else []),
         *([f"Drawn: {snapshot.sampled}."] if snapshot.sampled else []),
         *alarms,
         "Each hyperparameter on its own scale; that of a momentum β is logarithmic in 1-β and "

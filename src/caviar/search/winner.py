@@ -40,7 +40,8 @@ def write_winner(study: Study, verdict: Verdict) -> list[Left]:
     """
     left = []
     kept = verdict.kept
-    what = "the winner" if verdict.clear else f"{kept.name}, as the verdict says"
+    name = "the default" if kept is verdict.default else kept.name
+    what = "the winner" if verdict.clear else f"{name}, as the verdict says"
     confirmed = study.ledger.trials(CONFIRM)
     results = [confirmed[n].result for n in kept.trials]
     with_checkpoint = [r for r in results if r and r.checkpoint and r.best is not None]
