@@ -77,13 +77,14 @@ def called(studies: Array, *budgets: int) -> tuple[float, float]:
     for study in studies.tolist():
         values: list[list[float]] = [[] for _ in study]
         for look, budget in enumerate(budgets):
-            while settings := race.next_seeds(values, budget):
+            stricter = race.AGAIN if look else race.STRICTER
+            while settings := race.next_seeds(values, budget, stricter):
                 for i in settings:
                     values[i].append(study[i][len(values[i])])
             best = race.leader(values)
             assert best is not None
-            stricter = race.STRICTER if look else 1
-            found = race.gain_test(values[0], values[best], len(study) - 1, stricter)
+            level = race.AGAIN if look else 1
+            found = race.gain_test(values[0], values[best], len(study) - 1, level)
             if found.clear or found.gain <= 0:
                 break
         clear += found.clear

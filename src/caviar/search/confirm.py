@@ -177,7 +177,9 @@ def _race(study: Study, chosen: Sequence[dict[str, Any]], overrides: Sequence[st
         if fixed or TEST in study.stages():
             return trials
         losses = _losses(study, chosen, trials)
-        settings = race.next_seeds(losses, study.settings.confirm.budget)
+        # More seeds for a verdict that was left open are looked at more strictly.
+        stricter = race.AGAIN if (study.folder / VERDICT).exists() else race.STRICTER
+        settings = race.next_seeds(losses, study.settings.confirm.budget, stricter)
         if not settings:
             return trials
         study.ledger.extend(CONFIRM, plan + _round(study, chosen, settings, plan), Space(()))

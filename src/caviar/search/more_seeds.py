@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from caviar.config.commands import caviar_command, set_to
-from caviar.search.race import FEWEST, STRICTER, standard_errors_needed
+from caviar.search.race import AGAIN, FEWEST, standard_errors_needed
 from caviar.search.settings import ALWAYS
 from caviar.search.verdict import Verdict
 
@@ -39,7 +39,7 @@ def enough(verdict: Verdict) -> int | None:
     found = verdict.paired
     deviation = found.error * math.sqrt(found.pairs)
     for pairs in range(max(2 * found.pairs, FEWEST), AFFORDABLE * found.pairs + 1):
-        needed = standard_errors_needed(pairs, verdict.candidates, STRICTER)
+        needed = standard_errors_needed(pairs, verdict.candidates, AGAIN)
         # Of one pair no spread is known, and the fewest that can show anything are a beginning.
         if not math.isfinite(deviation) or found.gain * math.sqrt(pairs) > needed * deviation:
             return verdict.spent + 2 * (pairs - found.pairs)

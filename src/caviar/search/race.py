@@ -35,9 +35,11 @@ LEVEL, CHOICE = 0.028, 0.75
 OWN = 0.5  # of the winner's own variance, counted on top of that of the differences
 SHARE = 0.5  # of the budget, to choose the candidate that meets the default to the end
 # A look before the end stops the race at a level so many times stricter (Haybittle and Peto), which
-# costs next to nothing of the error rate. Looks are at 4, 8, 16, … pairs. So is a look behind the
-# end, at seeds that were added because the first ones had left it open.
+# costs next to nothing of the error rate. Looks are at 4, 8, 16, … pairs.
 STRICTER = 10
+# So are looks at seeds that were added because the first ones had left it open. Ten times would let
+# the worst case of benchmarks/verdict.py pass ERROR_RATE.
+AGAIN = 30
 
 
 class Gain(NamedTuple):
@@ -57,13 +59,16 @@ class Gain(NamedTuple):
         return math.isfinite(self.gain) and self.gain > self.needed * self.error
 
 
-def next_seeds(values: Sequence[Sequence[float]], budget: int) -> list[int]:
+def next_seeds(
+    values: Sequence[Sequence[float]], budget: int, stricter: float = STRICTER
+) -> list[int]:
     """The settings that get one more seed in the next round; none when the race is over.
 
     Arguments:
         values: of the seeds so far, of the default first and then of each candidate; infinite
             where training diverged or failed. A candidate with fewer than the default is out.
         budget: trainings in all, the default's included.
+        stricter: how many times the level is lowered of a look that may stop the race.
     """
     default, candidates = values[0], range(1, len(values))
     spent, rounds = sum(map(len, values)), len(default)
@@ -77,7 +82,9 @@ def next_seeds(values: Sequence[Sequence[float]], budget: int) -> list[int]:
     if not alive:  # those that were left have diverged: who dropped out last comes back
         return [max(sound, key=lambda i: len(values[i]))]
     width = _width(len(alive), len(values) - 1, rounds, spent, budget)
-    if spent + width + 1 > budget or (width == 1 and _decided(values, alive[0], budget - spent)):
+    if spent + width + 1 > budget:
+        return []
+    if width == 1 and _decided(values, alive[0], budget - spent, stricter):
         return []
     return [0, *sorted(alive[:width])]
 
@@ -148,10 +155,10 @@ def _width(alive: int, candidates: int, rounds: int, spent: int, budget: int) ->
     return width
 
 
-def _decided(values: Sequence[Sequence[float]], best: int, left: int) -> bool:
+def _decided(values: Sequence[Sequence[float]], best: int, left: int, stricter: float) -> bool:
     """Whether more seeds of the last candidate and the default would change nothing."""
     rounds, more = len(values[0]), left // 2
-    found = gain_test(values[0], values[best], len(values) - 1, STRICTER)
+    found = gain_test(values[0], values[best], len(values) - 1, stricter)
     if found.gain <= 0:
         return more < rounds  # behind at half-way: it does not come to be clear any more
     return rounds >= FEWEST and rounds & (rounds - 1) == 0 and found.clear

@@ -15,9 +15,9 @@ from caviar.base.files import replaced
 from caviar.base.result import finite, test_metric
 from caviar.screen.view import plural
 from caviar.search.race import (
+    AGAIN,
     ERROR_RATE,
     FEWEST,
-    STRICTER,
     Gain,
     gain_test,
 )
@@ -95,7 +95,7 @@ class Verdict:
     @property
     def paired(self) -> Gain:
         """How much better the winner is, seed by seed, and whether that is shown."""
-        stricter = STRICTER if self.looks else 1
+        stricter = AGAIN if self.looks else 1
         return paired_gain(self.default, self.winner, self.mode, self.candidates, stricter)
 
     @property
