@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from caviar.base.result import Result
 from caviar.pages.axes import axes_section
 from caviar.pages.budget import budget_section
 from caviar.pages.confirm import confirm_section
@@ -21,11 +22,13 @@ from caviar.refine import Refinement
 from caviar.refine.ranges import SHARES
 from caviar.search.loop import print_refinement, print_verdict
 from caviar.search.more_seeds import how_to_decide
+from caviar.search.settings import VERDICT
 from caviar.search.study import Study
-from caviar.search.verdict import Setting, Verdict
+from caviar.search.verdict import Setting, Verdict, write_verdict
 from caviar.search.winner import winner_text
 from caviar.space import Space
 from caviar.space.sweep_file import SweepFile
+from caviar.training.winner import _winner
 from conftest import ROOT
 from made_studies import BATCH, BETA, LR, made
 
@@ -132,6 +135,19 @@ def test_each_measure_of_importance_is_told_from_the_other(
     sweep = SweepFile("s", "03_finest", snapshot.space, 4, "val/loss", "min")
     print_refinement(sweep, Refinement(snapshot.space, reasons, [], {}))
     assert SHARES in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_loaded_is_what_the_verdict_says(runs: Path, study: Study, case: str) -> None:
+    verdict = verdict_of(study, CASES[case], tested=True)
+    write_verdict(verdict, study.folder / VERDICT)
+    for trial in (*verdict.default.trials, *verdict.winner.trials):
+        folder = study.folder / "confirm" / str(trial)
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (folder / "checkpoints/best.ckpt").touch()
+        Result(best=0.3, checkpoint=str(folder / "checkpoints/best.ckpt")).write(folder)
+    run, _ = _winner(study.folder)
+    assert int(run.name) in (verdict.winner if case == "shown" else verdict.default).trials
 
 
 def parts(spec: Any) -> list[dict[str, Any]]:
