@@ -1,6 +1,6 @@
 """How often is a setting called better than the default when none is, and how often when one is?
 
-    python benchmarks/verdict.py             # 8,000 studies of each case, 7 minutes on a core
+    python benchmarks/verdict.py             # 8,000 studies of each case, 10 minutes on a core
     python benchmarks/verdict.py --quick     # 1,000 of each
 
 Every study is a confirmation by simulated losses: `caviar.search.race`, the functions that
