@@ -80,7 +80,7 @@ def test_pruned_trials_are_marked_and_keep_their_best(
         assert trial.result.best == min(trial.curve.values())
     printed = capsys.readouterr().out
     assert f"{len(pruned)} pruned" in printed
-    assert f"(pruned after {len(pruned[0].curve)} epoch" in printed
+    assert f"(after {len(pruned[0].curve)} epoch" in printed
     # Another pruner would be another search.
     assert main(*stage, "search.pruner=none") == 2
     assert "begun with another pruner" in capsys.readouterr().err

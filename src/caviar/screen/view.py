@@ -59,7 +59,8 @@ def describe(trial: Trial, metric: str) -> str:
         what = result.status
     else:
         after = plural(trial.trained, trial.length.unit)
-        pruned = f" (pruned after {after})" if result.status == PRUNED else ""
+        # Not that it is given up: the best of a rung go on.
+        pruned = f" (after {after})" if result.status == PRUNED else ""
         what = f"{metric} {result.best:.4g}{pruned}"
     # Of the confirmation its setting has a name, which is that of the trial that found it.
     number = "" if trial.note else f"trial {trial.number}: "
