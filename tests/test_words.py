@@ -100,28 +100,18 @@ def test_nothing_wins_that_is_not_shown_to(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_setting_has_one_name(
+def test_a_setting_has_one_name_and_a_sentence_one_kind_of_error(
     study: Study, case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    verdict = verdict_of(study, CASES[case], tested=True)
-    lines = said(study, verdict, capsys)
+    verdict = verdict_of(study, CASES[case], tested=case != "inside the noise")
+    lines = [*said(study, verdict, capsys), *how_to_decide(verdict, "s")]
     assert not [line for line in lines if re.search(r"candidate \d", line)]
-    names = {s.name for _, s in verdict.rows()}
-    assert names == {"default", "01_coarse/0", "01_coarse/1"}
-    for label, setting in verdict.rows():
-        assert label.startswith(setting.name)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_a_sentence_has_one_kind_of_error(
-    study: Study, case: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    verdict = verdict_of(study, CASES[case], tested=False)
-    for line in [*said(study, verdict, capsys), *how_to_decide(verdict, "s")]:
-        for sentence in line.split(". "):
-            assert not ("±" in sentence and "σ" in sentence) or "mean ± s.e." in sentence, sentence
-            if "standard errors" in sentence and "needed" in sentence:
-                assert re.search(r"standard errors (of the difference|needed)", sentence), sentence
+    assert {s.name for _, s in verdict.rows()} == {"default", "01_coarse/0", "01_coarse/1"}
+    assert all(label.startswith(setting.name) for label, setting in verdict.rows())
+    for sentence in (sentence for line in lines for sentence in line.split(". ")):
+        assert not ("±" in sentence and "σ" in sentence) or "mean ± s.e." in sentence, sentence
+        if "standard errors" in sentence and "needed" in sentence:
+            assert re.search(r"standard errors (of the difference|needed)", sentence), sentence
 
 
 def test_each_measure_of_importance_is_told_from_the_other(
