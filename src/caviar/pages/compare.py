@@ -75,7 +75,7 @@ def _found(snapshots: Sequence[Snapshot]) -> Table:
             f"best {snapshot.metric} of the search": "none"
             if best is None or value is None
             else f"{value:.4g}, {best.stage}/{best.number}",
-            "what won": winner_sentence(snapshot),
+            "what was found": winner_sentence(snapshot),
             "verdict": verdict.sentence() if verdict else "not confirmed yet",
         }
         for name, text in told.items():
