@@ -26,6 +26,7 @@ def points(stage: list[Trial]) -> list[dict[str, object]]:
     return [dict(trial.point) for trial in stage]
 
 
+@pytest.mark.nightly
 def test_picked_once_for_good(main: Main, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     coarse, fine = searched(main, runs, "one")
     assert "02_fine: 4 trials picked inside of these ranges" in capsys.readouterr().out

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -64,6 +63,7 @@ def test_ten_lines_of_yaml(tmp_path: Path) -> None:
     assert (project.folder / "logs/train/runs").is_dir()  # its own place for a single run
 
 
+@pytest.mark.nightly
 def test_a_printed_line_trains_a_trial_again(tmp_path: Path) -> None:
     project = Outside(tmp_path)
     project.tune(SPACE, "val/acc_best", "max")
@@ -147,13 +147,8 @@ def shaped(folder: Path, shape: str) -> Outside:
     return project
 
 
-def by_day(*shapes: str) -> list[Any]:
-    """All shapes; the others at night."""
-    marks = [() if shape in shapes else pytest.mark.nightly for shape in SHAPES]
-    return [pytest.param(s, marks=mark) for s, mark in zip(SHAPES, marks, strict=True)]
-
-
-@pytest.mark.parametrize("shape", by_day("plain"))
+@pytest.mark.nightly
+@pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_is_tuned_from_outside(tmp_path: Path, shape: str) -> None:
     project = shaped(tmp_path, shape)
     stages = ["search.stages.coarse.num_trials=5", "search.stages.fine.num_trials=1"]
@@ -171,7 +166,8 @@ def test_every_shape_is_tuned_from_outside(tmp_path: Path, shape: str) -> None:
     assert "confirmed on validation alone" not in printed or shape == "plain"
 
 
-@pytest.mark.parametrize("shape", by_day())
+@pytest.mark.nightly
+@pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_is_repeated_killed_and_swept(
     tmp_path: Path, shape: str, service: Service
 ) -> None:

@@ -61,6 +61,7 @@ def test_in_words():
     assert "hardly worth" in Outlook(0.001, 0.02, 10).sentence("val/loss")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_search_goes_on_as_long_as_it_is_worth_it(
     caviar: Main, runs, monkeypatch: pytest.MonkeyPatch, capsys
