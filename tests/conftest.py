@@ -193,6 +193,11 @@ Start = Callable[..., Process]
 T = TypeVar("T")
 
 
+def without_make() -> dict[str, str]:
+    """The environment as it is outside of `make test`, and of other projects."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("CAVIAR_", "MAKE", "MFLAGS"))}
+
+
 def awaited(condition: Callable[[], object], seconds: float = 90) -> None:
     """Wait until a condition holds that no other process announces."""
     until = time.monotonic() + seconds

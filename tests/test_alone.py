@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, awaited, trials
 from test_faults import alive
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 OWN = [
     "data._target_=__main__.Data",

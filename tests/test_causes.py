@@ -12,7 +12,7 @@ from pytorch_lightning.demos.boring_classes import BoringModel
 from torch.utils.data import DataLoader
 
 from caviar.base.causes import first_cause
-from caviar.base.errors import UserError, fault_of, one_line
+from caviar.base.errors import UserError, fault_of, interrupts_told, one_line
 from caviar.base.signals import handlers_kept
 from caviar.training.quiet import quiet
 
@@ -194,6 +194,28 @@ def test_what_a_worker_of_a_loader_raised_is_told_by_its_words() -> None:
     with pytest.raises(OSError, match="Caught OSError") as raised:
         list(DataLoader(Breaks(), num_workers=1))
     assert one_line(raised.value) == "ValueError: row 0 is broken"
+
+
+class Interrupted(BoringModel):
+    def on_train_start(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_signal_is_one_where_lightnings_teardown_fails_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a trial that was interrupted in an unlucky moment has failed for good."""
+    quiet()
+    silent = {"enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(max_epochs=1, logger=False, enable_checkpointing=False, **silent)
+    monkeypatch.setattr(trainer.strategy, "teardown", follows)
+    with handlers_kept(), pytest.raises(KeyboardInterrupt), interrupts_told():
+        trainer.fit(Interrupted())
+
+
+def test_what_follows_no_signal_is_itself() -> None:
+    with pytest.raises(RuntimeError), interrupts_told():
+        in_an_except_of_everything()
 
 
 def test_what_was_put_into_words_for_a_user_is_told_in_these() -> None:

@@ -130,9 +130,8 @@ def study(folder: Path) -> Path:
     return folder / "made"
 
 
-@pytest.mark.parametrize(
-    "verbs", [VERBS, pytest.param(COMPUTING, marks=pytest.mark.nightly)], ids=["look", "compute"]
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("verbs", [VERBS, COMPUTING], ids=["look", "compute"])
 def test_every_verb_at_80_columns(
     typed: Typed, study: Path, tmp_path: Path, verbs: list[tuple[str, int, str]]
 ) -> None:

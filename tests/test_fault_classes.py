@@ -64,6 +64,7 @@ def test_the_same_error_in_the_first_trials_stops_the_stage(
     assert statuses.count("waiting") >= 6
 
 
+@pytest.mark.nightly
 def test_distributed_trials_under_m(main: Main, start: Start, runs: Path) -> None:
     """Two processes each: right hyperparameters, right folder, right score, and nothing left."""
     distributed = ["trainer=ddp_cpu", "hydra.launcher.num_workers=2", "search.num_trials=2"]

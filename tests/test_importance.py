@@ -129,7 +129,7 @@ SIX = Space(
 )
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(96, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [30, pytest.param(96, marks=pytest.mark.nightly)])
 def test_noise_explains_nothing(count: int) -> None:
     """Of six studies, in each of which something is seen with a probability of one in twenty."""
     found = [

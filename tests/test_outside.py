@@ -312,6 +312,7 @@ def test_the_command_outside_of_any_project(tmp_path: Path) -> None:
     assert "no project here" in ended.stderr
 
 
+@pytest.mark.nightly
 def test_a_wandb_sweep(tmp_path: Path, service: Service) -> None:
     """Registered, run by an agent, refined from, and its test set stays shut."""
     skip_without_agents()

@@ -228,6 +228,7 @@ def printed_command(said: str) -> list[str]:
     return shlex.split(said.rstrip().splitlines()[-1])
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_mended_trials_run_again_to_the_results_of_an_undisturbed_stage(
     main: Main,

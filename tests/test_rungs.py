@@ -133,7 +133,7 @@ def test_a_stage_has_its_share_of_the_budget(tmp_path):
         (["search.keep=1.5"], "search.keep=1.5 should be a share between 0 and 1"),
         (["search.rungs=[2]", "search.pruner=asha"], "search.pruner=asha should be none beside"),
         (["search.rungs=[40]"], "a training ends after 15 epochs"),
-        (["search.budget=5"], "search.budget=5 should be more than 11"),
+        (["search.action=search", "search.budget=5"], "search.budget=5 should be more than 11"),
     ],
 )
 def test_slips_are_told_before_anything_runs(words, message, main: Main, capsys) -> None:

@@ -29,6 +29,7 @@ TINY = [
 ]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_search_from_end_to_end(
     main: Main, runs: Path, capsys: pytest.CaptureFixture[str]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +74,30 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 def interrupt_behind(error: BaseException) -> BaseException:
-    """The signal that Lightning has turned into an exit which looks like an ordinary one; any other
-    error is itself."""
-    cause = error.__context__ if isinstance(error, SystemExit) else None
-    return cause if isinstance(cause, KeyboardInterrupt) else error
+    """The signal that was being dealt with when an error came; any other error is itself.
+
+    Lightning turns a signal into an exit that looks like an ordinary one. What its teardown meets
+    before that, where the signal came in an unlucky moment, looks like the model's own fault.
+    """
+    passed: list[BaseException] = []
+    behind: BaseException | None = error
+    while behind is not None and behind not in passed:
+        if isinstance(behind, KeyboardInterrupt):
+            return behind
+        passed.append(behind)
+        behind = None if behind.__suppress_context__ else behind.__context__
+    return error
+
+
+@contextmanager
+def interrupts_told() -> Iterator[None]:
+    """Raise a signal as what it is, whatever Lightning makes of it."""
+    try:
+        yield
+    except BaseException as error:
+        if (cause := interrupt_behind(error)) is not error:
+            raise cause from None
+        raise
 
 
 def failure(error: BaseException, seed: int | None) -> Result:

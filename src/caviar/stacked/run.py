@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger
 
-from caviar.base.errors import fault_of
+from caviar.base.errors import fault_of, interrupts_told
 from caviar.base.result import COMPLETE, DIVERGED, OUT_OF_MEMORY, PRUNED, Length, Result
 from caviar.base.signals import handlers_kept
 from caviar.config.compose import build
@@ -57,7 +57,6 @@ class Watch(pl.Callback):
 
     def __init__(self, report: ReportAll | None) -> None:
         self.report = report
-        self.exception: BaseException | None = None
         self._points: list[tuple[Member, int, float, Length]] = []
 
     def follow(self, member: Member) -> None:
@@ -82,9 +81,6 @@ class Watch(pl.Callback):
         for member in self.report(points):
             if not member.best.diverged:
                 member.best.pruned = member.should_stop = True
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
-        self.exception = exception
 
 
 def train_all(
@@ -207,14 +203,10 @@ def _train(
         resume = whole = folder / "stack.ckpt"
         torch.save(joined(members), whole)
     try:
-        with handlers_kept():
+        with handlers_kept(), interrupts_told():
             plain = plainly(trainer.fit, resume, trusted=False)
             trainer.fit(module, datamodule=data, ckpt_path=resume, **plain)
     except (Differs, NotStackable, OutOfMemory):
-        raise
-    except SystemExit:
-        if isinstance(watch.exception, KeyboardInterrupt):  # Lightning hides why it exits
-            raise watch.exception from None
         raise
     except Exception as error:
         if fault_of(error) == OUT_OF_MEMORY:

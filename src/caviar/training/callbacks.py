@@ -58,7 +58,6 @@ class BestMetric(pl.Callback):
         self.curve: dict[int, float] = {}  # point → metric, since this process began
         self.diverged = self.pruned = False
         self.metrics: dict[str, float] = {}  # of the checkpoint that the run went on from
-        self.exception: BaseException | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.last is None:
@@ -109,11 +108,6 @@ class BestMetric(pl.Callback):
         for name, value in trainer.callback_metrics.items():
             if (name == self.metric or is_loss(name)) and not math.isfinite(float(value)):
                 self.diverged = trainer.should_stop = True
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        self.exception = exception
 
     # Not in state_dict, which Lightning asks for before the epoch's last values are known. A run
     # that resumes with nothing left to train has these as its result.

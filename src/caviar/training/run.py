@@ -22,7 +22,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from caviar.base.environment import is_first_rank
-from caviar.base.errors import UserError, failure
+from caviar.base.errors import UserError, failure, interrupts_told
 from caviar.base.result import COMPLETE, DIVERGED, PRUNED, Ended, Report, Result, test_metric
 from caviar.base.signals import handlers_kept
 from caviar.base.terminal import complain
@@ -188,7 +188,7 @@ def _fit_and_test(
         result: to fill in.
     """
     if config.fit:
-        _call(trainer.fit, config, best, model, data, checkpoint)
+        _call(trainer.fit, config, model, data, checkpoint)
         if best.last is None:  # where nobody could know it before, such as with a stream
             raise UserError(
                 "the training ended before its first validation; write a smaller "
@@ -206,7 +206,7 @@ def _fit_and_test(
         result.resume = resume_kind(trainer)
         checkpoint = result.checkpoint  # without one, the weights of the last epoch are tested
     if config.test and result.status == COMPLETE:
-        _call(trainer.test, config, best, model, data, checkpoint)
+        _call(trainer.test, config, model, data, checkpoint)
         result.metrics |= {k: float(v) for k, v in trainer.callback_metrics.items()}
     if not config.fit:  # the only value there is: the metric on the test set
         result.best = result.last = result.metrics.get(test_metric(config.metric.name))
@@ -256,7 +256,6 @@ NO_MONITOR = re.compile(r".* conditioned on metric (.+) which is not available\.
 def _call(
     action: Any,
     config: DictConfig,
-    best: BestMetric,
     model: pl.LightningModule,
     data: Any,
     checkpoint: str | None,
@@ -265,12 +264,8 @@ def _call(
     how = {} if action.__name__ == "fit" else {"verbose": False}
     how |= plainly(action, checkpoint, config.trust_checkpoints)
     try:
-        with handlers_kept():
+        with handlers_kept(), interrupts_told():
             action(model, datamodule=data, ckpt_path=checkpoint, **how)
-    except SystemExit:
-        if isinstance(best.exception, KeyboardInterrupt):  # Lightning hides why it exits
-            raise best.exception from None
-        raise
     except Exception as error:
         if checkpoint is not None and "loading state_dict" in str(error):
             raise UserError(f"ckpt_path={checkpoint} does not fit this model: {error}") from None
