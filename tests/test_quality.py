@@ -14,7 +14,7 @@ from conftest import ROOT
 
 pytestmark = pytest.mark.nightly
 MAIN = str(ROOT / "benchmarks/quality/main.py")
-KINDS = ["random", "Sobol", "TPE", "TPE + Hyperband", "Caviar", "Caviar, no rung"]
+KINDS = ["random", "Sobol", "TPE", "TPE + Hyperband", "Caviar", "Caviar, drawn"]
 KINDS += ["SMAC3"] if find_spec("smac") else []
 
 

@@ -324,7 +324,7 @@ def the_report_has_the_runs_of_sweeps(project: Path) -> None:
     page = (project / "runs/vision/report.html").read_text(encoding="utf-8")
     found = re.search(r'<script id="study-data"[^>]*>(.*?)</script>', page, re.DOTALL)
     assert found is not None
-    data = json.loads(found[1])
+    data = json.loads(found[1])["explorer"]
     trials = data["trials"]  # in columns
     rows = [dict(zip(trials, row, strict=True)) for row in zip(*trials.values(), strict=True)]
     coarse = [row for row in rows if data["stages"][row["stage"]]["name"] == "01_coarse"]
