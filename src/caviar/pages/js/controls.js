@@ -6,3 +6,10 @@ const chooser = (label, options, value, change) => {
   select.addEventListener("change", () => change(select.value));
   return element("label", { text: label }, select);
 };
+const colourChooser = (colouring, change) =>
+  chooser(
+    "Colour",
+    colourings.map((c) => c.name),
+    colouring.name,
+    (name) => change(colourings.find((c) => c.name === name)),
+  );

@@ -23,15 +23,10 @@ const curvesView = (place) => {
         count = value;
         draw();
       }),
-      chooser(
-        "Colour",
-        colourings.map((c) => c.name),
-        colouring.name,
-        (value) => {
-          colouring = colourings.find((c) => c.name === value);
-          draw();
-        },
-      ),
+      colourChooser(colouring, (chosen) => {
+        colouring = chosen;
+        draw();
+      }),
       legend,
     ),
   );

@@ -111,6 +111,16 @@ class Frame {
   }
 }
 
+// The spot that a pointer means: the nearest within reach of it, or null.
+const nearestSpot = (spots, x, y) => {
+  let [near, found] = [26, null];
+  for (const spot of spots) {
+    const distance = Math.hypot(spot.x - x, spot.y - y);
+    if (distance < near) [near, found] = [distance, spot];
+  }
+  return found;
+};
+
 const clipped = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 const cross = (context, x, y, size = 3) => {
   context.beginPath();

@@ -9,15 +9,10 @@ const parallelView = (place) => {
     element(
       "div",
       { className: "controls" },
-      chooser(
-        "Colour",
-        colourings.map((c) => c.name),
-        colouring.name,
-        (name) => {
-          colouring = colourings.find((c) => c.name === name);
-          draw();
-        },
-      ),
+      colourChooser(colouring, (chosen) => {
+        colouring = chosen;
+        draw();
+      }),
       legend,
     ),
   );

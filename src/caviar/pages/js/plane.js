@@ -23,15 +23,10 @@ const planeView = (place) => {
         up = byTitle(title);
         draw();
       }),
-      chooser(
-        "Colour",
-        colourings.map((c) => c.name),
-        colouring.name,
-        (name) => {
-          colouring = colourings.find((c) => c.name === name);
-          draw();
-        },
-      ),
+      colourChooser(colouring, (chosen) => {
+        colouring = chosen;
+        draw();
+      }),
       legend,
     ),
   );
@@ -111,11 +106,7 @@ const planeView = (place) => {
   frame.onPointer(
     (x, y, event) => {
       if (drag?.moved) return hideTip();
-      let [near, found] = [26, null];
-      for (const spot of spots) {
-        const distance = spot.row.kept ? Math.hypot(spot.x - x, spot.y - y) : Infinity;
-        if (distance < near) [near, found] = [distance, spot];
-      }
+      const found = nearestSpot(spots.filter((spot) => spot.row.kept), x, y);
       pointAt(found?.row ?? null);
       return found ? showRow(event, found.row) : hideTip();
     },

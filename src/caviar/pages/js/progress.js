@@ -111,11 +111,7 @@ const progressView = (place) => {
   };
   frame.onPointer(
     (x, y, event) => {
-      let [near, found] = [26, null];
-      for (const spot of spots) {
-        const distance = Math.hypot(spot.x - x, spot.y - y);
-        if (distance < near) [near, found] = [distance, spot];
-      }
+      const found = nearestSpot(spots, x, y);
       pointAt(found?.row ?? null);
       return found ? showRow(event, found.row) : hideTip();
     },
